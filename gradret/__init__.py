@@ -1,0 +1,56 @@
+"""gradret turns a corpus into a dense retriever specialised to it.
+
+    import gradret
+
+    config = gradret.load("configs/quickstart.yaml", ["seed=1"])
+    folder = gradret.run(config)          # report.html, metrics.json, model/
+
+Importing gradret imports neither torch nor ray; every stage is a function under ``gradret.stages``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gradret.config import Config, load
+from gradret.errors import ConfigError, ContractError, DataError, GradretError, StageError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "ContractError",
+    "DataError",
+    "GradretError",
+    "StageError",
+    "StorageError",
+    "load",
+    "run",
+]
+
+__version__ = "0.1.0"
+
+
+def run(config: Config | str | Path | Mapping[str, object]) -> Path:
+    """Run all stages, reusing what is done, and return the run's folder.
+
+    Args:
+        config: a ``Config``, the path of a YAML file, or plain mappings.
+
+    Raises:
+        GradretError: what went wrong and what to do.
+    """
+    from gradret.config import parse
+    from gradret.flow import Flow
+    from gradret.session import session
+
+    if isinstance(config, (str, Path)):
+        config = load(config)
+    elif not isinstance(config, Config):
+        config = parse(config)
+    with session():
+        folder: Path = Flow(config).report
+    return folder

@@ -1,0 +1,142 @@
+"""``gradret COMMAND CONFIG [key=value ...]``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from gradret.errors import ConfigError, GradretError, StorageError
+
+__all__ = ["main"]
+
+# The same as gradret.flow.STAGES, written out because --help must not import the stages.
+_STAGES = {
+    "ingest": "read the dataset's documents",
+    "queries": "read its queries and judgments",
+    "dedupe": "choose the documents to write queries about",
+    "generate": "write queries about documents",
+    "mine": "choose which documents each query is graded against",
+    "label": "score every pair with the teacher",
+    "select": "turn scored pairs into training lists",
+    "base": "make the model before training",
+    "train": "train it on the lists",
+    "index": "encode the documents and build FAISS shards",
+    "search": "search the test queries with every system",
+    "evaluate": "compute measures",
+    "report": "write the run's report",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0 done, 2 wrong use, config or data, 1 anything else."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        status: int = parsed.command(parsed)
+    except GradretError as error:
+        print(f"gradret: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("gradret: interrupted; run the same command again to go on", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        return 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gradret", description="Turn a corpus into a dense retriever specialised to it."
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="all stages, reusing what is done")
+    _add_config(run)
+    run.set_defaults(command=_run)
+    for stage, text in _STAGES.items():
+        command = commands.add_parser(stage, help=text) if stage != "search" else _search_parser(commands, text)
+        if stage != "search":
+            _add_config(command)
+            command.set_defaults(command=_stage, stage=stage)
+    show = commands.add_parser("show", help="components: their fields, defaults, formulas and sources")
+    show.add_argument("kind", nargs="?", help="such as losses")
+    show.add_argument("name", nargs="?", help="such as kl")
+    show.add_argument("--json", action="store_true", help="print JSON")
+    show.set_defaults(command=_show)
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", metavar="CONFIG", help="a YAML file")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="such as train.epochs=3")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _search_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], text: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        "search", help=f"{text}; or, with a run's folder and a query, try the tuned model by hand"
+    )
+    parser.add_argument("config", metavar="CONFIG|RUN", help="a YAML file, or the folder of a finished run")
+    parser.add_argument("overrides", nargs="*", metavar="key=value|QUERY", help="overrides, or the query")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(command=_search, stage="search")
+    return parser
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    import gradret
+    from gradret.report.tables import terminal_table
+
+    config = gradret.load(parsed.config, parsed.overrides)
+    folder = gradret.run(config)
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    if parsed.json:
+        print(json.dumps(metrics, indent=2))
+    else:
+        print(terminal_table(metrics))
+        print(f"\nreport: {folder / 'report.html'}")
+    return 0
+
+
+def _stage(parsed: argparse.Namespace) -> int:
+    import gradret
+    from gradret.flow import Flow
+    from gradret.session import session
+
+    flow = Flow(gradret.load(parsed.config, parsed.overrides))
+    with session():
+        made = getattr(flow, parsed.stage)
+    artifacts = made if isinstance(made, dict) else {parsed.stage: made}
+    paths = {name: str(getattr(artifact, "path", artifact)) for name, artifact in artifacts.items()}
+    print(json.dumps(paths, indent=2) if parsed.json else "\n".join(paths.values()))
+    return 0
+
+
+def _search(parsed: argparse.Namespace) -> int:
+    run = Path(parsed.config)
+    if not run.is_dir():
+        return _stage(parsed)
+    from gradret.lookup import lookup
+
+    if len(parsed.overrides) != 1:
+        raise ConfigError('expected one query: gradret search RUN "query"')
+    found = lookup(run, parsed.overrides[0])
+    if parsed.json:
+        print(json.dumps(found, indent=2))
+        return 0
+    for hit in found:
+        print(f"{hit['rank']:>3}  {hit['score']:.4f}  {hit['doc_id']}  {hit['title']}\n     {hit['text'][:160]}")
+    return 0
+
+
+def _show(parsed: argparse.Namespace) -> int:
+    from gradret.show import describe
+
+    shown = describe(parsed.kind, parsed.name)
+    print(json.dumps(shown.data, indent=2) if parsed.json else shown.text)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,69 @@
+"""Components are found by their file name: ``losses/kl.py`` holds the class of ``{name: kl}``.
+
+A component is a frozen dataclass. Its fields are its config keys; its docstring is its page in
+``gradret show``. The class bears the file's name: ``sum_marg_lh.py`` holds ``SumMargLH``, any
+capitals. Code from outside is named ``package.module:Class``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from dataclasses import is_dataclass
+from types import ModuleType
+
+from gradret.errors import ConfigError
+
+__all__ = ["KINDS", "find", "name_of", "names", "unknown"]
+
+KINDS = ("datasets", "encoders", "generators", "losses", "retrievers", "teachers")
+
+
+def names(kind: str) -> list[str]:
+    """Names of all components of ``kind``, sorted; imports none of them."""
+    package = importlib.import_module(f"gradret.{kind}")
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_"))
+
+
+def find(kind: str, name: str) -> type:
+    """The class called ``name``.
+
+    Raises:
+        ConfigError: there is no such component, or it is not a dataclass.
+    """
+    if ":" in name:
+        module_name, _, class_name = name.partition(":")
+        try:
+            component = getattr(importlib.import_module(module_name), class_name)
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(f"{name} cannot be imported: {error}") from error
+        if not is_dataclass(component):
+            raise ConfigError(f"{name} is not a dataclass; a component's fields are its config keys")
+        return component  # type: ignore[return-value]
+    if name not in names(kind):
+        raise ConfigError(unknown(name, names(kind), f"one of the {kind}"))
+    return _class_in(importlib.import_module(f"gradret.{kind}.{name}"), name)
+
+
+def name_of(component: object) -> str:
+    """The config name of a component instance: its file name, or ``module:Class`` for outside code."""
+    cls = type(component)
+    if cls.__module__.startswith("gradret."):
+        return cls.__module__.rpartition(".")[2]
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def unknown(got: str, known: list[str], what: str) -> str:
+    """A sentence for a name that is not ``known``, with the nearest one that is."""
+    near = difflib.get_close_matches(got, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    return f"{got!r} is not {what}; {hint}"
+
+
+def _class_in(module: ModuleType, name: str) -> type:
+    wanted = name.replace("_", "")
+    for attribute in vars(module).values():
+        if isinstance(attribute, type) and attribute.__name__.lower() == wanted and is_dataclass(attribute):
+            return attribute
+    raise ConfigError(f"{module.__name__} holds no dataclass named like its file ({name})")

@@ -1,0 +1,355 @@
+"""The config: one frozen dataclass a stage, read from defaults < YAML < command line.
+
+All errors are found before the first is raised, each with its key and, where a name is close to a
+known one, a suggestion. Blocks called ``resources`` decide speed only; everything else decides
+the result and enters the fingerprints.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass
+from pathlib import Path
+from typing import Any
+
+from gradret import components
+from gradret.errors import ConfigError
+
+__all__ = ["Config", "Workers", "component", "load", "parse", "to_yaml"]
+
+
+def component(kind: str, default: object = MISSING, *, many: bool = False) -> Any:
+    """A field that holds a component of ``kind``, or with ``many`` a list of them.
+
+    ``default`` is what the YAML would hold: ``{"name": ...}`` or a list of such.
+    """
+    metadata = {"kind": kind, "many": many, "default": default}
+    return field(metadata=metadata, **({} if default is MISSING else {"default": None}))
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Actors of a stage on Ray; decides speed only."""
+
+    actors: int = 1
+    """How many work side by side."""
+    threads: int = 0
+    """CPU threads each; 0 takes all cores of the machine."""
+    gpus: float = 0.0
+    """GPUs each."""
+
+
+@dataclass(frozen=True)
+class Ingest:
+    """Read the dataset."""
+
+    max_words: int = 512
+    """Documents over this many words are counted in the report (a model may not read them whole)."""
+    max_bad_share: float = 0.1
+    """Stop if more than this share of a file's rows has to be quarantined."""
+
+
+@dataclass(frozen=True)
+class Dedupe:
+    """Choose the documents to write queries about."""
+
+    max_docs: int = 100_000
+    """At most this many, drawn by a hash of seed and doc_id."""
+    min_chars: int = 10
+    """Documents whose normalised text is shorter get no queries."""
+    window: int = 9
+    """A document contained in one of its next ``window`` neighbours in sorted order is a copy."""
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Write queries about documents."""
+
+    generator: Any = component("generators", {"name": "extractive"})
+    resources: Workers = Workers(actors=0)
+
+
+@dataclass(frozen=True)
+class Mine:
+    """Choose which documents each query is graded against."""
+
+    retrievers: Any = component(
+        "retrievers",
+        [{"name": "source"}, {"name": "teacher"}, {"name": "random"}],
+        many=True,
+    )
+    resources: Workers = Workers()
+
+
+@dataclass(frozen=True)
+class Label:
+    """Score every pair with a teacher."""
+
+    teacher: Any = component("teachers", {"name": "fusion"})
+    resources: Workers = Workers()
+
+
+@dataclass(frozen=True)
+class Select:
+    """Turn scored pairs into training lists."""
+
+    source_within: int = 0
+    """Keep a query only if the teacher ranks its source document this high in its list; 0 keeps all."""
+    low: float = 1.0
+    """Percentile of the scores that becomes grade 0."""
+    high: float = 99.0
+    """Percentile of the scores that becomes grade 1."""
+    dev_share: float = 0.05
+    """Share of source documents whose queries are held out to choose the checkpoint."""
+
+
+@dataclass(frozen=True)
+class TrainResources:
+    """Who trains; decides speed only."""
+
+    num_workers: int = 1
+    chunk_size: int = 4096
+    """Texts encoded at once."""
+    threads: int = 0
+    """CPU threads a worker; 0 takes all cores."""
+    gpus: float = 0.0
+    """GPUs a worker."""
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train the student on the lists."""
+
+    encoder: Any = component("encoders", {"name": "static"})
+    loss: Any = component("losses", [{"name": "kl"}, {"name": "infonce", "weight": 0.1}], many=True)
+    epochs: int = 5
+    batch_size: int = 128
+    """Queries an optimizer step, over all workers."""
+    learning_rate: float = 2e-3
+    warmup: float = 0.05
+    """Share of all steps over which the learning rate rises from 0."""
+    floor: float = 0.1
+    """The learning rate falls linearly to this share of itself."""
+    list_length: int = 24
+    """Documents of a query's list that a step uses."""
+    patience: int = 2
+    """Stop after this many epochs without a better dev loss."""
+    resources: TrainResources = TrainResources()
+
+
+@dataclass(frozen=True)
+class Encode:
+    """Turn texts into vectors."""
+
+    resources: Workers = Workers()
+
+
+@dataclass(frozen=True)
+class Index:
+    """Build FAISS shards."""
+
+    factory: str = "Flat"
+    """A FAISS factory string."""
+    num_shards: int = 1
+
+
+@dataclass(frozen=True)
+class Search:
+    """Search the test queries."""
+
+    k: int = 1000
+    """Documents a query in a run."""
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Compute measures."""
+
+    measures: tuple[str, ...] = ("nDCG@10", "Recall@100", "MRR@10", "MAP", "judged@10")
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole of a run."""
+
+    name: str
+    dataset: Any = component("datasets")
+    storage_path: str = "storage"
+    seed: int = 0
+    ingest: Ingest = Ingest()
+    dedupe: Dedupe = Dedupe()
+    generate: Generate = Generate()
+    mine: Mine = Mine()
+    label: Label = Label()
+    select: Select = Select()
+    train: Train = Train()
+    encode: Encode = Encode()
+    index: Index = Index()
+    search: Search = Search()
+    evaluate: Evaluate = Evaluate()
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file and apply ``key=value`` overrides in order.
+
+    Args:
+        path: the YAML file.
+        overrides: such as ``train.loss[1].weight=0.2`` or ``dataset.name=beir``.
+
+    Raises:
+        ConfigError: the file cannot be read, or keys or values are wrong; all are named.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    try:
+        tree = OmegaConf.load(path)
+    except FileNotFoundError:
+        raise ConfigError(f"no config file at {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    problems = []
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or not key:
+            problems.append(f"{override!r}: expected key=value")
+            continue
+        try:
+            update = OmegaConf.create({"value": None})
+            update = OmegaConf.from_dotlist([f"value={value}"])
+            OmegaConf.update(tree, key, update.value, merge=True)
+        except (OmegaConfBaseException, YAMLError, ValueError, TypeError, IndexError) as error:
+            problems.append(f"{override!r}: {str(error).splitlines()[0]}")
+    if problems:
+        raise ConfigError.of(problems)
+    try:
+        plain = OmegaConf.to_container(tree, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{path}: {str(error).splitlines()[0]}") from error
+    return parse(plain)
+
+
+def parse(tree: object) -> Config:
+    """A config from plain mappings.
+
+    Raises:
+        ConfigError: keys or values are wrong; all are named.
+    """
+    problems: list[str] = []
+    config = _build(Config, tree, "", problems)
+    if problems or config is None:
+        raise ConfigError.of(problems)
+    return typing.cast("Config", config)
+
+
+def to_yaml(config: Config) -> str:
+    """The resolved config, every default written out; ``load`` reads it back to an equal one."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(OmegaConf.create(_plain(config)))
+
+
+def _plain(value: object, *, named: bool = False) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        head = {"name": components.name_of(value)} if named else {}
+        return head | {f.name: _plain(getattr(value, f.name), named="kind" in f.metadata) for f in fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, named=named) for item in value]
+    return value
+
+
+def _build(cls: type, node: object, where: str, problems: list[str]) -> object | None:
+    """An instance of dataclass ``cls`` from a mapping; problems are collected, then None is returned."""
+    if node is None:
+        node = {}
+    if not isinstance(node, Mapping):
+        problems.append(f"{where or 'config'}: expected a mapping of keys, got {node!r}")
+        return None
+    before = len(problems)
+    known = {f.name: f for f in fields(cls)}
+    for key in node:
+        if key not in known:
+            problems.append(f"{_join(where, str(key))}: {components.unknown(str(key), list(known), 'a key here')}")
+    hints = typing.get_type_hints(cls)
+    values = {
+        name: _value(f, hints[name], node.get(name, MISSING), _join(where, name), problems)
+        for name, f in known.items()
+    }
+    if len(problems) > before:
+        return None
+    try:
+        return typing.cast("object", cls(**{name: value for name, value in values.items() if value is not MISSING}))
+    except ValueError as error:
+        problems.append(f"{where}: {error}" if where else str(error))
+        return None
+
+
+def _value(f: dataclasses.Field[Any], hint: Any, node: object, where: str, problems: list[str]) -> object:
+    """The value of one field; MISSING leaves it to the dataclass's default."""
+    if "kind" in f.metadata:
+        node = f.metadata["default"] if node is MISSING or node is None else node
+        if node is MISSING:
+            problems.append(f"{where}: is required, for example {where}.name=...")
+            return MISSING
+        if f.metadata["many"]:
+            return _components(f.metadata["kind"], node, where, problems)
+        return _component(f.metadata["kind"], node, where, problems)
+    if is_dataclass(hint):
+        return _build(typing.cast("type", hint), {} if node is MISSING else node, where, problems)
+    if node is MISSING:
+        if f.default is MISSING and f.default_factory is MISSING:
+            problems.append(f"{where}: is required")
+        return MISSING
+    return _leaf(hint, node, where, problems)
+
+
+def _components(kind: str, node: object, where: str, problems: list[str]) -> object:
+    if not isinstance(node, Sequence) or isinstance(node, str) or not node:
+        problems.append(f"{where}: expected a list of components such as [{{name: ...}}], got {node!r}")
+        return MISSING
+    return tuple(_component(kind, item, f"{where}[{number}]", problems) for number, item in enumerate(node))
+
+
+def _component(kind: str, node: object, where: str, problems: list[str]) -> object:
+    if isinstance(node, str):
+        node = {"name": node}
+    if not isinstance(node, Mapping) or not isinstance(node.get("name"), str):
+        problems.append(f"{where}: expected {{name: ...}} with the name of one of the {kind}, got {node!r}")
+        return MISSING
+    try:
+        cls = components.find(kind, node["name"])
+    except ConfigError as error:
+        problems.append(f"{where}.name: {error}")
+        return MISSING
+    return _build(cls, {key: value for key, value in node.items() if key != "name"}, where, problems)
+
+
+def _leaf(hint: Any, node: object, where: str, problems: list[str]) -> object:
+    """A plain value, converted and checked by OmegaConf as a structured config would."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    holder = OmegaConf.structured(make_dataclass("Holder", [("value", hint)]))
+    try:
+        holder.value = node
+        value = OmegaConf.to_container(holder)["value"]  # type: ignore[index, call-overload]
+    except OmegaConfBaseException as error:
+        problems.append(f"{where}: {str(error).splitlines()[0]} (expected {_type_name(hint)})")
+        return MISSING
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _type_name(hint: Any) -> str:
+    if isinstance(hint, type) and not isinstance(hint, types.GenericAlias):
+        return hint.__name__
+    return str(hint).replace("typing.", "")
+
+
+def _join(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else key

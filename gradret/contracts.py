@@ -1,0 +1,127 @@
+"""The Arrow schemas between stages, and ``check()``.
+
+Ids are strings. A column marked ``_must`` never holds a null. ``KEYS`` names the columns that
+identify a row, in the order in which readers sort.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gradret.errors import ContractError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["KEYS", "check", "schema"]
+
+KEYS: dict[str, tuple[str, ...]] = {
+    "docs": ("doc_id",),
+    "sample": ("doc_id",),
+    "duplicates": ("doc_id",),
+    "queries": ("query_id",),
+    "qrels": ("query_id", "doc_id"),
+    "pairs": ("query_id", "doc_id"),
+    "labels": ("query_id", "doc_id", "source"),
+    "groups": ("query_id",),
+    "vectors": ("id",),
+    "run": ("query_id", "rank"),
+    "metrics": ("query_id", "measure"),
+    "quarantine": ("table", "where"),
+}
+
+
+def schema(contract: str) -> pa.Schema:
+    """The Arrow schema of ``contract``, one of ``KEYS``."""
+    # pyarrow takes a third of a second to import, more than `gradret --help` may take in all.
+    import pyarrow as pa
+
+    text, real = pa.string(), pa.float32()
+
+    def _must(name: str, kind: pa.DataType) -> pa.Field:
+        return pa.field(name, kind, nullable=False)
+
+    columns = {
+        "docs": [_must("doc_id", text), ("title", text), _must("text", text), _must("origin", text)],
+        "sample": [_must("doc_id", text)],
+        "duplicates": [_must("doc_id", text), _must("kept_doc_id", text)],
+        "queries": [
+            _must("query_id", text),
+            _must("text", text),
+            ("split", text),
+            ("source_doc_id", text),
+            ("kind", text),
+            _must("generator", text),
+        ],
+        "qrels": [
+            _must("query_id", text),
+            _must("doc_id", text),
+            _must("relevance", pa.int32()),
+            _must("split", text),
+        ],
+        "pairs": [
+            _must("pair_id", text),
+            _must("query_id", text),
+            _must("doc_id", text),
+            _must("origins", pa.list_(text)),
+            _must("ranks", pa.list_(pa.int32())),
+        ],
+        "labels": [
+            _must("pair_id", text),
+            _must("query_id", text),
+            _must("doc_id", text),
+            _must("source", text),
+            _must("score", real),
+        ],
+        "groups": [
+            _must("query_id", text),
+            _must("split", text),
+            ("source_doc_id", text),
+            ("kind", text),
+            _must("doc_ids", pa.list_(text)),
+            _must("grades", pa.list_(real)),
+            _must("scores", pa.list_(real)),
+            _must("positives", pa.list_(pa.bool_())),
+            _must("relevant_doc_ids", pa.list_(text)),
+        ],
+        "vectors": [_must("id", text), _must("vector", pa.list_(real))],
+        "run": [
+            _must("query_id", text),
+            _must("doc_id", text),
+            _must("score", real),
+            _must("rank", pa.int32()),
+        ],
+        "metrics": [_must("query_id", text), _must("measure", text), _must("value", pa.float64())],
+        "quarantine": [_must("table", text), _must("where", text), _must("reason", text), ("raw", text)],
+    }
+    return pa.schema([pa.field(*column) if isinstance(column, tuple) else column for column in columns[contract]])
+
+
+def check(table: pa.Table, contract: str, where: str) -> pa.Table:
+    """``table`` with exactly the columns of ``contract``, in its order and types.
+
+    Args:
+        table: what a stage read or is about to write.
+        contract: one of ``KEYS``.
+        where: the file or stage, for the message.
+
+    Raises:
+        ContractError: a column is missing or extra, has another type, or holds a null it must not.
+    """
+    import pyarrow as pa
+
+    want = schema(contract)
+    missing = [name for name in want.names if name not in table.column_names]
+    extra = [name for name in table.column_names if name not in want.names]
+    if missing or extra:
+        raise ContractError(f"{where}: {contract} lacks columns {missing} and has unknown columns {extra}")
+    table = table.select(want.names)
+    for field in want:
+        column = table.column(field.name)
+        if not field.nullable and column.null_count:
+            row = column.is_null().index(pa.scalar(True)).as_py()
+            raise ContractError(f"{where}: {contract}.{field.name} is null in row {row}")
+    try:
+        return table.cast(want)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+        raise ContractError(f"{where}: {contract} has a column of another type: {error}") from error

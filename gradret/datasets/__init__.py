@@ -1,0 +1,73 @@
+"""Datasets: documents, human queries and judgments from somewhere.
+
+A dataset is a frozen dataclass with ``split`` (the judgments to evaluate on), ``language`` (a
+Snowball stemmer's name, or ``none``) and the three methods of ``Dataset``. To add one, write
+``gradret/datasets/NAME.py`` with a dataclass called NAME; nothing else needs to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from gradret.errors import ConfigError
+
+__all__ = ["Bad", "Dataset", "Part", "Row", "check_language"]
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A row that cannot be used."""
+
+    reason: str
+    raw: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a source that one task reads: bytes ``start`` to ``end`` of a file, or all of it."""
+
+    path: str
+    start: int = 0
+    end: int = -1
+    first_line: int = 1
+    split: str = ""
+
+
+class Dataset(Protocol):
+    """What ingest and queries need of a dataset."""
+
+    split: str
+    language: str
+
+    def content(self, table: str) -> str:
+        """A hash of all that ``parts(table)`` would read.
+
+        Raises:
+            DataError: a file is missing or unreadable.
+        """
+
+    def parts(self, table: str) -> list[Part]:
+        """The pieces of ``table`` (``docs``, ``queries`` or ``qrels``), in order."""
+
+    def read(self, table: str, part: Part) -> Iterator[tuple[int, Row | Bad]]:
+        """Line number and row, in order. Rows hold strings and numbers:
+
+        docs: doc_id, title, text. queries: query_id, text. qrels: query_id, doc_id, relevance, split.
+        """
+
+
+def check_language(language: str) -> None:
+    """Refuse a language that has no stemmer.
+
+    Raises:
+        ConfigError: the language is neither ``none`` nor one of Snowball's.
+    """
+    import Stemmer
+
+    known = [*Stemmer.algorithms(), "none"]
+    if language not in known:
+        raise ConfigError(f"language {language!r} has no Snowball stemmer; use one of {', '.join(known)}")

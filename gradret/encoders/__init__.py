@@ -1,0 +1,22 @@
+"""Encoders: where a MODEL, a sentence-transformers folder, comes from.
+
+An encoder is a frozen dataclass whose ``build`` writes the folder. To add one, write
+``gradret/encoders/NAME.py`` with a dataclass called NAME.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from gradret.artifacts import Artifact
+
+__all__ = ["Encoder"]
+
+
+class Encoder(Protocol):
+    """What base needs of an encoder."""
+
+    def build(self, ingested: Artifact, folder: Path) -> dict[str, object]:
+        """Write a sentence-transformers model into the empty ``folder``; returns notes for the manifest."""

@@ -1,0 +1,60 @@
+"""Every exception gradret raises on purpose.
+
+    GradretError
+    |-- ConfigError      a key, value or component of the config is wrong          (exit 2)
+    |-- DataError        the dataset cannot be used as it is                       (exit 2)
+    |-- StorageError     the storage cannot be read or written                     (exit 2)
+    |-- ContractError    a table between two stages breaks its contract: a bug     (exit 1)
+    `-- StageError       a stage could not finish                                  (exit 1)
+
+A message says where, what was expected, what came, and what to do.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConfigError",
+    "ContractError",
+    "DataError",
+    "GradretError",
+    "StageError",
+    "StorageError",
+]
+
+
+class GradretError(Exception):
+    """Base of all errors that gradret raises on purpose."""
+
+    exit_code = 1
+
+
+class ConfigError(GradretError, ValueError):
+    """One or more keys of the config are wrong; the message lists all of them."""
+
+    exit_code = 2
+
+    @classmethod
+    def of(cls, problems: list[str]) -> ConfigError:
+        """One error for all ``problems``, so that they are mended in one go."""
+        head = "the config has 1 error" if len(problems) == 1 else f"the config has {len(problems)} errors"
+        return cls("\n".join([f"{head}:", *(f"  {problem}" for problem in problems)]))
+
+
+class DataError(GradretError, ValueError):
+    """The dataset cannot be used as it is."""
+
+    exit_code = 2
+
+
+class StorageError(GradretError, OSError):
+    """The storage cannot be read or written."""
+
+    exit_code = 2
+
+
+class ContractError(GradretError):
+    """A table between two stages breaks its contract."""
+
+
+class StageError(GradretError):
+    """A stage could not finish."""

@@ -1,0 +1,143 @@
+"""What decides a result, as one hash: settings, inputs, and the source code that will run.
+
+The code is the stage's module, the modules of the components in its settings, and every gradret
+module that these import, found by reading their ``import`` statements. Modules that carry rows
+but cannot change them (``PLUMBING``) are left out, so that a better message invalidates nothing.
+Blocks called ``resources`` decide only speed and are left out too.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from gradret.components import name_of
+
+__all__ = ["canonical", "fingerprint", "hash_files", "source_files"]
+
+PLUMBING = {
+    "gradret",
+    "gradret.artifacts",
+    "gradret.components",
+    "gradret.config",
+    "gradret.contracts",
+    "gradret.errors",
+    "gradret.fingerprint",
+    "gradret.progress",
+    "gradret.session",
+    "gradret.stages",
+    "gradret.stages._map",
+}
+
+
+def fingerprint(stage: str, module: str, settings: Mapping[str, object], inputs: Mapping[str, str]) -> str:
+    """16 hex digits that name the result of ``stage``.
+
+    Args:
+        stage: its name.
+        module: the module that holds it.
+        settings: what decides its result; dataclasses, plain values, lists and mappings of these.
+        inputs: fingerprints of the artifacts that it reads.
+    """
+    code = source_files([module, *component_modules(settings)])
+    payload = {
+        "stage": stage,
+        "settings": canonical(settings),
+        "inputs": dict(inputs),
+        "code": {name: _sha256(path) for name, path in code.items()},
+    }
+    return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def canonical(value: object) -> Any:
+    """``value`` as JSON would hold it: dataclasses by name and field, ``resources`` left out."""
+    if is_dataclass(value) and not isinstance(value, type):
+        items = {f.name: canonical(getattr(value, f.name)) for f in fields(value) if f.name != "resources"}
+        return {"name": name_of(value), **items}
+    if isinstance(value, Mapping):
+        return {str(key): canonical(item) for key, item in value.items() if key != "resources"}
+    if isinstance(value, (list, tuple)):
+        return [canonical(item) for item in value]
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"cannot fingerprint a {type(value).__name__}")
+
+
+def component_modules(value: object) -> list[str]:
+    """Modules of all dataclasses inside ``value``."""
+    found: list[str] = []
+    if is_dataclass(value) and not isinstance(value, type):
+        found.append(type(value).__module__)
+        for f in fields(value):
+            found += component_modules(getattr(value, f.name))
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            found += component_modules(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            found += component_modules(item)
+    return found
+
+
+def source_files(modules: Iterable[str]) -> dict[str, Path]:
+    """Source file of each of ``modules`` and of the gradret modules that they import, by module name."""
+    todo, found = sorted(set(modules)), {}
+    while todo:
+        name = todo.pop()
+        if name in found or name in PLUMBING:
+            continue
+        path = _source_file(name)
+        if path is None:
+            continue
+        found[name] = path
+        todo += _imports(path)
+    return dict(sorted(found.items()))
+
+
+def hash_files(paths: Iterable[Path]) -> str:
+    """One hash of the content of ``paths``, in the order given."""
+    whole = hashlib.sha256()
+    for path in paths:
+        whole.update(_sha256(path).encode())
+    return whole.hexdigest()
+
+
+@cache
+def _source_file(module: str) -> Path | None:
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        return None
+    return Path(spec.origin)
+
+
+def _imports(path: Path) -> list[str]:
+    """gradret modules that the file imports anywhere, as a module or as a name from one."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.append(node.module)
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return [name for name in found if name.startswith("gradret.") and _is_module(name)]
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,121 @@
+"""The flow as a graph: each stage is an attribute, made the first time it is asked for."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gradret.artifacts import Artifact
+from gradret.stages import (
+    base,
+    dedupe,
+    evaluate,
+    generate,
+    index,
+    ingest,
+    label,
+    mine,
+    queries,
+    report,
+    search,
+    select,
+    train,
+)
+
+if TYPE_CHECKING:
+    from gradret.config import Config
+
+__all__ = ["STAGES", "Flow"]
+
+STAGES = (
+    "ingest", "queries", "dedupe", "generate", "mine", "label", "select", "base", "train", "index",
+    "search", "evaluate", "report",
+)  # fmt: skip
+"""In the order of ``gradret run``; each is also a command."""
+
+
+class Flow:
+    """All stages of a config. ``Flow(config).labels`` makes the labels and what they need, no more."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.made: dict[str, Artifact] = {}
+
+    def until(self, stage: str) -> None:
+        """Make everything up to ``stage``, one of ``STAGES``."""
+        for name in STAGES[: STAGES.index(stage) + 1] if stage == "report" else (stage,):
+            getattr(self, name)
+
+    @cached_property
+    def ingest(self) -> Artifact:
+        return self._keep("ingest", ingest.ingest(self.config))
+
+    @cached_property
+    def queries(self) -> Artifact:
+        return self._keep("queries", queries.queries(self.config, self.ingest))
+
+    @cached_property
+    def dedupe(self) -> Artifact:
+        return self._keep("dedupe", dedupe.dedupe(self.config, self.ingest))
+
+    @cached_property
+    def generate(self) -> Artifact:
+        return self._keep("generate", generate.generate(self.config, self.ingest, self.dedupe))
+
+    @cached_property
+    def mine(self) -> Artifact:
+        return self._keep("mine", mine.mine(self.config, self.ingest, self.generate))
+
+    @cached_property
+    def label(self) -> Artifact:
+        return self._keep("label", label.label(self.config, self.ingest, self.generate, self.mine))
+
+    @cached_property
+    def select(self) -> Artifact:
+        groups = select.select(self.config, self.dedupe, self.generate, self.mine, self.label)
+        return self._keep("select", groups)
+
+    @cached_property
+    def base(self) -> Artifact:
+        return self._keep("base", base.base(self.config, self.ingest))
+
+    @cached_property
+    def train(self) -> Artifact:
+        tuned = train.train(self.config, self.base, self.ingest, self.generate, self.select)
+        return self._keep("train", tuned)
+
+    @cached_property
+    def index(self) -> dict[str, Artifact]:
+        models = {"base": self.base, "tuned": self.train}
+        return {
+            system: self._keep(f"index.{system}", index.index(self.config, model, self.ingest))
+            for system, model in models.items()
+        }
+
+    @cached_property
+    def search(self) -> dict[str, Artifact]:
+        models = {"base": self.base, "tuned": self.train}
+        runs = {"bm25": search.search_bm25(self.config, self.ingest, self.queries)}
+        runs |= {
+            system: search.search(self.config, models[system], built, self.queries)
+            for system, built in self.index.items()
+        }
+        runs["teacher"] = search.search_teacher(self.config, self.ingest, self.queries)
+        return {system: self._keep(f"search.{system}", run) for system, run in runs.items()}
+
+    @cached_property
+    def evaluate(self) -> dict[str, Artifact]:
+        return {
+            system: self._keep(f"evaluate.{system}", evaluate.evaluate(self.config, self.queries, run))
+            for system, run in self.search.items()
+        }
+
+    @cached_property
+    def report(self) -> Path:
+        assert self.evaluate
+        return report.report(self.config, self.made)
+
+    def _keep(self, name: str, artifact: Artifact) -> Artifact:
+        self.made[name] = artifact
+        return artifact

@@ -1,0 +1,123 @@
+"""Queries taken from the document itself: no language model, no network, no GPU."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gradret.generators import Generated, Write
+from gradret.retrievers.bm25 import Bm25Index, build_bm25, tokenize
+from gradret.text import passage
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from gradret.artifacts import Artifact
+    from gradret.config import Config
+
+__all__ = ["Extractive"]
+
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
+_WORD = re.compile(r"[^\W_]{2,}")
+_TRIES = 3
+
+
+@dataclass(frozen=True)
+class Extractive:
+    """Sentences, spans, keywords and the title of the document, in set shares.
+
+    Each document gets its share of ``queries`` (at most ``per_doc``), each drawn by a hash of seed
+    and doc_id: a sentence (cut to ``max_words``), a span of 5 to 14 words, 3 to 7 of its words drawn
+    by how much they tell it from other documents, or its title. Ours; there is no paper behind it.
+    """
+
+    queries: int = 24_000
+    """Over the whole corpus, about; every sampled document gets at least one."""
+    per_doc: int = 12
+    sentence: float = 0.4
+    span: float = 0.2
+    keywords: float = 0.3
+    title: float = 0.1
+    max_words: int = 24
+
+    def __post_init__(self) -> None:
+        shares = (self.sentence, self.span, self.keywords, self.title)
+        if min(shares) < 0 or sum(shares) <= 0:
+            raise ValueError(f"the shares of kinds must be 0 or more and not all 0, got {shares}")
+
+    def prepare(self, config: Config, ingested: Artifact, sample: Artifact) -> dict[str, Artifact]:
+        return {"bm25": build_bm25(config, ingested, 1.2, 0.75)}
+
+    def load(self, prepared: dict[str, Artifact], sampled: int, seed: int) -> Write:
+        return _Writer(self, Bm25Index(prepared["bm25"]), sampled, seed)
+
+
+class _Writer:
+    def __init__(self, settings: Extractive, index: Bm25Index, sampled: int, seed: int) -> None:
+        self.settings, self.language, self.seed = settings, index.language, seed
+        self.idf = index.idf()
+        self.share = min(settings.queries / sampled, settings.per_doc)
+        self.shares = [settings.sentence, settings.span, settings.keywords, settings.title]
+
+    def __call__(self, doc_id: str, title: str, text: str) -> list[Generated]:
+        draw = _generator(self.seed, doc_id)
+        whole = passage(title, text)
+        words = whole.split()
+        sentences = [part for part in _SENTENCE_END.split(text) if len(part.split()) > 3] or [whole]
+        number = max(1, int(self.share) + int(draw.random() < self.share % 1))
+        kinds = draw.choice(4, size=number * _TRIES, p=[share / sum(self.shares) for share in self.shares])
+        keywords = self._keywords(whole)
+        written: dict[str, Generated] = {}
+        for kind in kinds:
+            query = (
+                self._sentence(sentences, draw) if kind == 0
+                else self._span(words, draw) if kind == 1
+                else self._few(keywords, draw) if kind == 2
+                else Generated("title", " ".join(title.split()))
+            )  # fmt: skip
+            if _WORD.search(query.text):
+                written.setdefault(query.text, query)
+            if len(written) == number:
+                break
+        return list(written.values())
+
+    def _sentence(self, sentences: list[str], draw: np.random.Generator) -> Generated:
+        words = sentences[draw.integers(len(sentences))].split()
+        start = int(draw.integers(max(len(words) - self.settings.max_words, 0) + 1))
+        return Generated("sentence", " ".join(words[start : start + self.settings.max_words]))
+
+    def _span(self, words: list[str], draw: np.random.Generator) -> Generated:
+        length = int(draw.integers(5, 15))
+        start = int(draw.integers(max(len(words) - length, 0) + 1))
+        return Generated("span", " ".join(words[start : start + length]))
+
+    def _keywords(self, text: str) -> tuple[list[str], list[float]]:
+        """The 20 words that tell the document most from others, and how much each does."""
+        surface = {}
+        words = _WORD.findall(text.lower())
+        stems = tokenize([" ".join(words)], self.language)[0]
+        for word, stem in zip(words, [tokens[0] if tokens else "" for tokens in tokenize(words, self.language)], strict=True):
+            surface.setdefault(stem, word)
+        weights = Counter({stem: count**0.5 * self.idf.get(stem, 0.0) for stem, count in Counter(stems).items()})
+        best = [(stem, weight) for stem, weight in weights.most_common(20) if weight > 0]
+        return [surface.get(stem, stem) for stem, _ in best], [weight for _, weight in best]
+
+    def _few(self, keywords: tuple[list[str], list[float]], draw: np.random.Generator) -> Generated:
+        import numpy as np
+
+        words, weights = keywords
+        if len(words) < 3:
+            return Generated("keywords", "")
+        number = min(len(words), int(draw.integers(3, 8)))
+        chosen = draw.choice(len(words), number, replace=False, p=np.array(weights) / sum(weights))
+        return Generated("keywords", " ".join(words[place] for place in chosen))
+
+
+def _generator(seed: int, doc_id: str) -> np.random.Generator:
+    import numpy as np
+
+    digest = hashlib.sha256(f"extractive:{seed}:{doc_id}".encode()).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:8], "little")))

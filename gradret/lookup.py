@@ -1,0 +1,69 @@
+"""Try a run's tuned model by hand: one query against its index, in this process, without Ray."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from gradret.errors import ConfigError
+
+__all__ = ["lookup"]
+
+
+def lookup(run: Path, query: str, k: int = 10) -> list[dict[str, Any]]:
+    """The ``k`` best documents for ``query``: rank, score, doc_id, title, text.
+
+    Args:
+        run: the folder of a finished run, ``STORAGE/runs/NAME``.
+        query: any text.
+        k: how many.
+
+    Raises:
+        ConfigError: the folder is not a finished run, or the query is empty.
+        StorageError: an artifact of the run is gone or damaged.
+    """
+    if not query.strip():
+        raise ConfigError("the query is empty")
+    try:
+        lineage = json.loads((run / "lineage.json").read_text(encoding="utf-8"))
+        folder = _artifact(run, lineage, "index.tuned") / "shards"
+        docs = _artifact(run, lineage, "ingest") / "docs"
+    except (FileNotFoundError, KeyError) as error:
+        raise ConfigError(f"{run} is not the folder of a finished run ({error}); expected STORAGE/runs/NAME") from error
+    import numpy as np
+
+    from gradret.dense.shards import Shard
+    from gradret.dense.topk import ordered
+    from gradret.stages.encode import load_model
+
+    vector = load_model(run / "model").encode([query], convert_to_numpy=True, show_progress_bar=False)
+    ids: list[str] = []
+    scores = []
+    for number in range(len(list(folder.glob("*.faiss")))):
+        (found,), (values,) = Shard(folder, number).search(vector.astype(np.float32), k)
+        ids += found
+        scores.append(values)
+    merged = np.concatenate(scores)
+    best = ordered(merged, ids, k)
+    texts = _texts(docs, {ids[place] for place in best})
+    return [
+        {"rank": rank, "score": float(merged[place]), "doc_id": ids[place], **texts[ids[place]]}
+        for rank, place in enumerate(best, 1)
+    ]
+
+
+def _artifact(run: Path, lineage: dict[str, Any], name: str) -> Path:
+    entry = lineage["artifacts"][name] if "artifacts" in lineage else lineage[name]
+    return run.parent.parent / entry["path"]
+
+
+def _texts(folder: Path, doc_ids: set[str]) -> dict[str, dict[str, str]]:
+    from gradret.artifacts import read_shard
+
+    found = {}
+    for path in sorted(folder.glob("part-*.parquet")):
+        for row in read_shard(path, "docs").to_pylist():
+            if row["doc_id"] in doc_ids:
+                found[row["doc_id"]] = {"title": row["title"] or "", "text": " ".join(row["text"].split())}
+    return found

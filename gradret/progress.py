@@ -1,0 +1,55 @@
+"""Lines about long work, on standard error: rows, rate, time left.
+
+On a terminal the line of a running stage is rewritten in place; elsewhere one plain line an
+interval is printed, so that logs stay readable.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+__all__ = ["Progress", "say"]
+
+
+def say(text: str) -> None:
+    """Print one line."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Progress:
+    """Counts ``done`` of ``total`` units and says so every ``interval`` seconds."""
+
+    def __init__(self, what: str, total: int, unit: str = "rows", interval: float = 5.0) -> None:
+        self.what, self.total, self.unit = what, total, unit
+        self.interval = 0.2 if sys.stderr.isatty() else interval
+        self.done = 0
+        self.resumed = 0
+        self.started = self.last = time.monotonic()
+
+    def skip(self, count: int) -> None:
+        """Count units that an earlier run did; they do not enter the rate."""
+        self.done += count
+        self.resumed += count
+
+    def add(self, count: int, note: str = "") -> None:
+        """Count units that this run did."""
+        self.done += count
+        now = time.monotonic()
+        if now - self.last >= self.interval:
+            self.last = now
+            self._print(now, note)
+
+    def _print(self, now: float, note: str) -> None:
+        rate = (self.done - self.resumed) / max(now - self.started, 1e-9)
+        left = (self.total - self.done) / rate if rate else 0.0
+        text = f"  {self.what}: {self.done:,}/{self.total:,} {self.unit}, {rate:,.0f}/s, {left:,.0f} s left{note}"
+        if sys.stderr.isatty():
+            print(f"\r{text}\x1b[K", end="" if self.done < self.total else "\n", file=sys.stderr, flush=True)
+        else:
+            say(text)
+
+    def close(self) -> None:
+        """End the rewritten line, if there is one."""
+        if sys.stderr.isatty():
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

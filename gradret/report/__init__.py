@@ -1,0 +1,1 @@
+"""What a run leaves to read: tables with significance, plots, one HTML page."""

@@ -1,0 +1,180 @@
+"""The HTML page of a run: one file, nothing fetched from anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from gradret.components import name_of
+from gradret.report.plots import read_curve, systems_plot, training_plot
+from gradret.report.samples import Change, Shown, changes, documents, quarantined, training_lists
+from gradret.report.tables import ALPHA, Comparison, Results, headline_measure, p_text
+
+if TYPE_CHECKING:
+    from gradret.artifacts import Artifact
+    from gradret.config import Config
+
+__all__ = ["headline", "page"]
+
+_NAMES = {"bm25": "BM25", "base": "the base model", "tuned": "the tuned model", "teacher": "the teacher"}
+_SUMS = ("rows_in", "rows_out", "quarantined")
+_SNIPPET = 160
+
+
+def page(
+    config: Config, artifacts: Mapping[str, Artifact], results: Results, lineage: Mapping[str, Any], yaml: str
+) -> str:
+    """The report as HTML; a section whose artifacts are missing is left out.
+
+    Args:
+        config: of the run.
+        artifacts: what the run made, by name.
+        results: of the systems that were evaluated; may hold none.
+        lineage: what ``lineage.json`` holds.
+        yaml: the resolved config.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"p_text": p_text, "snippet": _snippet}
+    source = resources.files("gradret.report").joinpath("page.html.jinja").read_text(encoding="utf-8")
+    measure = headline_measure(results.measures)
+    gained, lost = changes(results, artifacts, measure) if measure else ([], [])
+    lists = training_lists(artifacts)
+    shown = [one for group in lists for one in group.documents] + _shown(gained + lost)
+    return environment.from_string(source).render(
+        name=config.name,
+        headline=headline(results),
+        results=results,
+        alpha=ALPHA,
+        best=_best(results),
+        others=[system for system in results.systems if results.comparison(system, measure or "")],
+        systems_plot=systems_plot(results),
+        training_plot=training_plot(read_curve(artifacts["train"].path / "metrics.jsonl"))
+        if "train" in artifacts
+        else "",
+        summary=_summary(config, artifacts),
+        stages=[_stage(name, artifact) for name, artifact in artifacts.items()],
+        bad=[(name, rows) for name, artifact in artifacts.items() if (rows := quarantined(artifact))],
+        lists=lists,
+        measure=measure,
+        changed=[("Gained most", gained), ("Lost most", lost)],
+        docs=documents(artifacts.get("ingest"), shown),
+        lineage=lineage,
+        yaml=yaml,
+    )
+
+
+def headline(results: Results) -> str:
+    """One honest sentence: tuned against base and BM25 on the first measure of interest."""
+    measure = headline_measure(results.measures)
+    if not measure or not results.systems:
+        return "No system was evaluated."
+    if "tuned" not in results.values:
+        return "The tuned model was not evaluated."
+    own = f"On {len(results.query_ids):,} test queries the tuned model reaches {measure} "
+    own += f"{results.means['tuned'][measure].value:.3f}"
+    found = [results.comparison(other, measure) for other in ("base", "bm25")]
+    verdicts = [_verdict(one, results.means[one.b][measure].value) for one in found if one]
+    if not verdicts:
+        return f"{own}; there is no other system to compare it with."
+    return f"{own}: {', and '.join(verdicts)}."
+
+
+def _verdict(comparison: Comparison, value: float) -> str:
+    """``better than BM25's 0.665 by 0.012 (p = 0.012)`` or what else is true."""
+    other, difference, p = _NAMES[comparison.b], comparison.difference, comparison.p_corrected
+    if p is None:
+        return f"{difference:+.3f} against {other} at {value:.3f} (too few queries to test)"
+    if p >= ALPHA:
+        return f"not significantly different from {other} at {value:.3f} ({difference:+.3f}, {p_text(p)})"
+    word = "better" if difference > 0 else "worse"
+    return f"significantly {word} than {other} at {value:.3f} ({difference:+.3f}, {p_text(p)})"
+
+
+def _best(results: Results) -> dict[str, float]:
+    """The highest mean of each measure."""
+    return {
+        measure: max((one[measure].value for one in results.means.values()), default=0.0)
+        for measure in results.measures
+    }
+
+
+def _shown(changed: list[Change]) -> list[Shown]:
+    return [one for change in changed for one in change.top_before + change.top_after]
+
+
+def _snippet(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _SNIPPET else text[:_SNIPPET].rstrip(" .,;") + "…"
+
+
+def _stage(name: str, artifact: Artifact) -> dict[str, Any]:
+    counts = artifact.counts
+    return {
+        "name": name,
+        "sums": [counts.get(key) for key in _SUMS],
+        "why": artifact.manifest["quarantined"],
+        "others": {key.replace("_", " "): number for key, number in counts.items() if number and key not in _SUMS},
+        "seconds": artifact.manifest["seconds"],
+    }
+
+
+def _summary(config: Config, artifacts: Mapping[str, Artifact]) -> list[tuple[str, str]]:
+    """What was done, in a few lines."""
+    train = config.train
+    training = (
+        f"{train.epochs} epochs at most, {train.batch_size} queries a batch, "
+        f"learning rate {train.learning_rate:g}, {train.list_length} documents a list"
+    )
+    rows = [
+        ("Dataset", _describe(config.dataset)),
+        ("Documents", _count(artifacts.get("ingest"), "rows_out")),
+        ("Test queries", _count(artifacts.get("queries"), "test_queries")),
+        ("Generator", _describe(config.generate.generator)),
+        ("Training queries", _kinds(artifacts.get("generate"))),
+        ("Candidates", _describe(config.mine.retrievers)),
+        ("Teacher", _describe(config.label.teacher)),
+        ("Encoder", _describe(train.encoder)),
+        ("Loss", _describe(train.loss)),
+        ("Training", training),
+        ("Index", f"{config.index.factory}, {config.index.num_shards} shard{'s' * (config.index.num_shards != 1)}"),
+        ("Seed", str(config.seed)),
+    ]
+    return [(term, text) for term, text in rows if text]
+
+
+def _describe(value: object) -> str:
+    """A component's name and the fields that are not as they come; empty if there is none."""
+    if isinstance(value, (list, tuple)):
+        return " + ".join(_describe(item) for item in value)
+    if value is None or not is_dataclass(value):
+        return "" if value is None else str(value)
+    own = [
+        f"{f.name} {_describe(getattr(value, f.name))}"
+        for f in fields(value)
+        if f.name != "resources" and (f.default is MISSING or getattr(value, f.name) != f.default)
+    ]
+    own = [text for text in own if not text.endswith(" ")]
+    return name_of(value) + (f" ({', '.join(own)})" if own else "")
+
+
+def _count(artifact: Artifact | None, key: str) -> str:
+    return f"{artifact.counts[key]:,}" if artifact and key in artifact.counts else ""
+
+
+def _kinds(generated: Artifact | None) -> str:
+    """Training queries by kind, the most first."""
+    if generated is None:
+        return ""
+    from gradret.artifacts import read_shard
+
+    kinds: dict[str, int] = {}
+    for path in generated.shards("queries"):
+        for item in read_shard(path, "queries", ["kind"])["kind"].value_counts().to_pylist():
+            kind = item["values"] or "no kind"
+            kinds[kind] = kinds.get(kind, 0) + item["counts"]
+    ranked = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{number:,} {kind}" for kind, number in ranked)

@@ -1,0 +1,151 @@
+"""Plots as SVG text that stands inside the page: no files, no fonts, no ids that clash."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from gradret.report.tables import Mean, Results
+
+__all__ = ["COLOURS", "read_curve", "systems_plot", "training_plot"]
+
+COLOURS = {"bm25": "#94a3b8", "base": "#93c5fd", "tuned": "#2563eb", "teacher": "#f59e0b"}
+_OTHERS = ("#10b981", "#8b5cf6", "#ec4899", "#14b8a6")
+_INK = "#475569"
+_POINTS = 300
+
+# What would fix the size, reach outside the SVG (a style for every element, the same ids in every
+# figure), or choose another font than the page's.
+_STRIPPED = (
+    r"<metadata>.*?</metadata>",
+    r"<style.*?</style>",
+    r'(?<=<g) id="[^"]*"',
+    r' (?:width|height)="[\d.]+pt"',
+    r" font-family: [^;]*;",
+)
+
+_STYLE: dict[Any, Any] = {
+    # Text stays text: the page's own font draws it.
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.family": "sans-serif",
+    "font.size": 9.5,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": "#cbd5e1",
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e2e8f0",
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+}
+
+
+def systems_plot(results: Results) -> str:
+    """Bars side by side, a group a measure, with 95% intervals; empty if there is nothing to show."""
+    # The share of judged documents is no quality and would dwarf the rest.
+    measures = [measure for measure in results.measures if not measure.lower().startswith("judged")]
+    if not measures or not results.systems:
+        return ""
+
+    def _draw(axes: Axes) -> None:
+        width = 0.8 / len(results.systems)
+        for number, system in enumerate(results.systems):
+            places = [group - 0.4 + width * (number + 0.5) for group in range(len(measures))]
+            means = [results.means[system][measure] for measure in measures]
+            colour = COLOURS.get(system) or _OTHERS[number % len(_OTHERS)]
+            axes.bar(places, [mean.value for mean in means], width * 0.9, color=colour, label=system)
+            _whiskers(axes, places, means)
+        axes.set_xticks(range(len(measures)), measures)
+        axes.tick_params(axis="x", length=0)
+        axes.grid(visible=False, axis="x")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=len(results.systems))
+
+    return _svg(_draw, "systems", (8.6, 3.6))
+
+
+def read_curve(path: Path) -> list[dict[str, Any]]:
+    """The lines of a training's ``metrics.jsonl``; a line that a killed run left half is passed over."""
+    rows = []
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(row, dict):
+                rows.append(row)
+    return rows
+
+
+def training_plot(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Training loss by step and dev loss at each epoch's end; empty if neither was recorded."""
+    train = _smooth(_points(rows, "loss"))
+    dev = _points(rows, "dev_loss")
+    if not train and not dev:
+        return ""
+
+    def _draw(axes: Axes) -> None:
+        if train:
+            axes.plot(*zip(*train, strict=True), color="#93c5fd", linewidth=1.4, label="training loss")
+        if dev:
+            axes.plot(
+                *zip(*dev, strict=True), color="#2563eb", linewidth=1.6, marker="o", markersize=4.5, label="dev loss"
+            )
+        axes.set_xlabel("step")
+        axes.set_ylabel("loss")
+        axes.legend(loc="upper right")
+
+    return _svg(_draw, "training", (8.6, 3.2))
+
+
+def _whiskers(axes: Axes, places: Sequence[float], means: Sequence[Mean]) -> None:
+    """Intervals; one that is not known is drawn without length."""
+    below = [0.0 if mean.low is None else max(0.0, mean.value - mean.low) for mean in means]
+    above = [0.0 if mean.high is None else max(0.0, mean.high - mean.value) for mean in means]
+    values = [mean.value for mean in means]
+    axes.errorbar(places, values, yerr=[below, above], fmt="none", ecolor="#334155", elinewidth=1.0, capsize=2.0)
+
+
+def _points(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
+    """Step and value where a row has both; the row's number where it has no step."""
+    return [
+        (float(row.get("step", number)), float(row[key]))
+        for number, row in enumerate(rows)
+        if isinstance(row.get(key), (int, float)) and isinstance(row.get("step", number), (int, float))
+    ]
+
+
+def _smooth(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Means of neighbours, so that a long training stays a small picture."""
+    size = -(-len(points) // _POINTS)
+    groups = [points[start : start + size] for start in range(0, len(points), size or 1)]
+    return [(sum(x for x, _ in group) / len(group), sum(y for _, y in group) / len(group)) for group in groups]
+
+
+def _svg(draw: Callable[[Axes], None], name: str, size: tuple[float, float]) -> str:
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    # The salt makes the ids inside the SVG repeat from run to run and differ between plots.
+    with rc_context({**_STYLE, "svg.hashsalt": name}):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure.add_subplot())
+        text = io.StringIO()
+        figure.savefig(text, format="svg", transparent=True)
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    for pattern in _STRIPPED:
+        svg = re.sub(pattern, "", svg, flags=re.DOTALL)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{name}" ', 1)

@@ -1,0 +1,29 @@
+"""The document that a query was written about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gradret.artifacts import Artifact
+    from gradret.config import Config
+    from gradret.retrievers import Retrieve
+
+__all__ = ["Source"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """The source document of a generated query; nothing for a human query."""
+
+    def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
+        return {}
+
+    def load(self, prepared: dict[str, Artifact], seed: int) -> Retrieve:
+        return _source
+
+
+def _source(queries: Sequence[dict[str, Any]]) -> list[list[str]]:
+    return [[query["source_doc_id"]] if query["source_doc_id"] else [] for query in queries]

@@ -1,0 +1,60 @@
+"""What the teacher itself ranks high, over the whole corpus."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gradret.config import component
+
+if TYPE_CHECKING:
+    from gradret.artifacts import Artifact
+    from gradret.config import Config
+    from gradret.retrievers import Retrieve
+    from gradret.teachers import Grader
+
+__all__ = ["Teacher"]
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """The teacher's first ``top`` documents, and ``sampled`` more drawn from its first ``within``."""
+
+    teacher: Any = component("teachers", {"name": "fusion"})
+    top: int = 8
+    sampled: int = 11
+    within: int = 60
+
+    def __post_init__(self) -> None:
+        if self.within < self.top + self.sampled:
+            raise ValueError(f"within={self.within} must be at least top + sampled = {self.top + self.sampled}")
+
+    def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
+        prepared: dict[str, Artifact] = self.teacher.prepare(config, ingested, queries)
+        return prepared
+
+    def load(self, prepared: dict[str, Artifact], seed: int) -> Retrieve:
+        return _Ranked(self.teacher.load(prepared), self, seed)
+
+
+class _Ranked:
+    def __init__(self, grader: Grader, settings: Teacher, seed: int) -> None:
+        self.grader, self.settings, self.seed = grader, settings, seed
+
+    def __call__(self, queries: Sequence[dict[str, Any]]) -> list[list[str]]:
+        found = self.grader.search(queries, self.settings.within)
+        return [
+            self._draw(query["query_id"], [doc_id for doc_id, _ in ranked])
+            for query, ranked in zip(queries, found, strict=True)
+        ]
+
+    def _draw(self, query_id: str, ranked: list[str]) -> list[str]:
+        import numpy as np
+
+        seed = hashlib.sha256(f"{self.seed}:{query_id}".encode()).digest()[:8]
+        generator = np.random.Generator(np.random.PCG64(int.from_bytes(seed, "little")))
+        top, rest = ranked[: self.settings.top], ranked[self.settings.top :]
+        picks = generator.choice(len(rest), min(self.settings.sampled, len(rest)), replace=False)
+        return [*top, *(rest[pick] for pick in sorted(picks))]

@@ -1,0 +1,63 @@
+"""``gradret show``: what components there are, and their pages."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import MISSING, dataclass, fields
+from typing import Any
+
+from gradret import components
+from gradret.errors import ConfigError
+
+__all__ = ["Shown", "describe"]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The same as text and as data."""
+
+    text: str
+    data: Any
+
+
+def describe(kind: str | None = None, name: str | None = None) -> Shown:
+    """All kinds and names, one kind with a line each, or one component's page.
+
+    Raises:
+        ConfigError: there is no such kind or component.
+    """
+    if kind is None:
+        data = {each: components.names(each) for each in components.KINDS}
+        return Shown("\n".join(f"{each:<12} {', '.join(found)}" for each, found in data.items()), data)
+    if kind not in components.KINDS:
+        raise ConfigError(components.unknown(kind, list(components.KINDS), "a kind of component"))
+    if name is None:
+        lines = {each: _summary(components.find(kind, each)) for each in components.names(kind)}
+        return Shown("\n".join(f"{each:<12} {line}" for each, line in lines.items()), lines)
+    return _page(kind, name)
+
+
+def _summary(component: type) -> str:
+    return (inspect.getdoc(component) or "").partition("\n")[0]
+
+
+def _page(kind: str, name: str) -> Shown:
+    component = components.find(kind, name)
+    documented = inspect.getdoc(component) or ""
+    rows = []
+    for field in fields(component):
+        default = field.metadata.get("default", field.default)
+        rows.append(
+            {
+                "field": field.name,
+                "type": str(field.type),
+                "default": None if default is MISSING else default,
+                "required": default is MISSING,
+            }
+        )
+    lines = [f"{kind} {name}", "", documented, "", "Fields:"]
+    lines += [
+        f"  {row['field']}: {row['type']}" + (" (required)" if row["required"] else f" = {row['default']!r}")
+        for row in rows
+    ]
+    return Shown("\n".join(lines), {"kind": kind, "name": name, "doc": documented, "fields": rows})

@@ -1,0 +1,224 @@
+"""The one way a stage runs on Ray Data: shard in, worker, shard out.
+
+A stage names its input shards and a worker that turns one into a ``Result``. Ray Data deals the
+shards to tasks, or to actors that loaded their models once; a worker reads its shard from storage
+and writes what it made back there, so rows never pass through the driver. A shard is committed by
+its report, written last under ``work/``; a killed stage goes on with the shards that have none.
+Shard names follow the input, so the result does not depend on who did what when.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from gradret.artifacts import Draft, write_json, write_shard
+from gradret.errors import ContractError, GradretError, StageError
+from gradret.progress import Progress
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Pool", "Quarantined", "Result", "Worker", "map_shards", "quarantine_table", "split_rows"]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Who works on the shards of a stage; decides speed, never the result."""
+
+    actors: int = 0
+    """Actors that load once and stay; 0 runs plain tasks, for workers that load nothing."""
+    gpus: float = 0.0
+    """GPUs an actor."""
+    cpus: float = 1.0
+    """Logical CPUs a task or an actor."""
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A row that could not be used: where it stood, why, and what it held."""
+
+    where: str
+    reason: str
+    raw: str = ""
+
+
+@dataclass
+class Result:
+    """What a worker made of one shard."""
+
+    tables: dict[str, pa.Table]
+    rows_in: int
+    rows_kept: int
+    quarantined: list[Quarantined] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+class Worker(Protocol):
+    """Turns one input shard into a result."""
+
+    def __call__(self, item: Any) -> Result: ...
+
+
+def map_shards(
+    draft: Draft,
+    items: Sequence[Any],
+    load: Callable[[], Worker],
+    *,
+    pool: Pool | None = None,
+    unit: str = "rows",
+    total: int | None = None,
+) -> None:
+    """Run a worker over every item and leave its tables, quarantine and counts in ``draft``.
+
+    Args:
+        draft: where the tables go, one shard an item, under the item's number.
+        items: input shards: paths or small picklable descriptions of a part of a file.
+        load: makes the worker; called once an actor, so it is where models are loaded.
+        pool: who works; plain tasks if not given.
+        unit: what a row is called in the progress lines.
+        total: how many rows there are, if that is known; progress counts shards otherwise.
+
+    Raises:
+        GradretError: as the worker raised it.
+        StageError: the worker failed in another way.
+        ContractError: the counts of a shard do not add up.
+    """
+    reports = draft.path / "work"
+    reports.mkdir(exist_ok=True)
+    done = {number for number in range(len(items)) if _report(reports, number).exists()}
+    progress = Progress(draft.stage, total or len(items), unit if total else "shards")
+    for number in sorted(done):
+        report = _read(_report(reports, number))
+        progress.skip(report["rows_in"] if total else 1)
+    todo = [number for number in range(len(items)) if number not in done]
+    if todo:
+        run = functools.partial(_ShardWorker, load, list(items), draft.path, draft.stage)
+        for rows in _stream(todo, run, pool or Pool()):
+            progress.add(rows if total else 1)
+    progress.close()
+    for number in range(len(items)):
+        _add_counts(draft, _read(_report(reports, number)))
+
+
+def split_rows(draft: Draft, rows: pa.Table, table: str, size: int) -> list[Path]:
+    """Write ``rows`` as input shards of ``size`` rows under ``work/``, and name them."""
+    paths = []
+    for number in range(math.ceil(rows.num_rows / size)):
+        path = draft.path / "work" / table / f"part-{number:05d}.parquet"
+        if not path.exists():
+            write_shard(path, rows.slice(number * size, size), table)
+        paths.append(path)
+    return paths
+
+
+def quarantine_table(table: str, rows: Sequence[Quarantined]) -> pa.Table:
+    """Quarantined rows as the ``quarantine`` contract wants them."""
+    import pyarrow as pa
+
+    return pa.table(
+        {
+            "table": pa.array([table] * len(rows), pa.string()),
+            "where": pa.array([row.where for row in rows], pa.string()),
+            "reason": pa.array([row.reason for row in rows], pa.string()),
+            "raw": pa.array([row.raw[:2000] for row in rows], pa.string()),
+        }
+    )
+
+
+class _ShardWorker:
+    """Runs in a Ray task or actor: one input shard in, committed output shards out."""
+
+    def __init__(self, load: Callable[[], Worker], items: list[Any], folder: Path, stage: str) -> None:
+        self.work, self.items, self.folder, self.stage = load(), items, folder, stage
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[int]]:
+        return {"rows": [self._one(int(number)) for number in batch["shard"]]}
+
+    def _one(self, number: int) -> int:
+        result = self.work(self.items[number])
+        if result.rows_in != result.rows_kept + len(result.quarantined):
+            raise ContractError(
+                f"{self.stage} shard {number}: {result.rows_in} rows in, but {result.rows_kept} kept "
+                f"and {len(result.quarantined)} quarantined"
+            )
+        rows_out = 0
+        for table, rows in result.tables.items():
+            write_shard(self.folder / table / f"part-{number:05d}.parquet", rows, table)
+            rows_out += rows.num_rows
+        if result.quarantined:
+            rows = quarantine_table(self.stage, result.quarantined)
+            write_shard(self.folder / "quarantine" / f"part-{number:05d}.parquet", rows, "quarantine")
+        reasons: dict[str, int] = {}
+        for row in result.quarantined:
+            reasons[row.reason] = reasons.get(row.reason, 0) + 1
+        report = {
+            "rows_in": result.rows_in,
+            "rows_out": rows_out,
+            "quarantined": reasons,
+            "counts": result.counts,
+        }
+        write_json(_report(self.folder / "work", number), report)
+        return result.rows_in
+
+
+def _stream(todo: list[int], run: Callable[[], _ShardWorker], pool: Pool) -> Iterator[int]:
+    """Rows in of each shard, as it is done."""
+    import ray
+    from ray.exceptions import RayError
+
+    from gradret.session import connect
+
+    connect()
+    shards = ray.data.from_items([{"shard": number} for number in todo], override_num_blocks=len(todo))
+    if pool.actors:
+        # A class that takes no arguments: Ray can then restart a dead actor.
+        actor = type("Shard", (_ShardWorker,), {"__init__": lambda self: self.__dict__.update(run().__dict__)})
+        reports = shards.map_batches(
+            actor,
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=min(pool.actors, len(todo))),
+            num_cpus=pool.cpus,
+            num_gpus=pool.gpus or None,
+        )
+    else:
+        reports = shards.map_batches(lambda batch: run()(batch), batch_size=1, num_cpus=pool.cpus)
+    try:
+        for batch in reports.iter_batches(batch_size=None):
+            yield from (int(rows) for rows in batch["rows"])
+    except RayError as error:
+        raise _cause(error) from error
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The error that the worker raised, out of Ray's wrapping."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, GradretError):
+            return seen
+        if isinstance(seen, OSError) and seen.errno is not None:
+            return OSError(seen.errno, seen.strerror)
+        inner = getattr(seen, "cause", None)
+        seen = inner if isinstance(inner, BaseException) and inner is not seen else seen.__cause__
+    return StageError(f"a worker failed: {error}")
+
+
+def _report(folder: Path, number: int) -> Path:
+    return folder / f"part-{number:05d}.json"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return report
+
+
+def _add_counts(draft: Draft, report: dict[str, Any]) -> None:
+    quarantined = sum(report["quarantined"].values())
+    draft.count(rows_in=report["rows_in"], rows_out=report["rows_out"], quarantined=quarantined, **report["counts"])
+    for reason, number in report["quarantined"].items():
+        draft.quarantined[reason] = draft.quarantined.get(reason, 0) + number

@@ -1,0 +1,33 @@
+"""The model before training: MODEL, a sentence-transformers folder.
+
+It is what the tuned model starts from and is compared with. A teacher's encoder is made the same way.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+from gradret.artifacts import Artifact, Draft, make
+
+if TYPE_CHECKING:
+    from gradret.config import Config
+    from gradret.encoders import Encoder
+
+__all__ = ["base"]
+
+
+def base(config: Config, ingested: Artifact, encoder: Encoder | None = None) -> Artifact:
+    """The folder ``model`` of ``encoder``, or of ``train.encoder`` where none is given.
+
+    Raises:
+        ConfigError: the encoder names a model that is not there.
+    """
+    encoder = encoder or config.train.encoder
+    body = functools.partial(_base, encoder, ingested)
+    settings = {"encoder": encoder}
+    return make("base", config.storage_path, module=__name__, settings=settings, inputs={"docs": ingested}, body=body)
+
+
+def _base(encoder: Encoder, ingested: Artifact, draft: Draft) -> None:
+    draft.notes |= encoder.build(ingested, draft.folder("model"))

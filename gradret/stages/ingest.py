@@ -1,0 +1,109 @@
+"""Read a dataset's documents into DOCS.
+
+In: the dataset's files. Out: table ``docs``, quarantined rows with their reasons.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from gradret.artifacts import Artifact, Draft, make
+from gradret.datasets import Bad, Part
+from gradret.errors import DataError
+from gradret.stages._map import Quarantined, Result, map_shards
+
+if TYPE_CHECKING:
+    from gradret.config import Config
+    from gradret.datasets import Dataset
+
+__all__ = ["ingest", "read_part", "refuse_mostly_bad"]
+
+
+def ingest(config: Config) -> Artifact:
+    """DOCS of the dataset; ids are checked to be unique, empty or broken rows are quarantined.
+
+    Raises:
+        DataError: a file is missing, an id occurs twice, or too many rows are bad.
+    """
+    settings = {
+        "dataset": config.dataset,
+        "content": config.dataset.content("docs"),
+        "ingest": config.ingest,
+    }
+    body = functools.partial(_ingest, config)
+    return make("ingest", config.storage_path, module=__name__, settings=settings, inputs={}, body=body)
+
+
+def _ingest(config: Config, draft: Draft) -> None:
+    dataset: Dataset = config.dataset
+    parts = dataset.parts("docs")
+    map_shards(draft, parts, functools.partial(_Reader, dataset, config.ingest.max_words))
+    refuse_mostly_bad(draft, "docs", config.ingest.max_bad_share)
+    if not draft.counts.get("rows_out"):
+        raise DataError("the dataset holds no documents")
+    _refuse_twice(draft, dataset, parts)
+
+
+class _Reader:
+    def __init__(self, dataset: Dataset, max_words: int) -> None:
+        self.dataset, self.max_words = dataset, max_words
+
+    def __call__(self, part: Part) -> Result:
+        import pyarrow as pa
+
+        from gradret.contracts import schema
+
+        rows, bad = read_part(self.dataset, "docs", part)
+        table = pa.Table.from_pylist([row | {"origin": "corpus"} for row in rows], schema("docs"))
+        long = sum(len(row["text"].split()) > self.max_words for row in rows)
+        return Result({"docs": table}, len(rows) + len(bad), len(rows), bad, {"over_long": long})
+
+
+def read_part(dataset: Dataset, table: str, part: Part) -> tuple[list[dict[str, Any]], list[Quarantined]]:
+    """Good rows and quarantined ones of a part."""
+    rows, bad = [], []
+    for number, row in dataset.read(table, part):
+        if isinstance(row, Bad):
+            bad.append(Quarantined(f"{part.path}:{number}", row.reason, row.raw))
+        else:
+            rows.append(row)
+    return rows, bad
+
+
+def refuse_mostly_bad(draft: Draft, table: str, share: float) -> None:
+    """Stop when a file is not what it was taken for.
+
+    Raises:
+        DataError: more than ``share`` of the rows were quarantined; names the first.
+    """
+    bad = draft.counts.get("quarantined", 0)
+    if bad <= share * draft.counts.get("rows_in", 0):
+        return
+    from gradret.artifacts import read_shard
+
+    first = read_shard(min((draft.path / "quarantine").glob("part-*.parquet")), "quarantine").to_pylist()[0]
+    raise DataError(
+        f"{table}: {bad:,} of {draft.counts['rows_in']:,} rows cannot be used, more than "
+        f"ingest.max_bad_share={share}; the first: {first['where']}: {first['reason']}: {first['raw'][:120]}"
+    )
+
+
+def _refuse_twice(draft: Draft, dataset: Dataset, parts: list[Part]) -> None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    shards = sorted((draft.path / "docs").glob("part-*.parquet"))
+    ids = pa.chunked_array([pq.read_table(path, columns=["doc_id"])["doc_id"].combine_chunks() for path in shards])
+    if pc.count_distinct(ids).as_py() == len(ids):
+        return
+    counts = ids.value_counts()
+    twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")[0].as_py()
+    places = [
+        f"{part.path}:{number}"
+        for part in parts
+        for number, row in dataset.read("docs", part)
+        if not isinstance(row, Bad) and row["doc_id"] == twice
+    ]
+    raise DataError(f"doc_id {twice!r} occurs {len(places)} times: {', '.join(places[:5])}; ids must be unique")

@@ -1,0 +1,124 @@
+"""Read a dataset's human queries and judgments into QUERIES and QRELS.
+
+They are an artifact of their own, so that nothing before ``search`` depends on a test judgment.
+Judgments of documents that the corpus lacks are kept and counted: trec_eval counts them as
+relevant documents that were not found, and so do published numbers.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from gradret.artifacts import Artifact, Draft, make
+from gradret.errors import DataError
+from gradret.stages._map import Quarantined, quarantine_table
+from gradret.stages.ingest import read_part, refuse_mostly_bad
+
+if TYPE_CHECKING:
+    from gradret.config import Config
+
+__all__ = ["queries"]
+
+_MAX_UNKNOWN = 0.5
+
+
+def queries(config: Config, ingested: Artifact) -> Artifact:
+    """QUERIES and QRELS of the dataset, the queries of ``dataset.split`` marked ``test``.
+
+    Raises:
+        DataError: a file is missing, a query_id occurs twice, no query of the split is judged, or
+            most judgments name documents that the corpus lacks.
+    """
+    settings = {
+        "dataset": config.dataset,
+        "content": [config.dataset.content("queries"), config.dataset.content("qrels")],
+        "max_bad_share": config.ingest.max_bad_share,
+    }
+    body = functools.partial(_queries, config, ingested)
+    return make(
+        "queries", config.storage_path, module=__name__, settings=settings, inputs={"docs": ingested}, body=body
+    )
+
+
+def _queries(config: Config, ingested: Artifact, draft: Draft) -> None:
+    import pyarrow as pa
+
+    from gradret.contracts import schema
+
+    rows, bad_queries = _read(config, "queries")
+    judgments, bad_judgments = _read(config, "qrels")
+    texts = _unique_texts(rows)
+    judgments, more_bad = _usable(judgments, texts, config.dataset.split)
+    bad = [*bad_queries, *bad_judgments, *more_bad]
+    if bad:
+        draft.write("quarantine", quarantine_table("queries", bad))
+    for row in bad:
+        draft.quarantined[row.reason] = draft.quarantined.get(row.reason, 0) + 1
+    total = len(rows) + len(judgments) + len(bad)
+    draft.count(rows_in=total, queries=len(rows), judgments=len(judgments), quarantined=len(bad))
+    refuse_mostly_bad(draft, "queries and qrels", config.ingest.max_bad_share)
+
+    splits = {row["query_id"]: row["split"] for row in judgments if row["split"] != "test"}
+    splits |= {row["query_id"]: "test" for row in judgments if row["split"] == "test"}
+    _refuse_none(config, splits)
+    _count_unknown(draft, ingested, judgments)
+    draft.count(test_queries=sum(split == "test" for split in splits.values()))
+    table = [
+        {"query_id": query_id, "text": text, "split": splits.get(query_id), "generator": "human"}
+        for query_id, text in sorted(texts.items())
+    ]
+    draft.write("queries", pa.Table.from_pylist(table, schema("queries")))
+    draft.write("qrels", pa.Table.from_pylist(judgments, schema("qrels")))
+
+
+def _read(config: Config, table: str) -> tuple[list[dict[str, Any]], list[Quarantined]]:
+    rows, bad = [], []
+    for part in config.dataset.parts(table):
+        good, worse = read_part(config.dataset, table, part)
+        rows += good
+        bad += worse
+    return rows, bad
+
+
+def _unique_texts(rows: list[dict[str, Any]]) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for row in rows:
+        if row["query_id"] in texts:
+            raise DataError(f"query_id {row['query_id']!r} occurs twice; ids must be unique")
+        texts[row["query_id"]] = row["text"]
+    return texts
+
+
+def _usable(
+    judgments: list[dict[str, Any]], texts: dict[str, str], split: str
+) -> tuple[list[dict[str, Any]], list[Quarantined]]:
+    """Judgments of known queries, once each, with the evaluated split named ``test``."""
+    good, bad, seen = [], [], set()
+    for row in judgments:
+        where = f"{row['split']}: {row['query_id']} {row['doc_id']}"
+        key = (row["query_id"], row["doc_id"], row["split"])
+        if row["query_id"] not in texts:
+            bad.append(Quarantined(where, "judgment of an unknown query", str(row)))
+        elif key in seen:
+            bad.append(Quarantined(where, "judged twice", str(row)))
+        else:
+            seen.add(key)
+            good.append(row | {"split": "test" if row["split"] == split else row["split"]})
+    return good, bad
+
+
+def _refuse_none(config: Config, splits: dict[str, str]) -> None:
+    if "test" not in splits.values():
+        raise DataError(f"no query has a judgment in split {config.dataset.split!r}; set dataset.split")
+
+
+def _count_unknown(draft: Draft, ingested: Artifact, judgments: list[dict[str, Any]]) -> None:
+    docs = set(ingested.table("docs", ["doc_id"])["doc_id"].to_pylist())
+    unknown = [row["doc_id"] for row in judgments if row["doc_id"] not in docs]
+    draft.count(judgments_of_unknown_docs=len(unknown))
+    if len(unknown) > _MAX_UNKNOWN * len(judgments):
+        raise DataError(
+            f"{len(unknown):,} of {len(judgments):,} judgments name documents that the corpus lacks "
+            f"({unknown[0]!r}, for one); do the qrels belong to this corpus?"
+        )

@@ -1,0 +1,156 @@
+"""Leave what a run found under ``STORAGE/runs/NAME/``.
+
+    config.yaml     resolved, every default written out
+    lineage.json    every artifact of the run
+    metrics.json    means and significance; other programs read it
+    report.html     one page for people
+    runs/*.trec     each system's results
+    model/          the tuned model
+
+Every file is written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gradret.artifacts import Artifact, write_json
+from gradret.components import name_of
+from gradret.config import to_yaml
+from gradret.errors import StorageError
+from gradret.report.page import page
+from gradret.report.tables import Results, results
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from gradret.config import Config
+
+__all__ = ["report"]
+
+
+def report(config: Config, artifacts: Mapping[str, Artifact]) -> Path:
+    """The run's folder, with a report of whatever ``artifacts`` holds.
+
+    Args:
+        config: of the run.
+        artifacts: by name: a stage's, or ``index.``, ``search.`` and ``evaluate.`` with a system's.
+
+    Raises:
+        StorageError: the folder cannot be written.
+        ContractError: the systems were not evaluated on the same queries.
+    """
+    tables = {system: one.table("metrics") for system, one in _of(artifacts, "evaluate")}
+    found = results(tables, config.evaluate.measures, config.seed)
+    lineage = {name: _lineage(config, artifact) for name, artifact in artifacts.items()}
+    yaml = to_yaml(config)
+    html = page(config, artifacts, found, lineage, yaml)
+    folder = Path(config.storage_path) / "runs" / config.name
+    try:
+        (folder / "runs").mkdir(parents=True, exist_ok=True)
+        _write(folder / "config.yaml", [yaml])
+        write_json(folder / "lineage.json", lineage)
+        for system, run in _of(artifacts, "search"):
+            _write(folder / "runs" / f"{system}.trec", _trec(run, system))
+        if "train" in artifacts:
+            _copy_model(artifacts["train"], folder / "model")
+        _write(folder / "report.html", [html])
+        write_json(folder / "metrics.json", _metrics(config, artifacts, found))
+    except StorageError:
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"report: {folder} cannot be written: {error}; free some space or set storage_path"
+        ) from error
+    return folder
+
+
+def _of(artifacts: Mapping[str, Artifact], stage: str) -> list[tuple[str, Artifact]]:
+    """System and artifact of ``STAGE.SYSTEM``."""
+    prefix = f"{stage}."
+    return [(name.removeprefix(prefix), one) for name, one in artifacts.items() if name.startswith(prefix)]
+
+
+def _lineage(config: Config, artifact: Artifact) -> dict[str, Any]:
+    manifest = artifact.manifest
+    return {
+        "artifact": f"{artifact.stage}/{artifact.fingerprint}",
+        "path": os.path.relpath(artifact.path, config.storage_path),
+        **{key: manifest[key] for key in ("counts", "quarantined", "seconds", "inputs")},
+    }
+
+
+def _metrics(config: Config, artifacts: Mapping[str, Artifact], found: Results) -> dict[str, Any]:
+    return {
+        "name": config.name,
+        "dataset": name_of(config.dataset),
+        "queries": len(found.query_ids),
+        "systems": {
+            system: {measure: mean.value for measure, mean in means.items()} for system, means in found.means.items()
+        },
+        "significance": [
+            {
+                "a": one.a,
+                "b": one.b,
+                "measure": one.measure,
+                "difference": one.difference,
+                "p": one.p,
+                "p_corrected": one.p_corrected,
+                "test": "paired t",
+                "correction": "holm",
+            }
+            for one in found.comparisons
+        ],
+        "seconds": {name: artifact.manifest["seconds"] for name, artifact in artifacts.items()},
+    }
+
+
+def _trec(run: Artifact, tag: str) -> Iterator[str]:
+    """The six columns of a TREC run, a batch of lines at a time."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for batch in run.table("run").to_batches(max_chunksize=1 << 16):
+        columns = [_token(batch, "query_id"), "Q0", _token(batch, "doc_id")]
+        columns += [pc.cast(batch.column(name), pa.string()) for name in ("rank", "score")]
+        lines = pc.binary_join_element_wise(*columns, tag, " ")
+        yield "".join(f"{line}\n" for line in lines.to_pylist())
+
+
+def _token(batch: pa.RecordBatch, column: str) -> pa.Array:
+    """Ids without white space, which parts the columns."""
+    import pyarrow.compute as pc
+
+    return pc.replace_substring_regex(batch.column(column), r"\s", "%20")
+
+
+def _write(path: Path, parts: Iterable[str]) -> None:
+    """Write the parts to ``path``, whole or not at all."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            file.writelines(parts)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _copy_model(trained: Artifact, folder: Path) -> None:
+    """Put the trained model in ``folder``, unless the same is there."""
+    mark = folder / "fingerprint.txt"
+    if mark.is_file() and mark.read_text(encoding="utf-8").strip() == trained.fingerprint:
+        return
+    draft, old = (folder.with_name(f".{folder.name}.{what}.{os.getpid()}") for what in ("new", "old"))
+    try:
+        shutil.copytree(trained.path / "model", draft)
+        (draft / mark.name).write_text(f"{trained.fingerprint}\n", encoding="utf-8")
+        if folder.exists():
+            folder.replace(old)
+        draft.replace(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,120 @@
+"""Turn scored pairs into training lists: GROUPS, one list a query.
+
+Scores become grades by clipping them to two percentiles over all pairs and scaling to [0, 1]
+(Tamber et al., section 3.3.1). Queries of one source document stay on one side of the dev split.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gradret.artifacts import Artifact, Draft, make, read_shard
+from gradret.errors import DataError
+from gradret.stages._map import Quarantined, Result, map_shards
+
+if TYPE_CHECKING:
+    from gradret.config import Config
+
+__all__ = ["select"]
+
+
+def select(config: Config, deduped: Artifact, generated: Artifact, mined: Artifact, labels: Artifact) -> Artifact:
+    """GROUPS: each query's documents, positives first, with grades; filtered queries are kept with the reason.
+
+    Raises:
+        DataError: all scores are equal, or no list is left, or none for the dev split.
+    """
+    body = functools.partial(_select, config, deduped, generated, mined, labels)
+    inputs = {"deduped": deduped, "queries": generated, "pairs": mined, "labels": labels}
+    settings = {"select": config.select, "seed": config.seed}
+    return make("select", config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body)
+
+
+def _select(
+    config: Config, deduped: Artifact, generated: Artifact, mined: Artifact, labels: Artifact, draft: Draft
+) -> None:
+    low, high = _percentiles(labels, config.select.low, config.select.high)
+    draft.notes |= {"score_of_grade_0": low, "score_of_grade_1": high}
+    load = functools.partial(_Selector, config, deduped, generated, low, high)
+    shards = list(zip(mined.shards("pairs"), labels.shards("labels"), strict=True))
+    map_shards(draft, shards, load)
+    for split in ("train", "dev"):
+        if not draft.counts.get(split):
+            raise DataError(
+                f"no list is left for {split}: {draft.counts['rows_in']:,} queries in, "
+                f"{draft.counts['quarantined']:,} dropped ({draft.quarantined}); "
+                "generate more queries, filter less, or change select.dev_share"
+            )
+
+
+def _percentiles(labels: Artifact, low: float, high: float) -> tuple[float, float]:
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    scores = [pq.read_table(path, columns=["score"])["score"].to_numpy() for path in labels.shards("labels")]
+    bounds = np.percentile(np.concatenate(scores), [low, high])
+    if not bounds[0] < bounds[1]:
+        raise DataError(f"the teacher gives the same score, {bounds[0]:.4g}, to (nearly) all pairs; nothing to learn")
+    return float(bounds[0]), float(bounds[1])
+
+
+class _Selector:
+    def __init__(self, config: Config, deduped: Artifact, generated: Artifact, low: float, high: float) -> None:
+        self.settings, self.seed, self.low, self.high = config.select, config.seed, low, high
+        self.queries = {row["query_id"]: row for row in generated.table("queries").to_pylist()}
+        self.copies: dict[str, list[str]] = {}
+        for row in deduped.table("duplicates").to_pylist():
+            self.copies.setdefault(row["kept_doc_id"], []).append(row["doc_id"])
+
+    def __call__(self, shard: tuple[Path, Path]) -> Result:
+        import pyarrow as pa
+
+        from gradret.contracts import schema
+
+        pairs, labels = read_shard(shard[0], "pairs"), read_shard(shard[1], "labels")
+        scores = dict(zip(labels["pair_id"].to_pylist(), labels["score"].to_pylist(), strict=True))
+        rows = zip(*(pairs[name].to_pylist() for name in ("query_id", "doc_id", "pair_id")), strict=True)
+        groups, dropped, total = [], [], 0
+        for query_id, group in groupby(rows, key=lambda row: row[0]):
+            total += 1
+            pool = [(doc_id, scores[pair]) for _, doc_id, pair in group if pair in scores]
+            made = self._group(self.queries[query_id], pool)
+            (dropped if isinstance(made, Quarantined) else groups).append(made)  # type: ignore[arg-type]
+        table = pa.Table.from_pylist(groups, schema("groups"))
+        splits = table["split"].to_pylist()
+        counts = {"train": splits.count("train"), "dev": splits.count("dev")}
+        return Result({"groups": table}, total, len(groups), dropped, counts)
+
+    def _group(self, query: dict[str, Any], pool: list[tuple[str, float]]) -> dict[str, Any] | Quarantined:
+        source = query["source_doc_id"]
+        relevant = {source, *self.copies.get(source, [])} if source else set()
+        ranked = sorted(pool, key=lambda pair: (-pair[1], pair[0]))
+        position = next((rank for rank, (doc_id, _) in enumerate(ranked, 1) if doc_id == source), None)
+        within = self.settings.source_within
+        if within and (position is None or position > within):
+            reason = f"source document not in the teacher's first {within}"
+            return Quarantined(query["query_id"], reason, f"rank {position}: {query['text']}")
+        ranked.sort(key=lambda pair: pair[0] not in relevant)
+        return {
+            "query_id": query["query_id"],
+            "split": _split(self.seed, source or query["query_id"], self.settings.dev_share),
+            "source_doc_id": source,
+            "kind": query["kind"],
+            "doc_ids": [doc_id for doc_id, _ in ranked],
+            "grades": [self._grade(score) for _, score in ranked],
+            "scores": [score for _, score in ranked],
+            "positives": [doc_id in relevant for doc_id, _ in ranked],
+            "relevant_doc_ids": sorted(relevant),
+        }
+
+    def _grade(self, score: float) -> float:
+        return min(1.0, max(0.0, (score - self.low) / (self.high - self.low)))
+
+
+def _split(seed: int, doc_id: str, dev_share: float) -> str:
+    draw = int.from_bytes(hashlib.sha256(f"dev:{seed}:{doc_id}".encode()).digest()[:8], "big") / 2**64
+    return "dev" if draw < dev_share else "train"

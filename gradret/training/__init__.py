@@ -1,0 +1,1 @@
+"""What train needs and nothing else uses: tokens, batches, the step, the loop."""

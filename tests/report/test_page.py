@@ -1,0 +1,374 @@
+"""The page, and all files that the stage ``report`` leaves, on a toy run."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from gradret import contracts
+from gradret.artifacts import Artifact, make
+from gradret.config import Config, Evaluate
+from gradret.errors import StorageError
+from gradret.report import samples
+from gradret.report.page import headline
+from gradret.report.plots import read_curve, systems_plot, training_plot
+from gradret.report.tables import Comparison, Mean, Results, results, terminal_table
+from gradret.stages.evaluate import evaluate
+from gradret.stages.report import report
+
+Rows = list[dict[str, Any]]
+SYSTEMS = ("tuned", "teacher", "bm25", "base")
+TOPICS = ("wing flutter", "boundary layer", "heat transfer", "shock wave", "panel buckling")
+
+
+@dataclass(frozen=True)
+class Toy:
+    """A dataset of the tests."""
+
+    path: str = "toy"
+    split: str = "test"
+    options: list[str] = field(default_factory=list)
+
+
+def artifact(
+    storage: Path, stage: str, tables: Mapping[str, Rows], files: Mapping[str, str] | None = None, **counts: int
+) -> Artifact:
+    def _body(draft: Any) -> None:
+        for name, rows in tables.items():
+            draft.write(name, pa.Table.from_pylist(rows, contracts.schema(name)))
+        for name, text in (files or {}).items():
+            (draft.path / name).parent.mkdir(parents=True, exist_ok=True)
+            (draft.path / name).write_text(text, encoding="utf-8")
+        draft.count(**counts)
+        if "quarantine" in tables:
+            draft.quarantined["empty text"] = len(tables["quarantine"])
+
+    settings = {"rows": dict(tables), "files": dict(files or {})}
+    return make(stage, str(storage), module="gradret.artifacts", settings=settings, inputs={}, body=_body)
+
+
+def config(storage: Path) -> Config:
+    return Config(
+        name="toy-run", dataset=Toy(), storage_path=str(storage), evaluate=Evaluate(("nDCG@10", "MAP", "judged@10"))
+    )
+
+
+def whole_flow(storage: Path) -> dict[str, Artifact]:
+    """Artifacts as a run leaves them: 40 documents, 12 test queries, four systems."""
+    made = given(storage)
+    draw = random.Random(5)
+    for noise, system in zip((2.0, 0.5, 6.0, 9.0), SYSTEMS, strict=True):
+        rows = []
+        for number in range(12):
+            scores = {f"d{doc}": -abs(doc - 3 * number) + draw.gauss(0, noise) for doc in range(40)}
+            ranked = sorted(scores, key=lambda doc: -scores[doc])
+            rows += [
+                {"query_id": f"q{number}", "doc_id": doc, "score": scores[doc], "rank": rank}
+                for rank, doc in enumerate(ranked, 1)
+            ]
+        made[f"search.{system}"] = artifact(storage, "search", {"run": rows}, rows_in=12, rows_out=len(rows))
+        made[f"evaluate.{system}"] = evaluate(config(storage), made["queries"], made[f"search.{system}"])
+    return made
+
+
+def given(storage: Path) -> dict[str, Artifact]:
+    """What stands before search."""
+    docs = [
+        {
+            "doc_id": f"d{n}",
+            "title": f"On {TOPICS[n % 5]} & <b>more</b> {n}",
+            "text": f"Text {n}. " * 40,
+            "origin": "corpus",
+        }
+        for n in range(40)
+    ]
+    bad = [
+        {"table": "docs", "where": f"corpus.jsonl:{n}", "reason": "empty text", "raw": "<script>x</script>"}
+        for n in range(12)
+    ]
+    human = [
+        {"query_id": f"q{n}", "text": f"what of {TOPICS[n % 5]} {n}?", "split": "test", "generator": "human"}
+        for n in range(12)
+    ]
+    qrels = [
+        {"query_id": f"q{n}", "doc_id": f"d{3 * n + near}", "relevance": 2 - near, "split": "test"}
+        for n in range(12)
+        for near in range(3)
+    ]
+    written = [
+        {
+            "query_id": f"g{n}",
+            "text": f"{kind} about {TOPICS[n % 5]}",
+            "source_doc_id": f"d{n}",
+            "kind": kind,
+            "generator": "extractive",
+        }
+        for n, kind in enumerate(["keywords", "title", "sentence"] * 4)
+    ]
+    groups = [
+        {
+            "query_id": f"g{n}",
+            "split": "train",
+            "source_doc_id": f"d{n}",
+            "kind": written[n]["kind"],
+            "doc_ids": [f"d{n}", f"d{n + 1}", "generated-1", f"d{n + 3}"],
+            "grades": [0.9, 0.25, None, 1.0],
+            "scores": [5.0, 1.0, None, 6.0],
+            "positives": [True, False, False, False],
+            "relevant_doc_ids": [f"d{n}"],
+        }
+        for n in range(12)
+    ]
+    lines = [{"step": n, "epoch": n // 20, "loss": 2 / (1 + n / 20) + 0.1 * (n % 3)} for n in range(100)]
+    lines += [{"step": 20 * n, "epoch": n, "dev_loss": 1.6 / (1 + n)} for n in range(1, 6)]
+    curve = "".join(f"{json.dumps(line)}\n" for line in lines) + '{"step": 10'
+    return {
+        "ingest": artifact(
+            storage, "ingest", {"docs": docs, "quarantine": bad}, rows_in=52, rows_out=40, quarantined=12, over_long=3
+        ),
+        "queries": artifact(storage, "queries", {"queries": human, "qrels": qrels}, rows_in=48, test_queries=12),
+        "generate": artifact(storage, "generate", {"queries": written}, rows_in=40, rows_out=12),
+        "select": artifact(storage, "select", {"groups": groups}, rows_in=48, rows_out=12),
+        "train": artifact(storage, "train", {}, {"metrics.jsonl": curve, "model/config.json": "{}"}),
+    }
+
+
+class Reader(HTMLParser):
+    """Collects what a page would fetch, and checks that every tag is closed."""
+
+    VOID = frozenset({"meta", "br", "link", "img", "input", "hr"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.reached: list[str] = []
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.reached += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def read(html: str) -> Reader:
+    reader = Reader()
+    reader.feed(html)
+    assert not reader.open
+    return reader
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("storage")
+
+
+@pytest.fixture(scope="module")
+def flow(storage: Path) -> dict[str, Artifact]:
+    return whole_flow(storage)
+
+
+@pytest.fixture(scope="module")
+def folder(storage: Path, flow: dict[str, Artifact]) -> Path:
+    return report(config(storage), flow)
+
+
+def test_the_run_folder_holds_these_files_and_no_other(storage: Path, folder: Path) -> None:
+    assert folder == storage / "runs" / "toy-run"
+    files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    assert files == [
+        "config.yaml",
+        "lineage.json",
+        "metrics.json",
+        "model/config.json",
+        "model/fingerprint.txt",
+        "report.html",
+        "runs/base.trec",
+        "runs/bm25.trec",
+        "runs/teacher.trec",
+        "runs/tuned.trec",
+    ]
+
+
+def test_metrics_json(folder: Path, flow: dict[str, Artifact]) -> None:
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    assert list(metrics) == ["name", "dataset", "queries", "systems", "significance", "seconds"]
+    assert (metrics["name"], metrics["queries"]) == ("toy-run", 12)
+    assert metrics["dataset"].endswith(":Toy")
+    assert list(metrics["systems"]) == ["bm25", "base", "tuned", "teacher"]
+    assert list(metrics["systems"]["tuned"]) == ["nDCG@10", "MAP", "judged@10"]
+    assert list(metrics["seconds"]) == list(flow)
+    rows = flow["evaluate.tuned"].table("metrics").to_pylist()
+    own = [row["value"] for row in rows if row["measure"] == "MAP"]
+    assert metrics["systems"]["tuned"]["MAP"] == pytest.approx(sum(own) / 12)
+    first = metrics["significance"][0]
+    assert list(first) == ["a", "b", "measure", "difference", "p", "p_corrected", "test", "correction"]
+    assert (first["a"], first["test"], first["correction"]) == ("tuned", "paired t", "holm")
+    assert len(metrics["significance"]) == 9
+    assert terminal_table(metrics).splitlines()[0].split() == ["12", "queries", "nDCG@10", "MAP", "judged@10"]
+
+
+def test_lineage_and_config(storage: Path, folder: Path, flow: dict[str, Artifact]) -> None:
+    lineage = json.loads((folder / "lineage.json").read_text(encoding="utf-8"))
+    assert list(lineage) == list(flow)
+    entry, made = lineage["ingest"], flow["ingest"]
+    assert entry["artifact"] == f"ingest/{made.fingerprint}"
+    assert (storage / entry["path"]).samefile(made.path)
+    assert entry["quarantined"] == {"empty text": 12}
+    assert entry["counts"]["over_long"] == 3
+    assert set(lineage["evaluate.bm25"]["inputs"]) == {"queries", "run"}
+    assert "seconds" in entry
+    assert "name: toy-run" in (folder / "config.yaml").read_text(encoding="utf-8")
+
+
+def test_trec_files_have_six_columns_in_rank_order(folder: Path) -> None:
+    lines = [line.split() for line in (folder / "runs" / "tuned.trec").read_text(encoding="utf-8").splitlines()]
+    assert len(lines) == 12 * 40
+    assert {len(line) for line in lines} == {6}
+    assert {(line[1], line[5]) for line in lines} == {("Q0", "tuned")}
+    first = [line for line in lines if line[0] == "q0"]
+    assert [int(line[3]) for line in first] == list(range(1, 41))
+    scores = [float(line[4]) for line in first]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_ids_with_white_space_keep_the_columns(tmp_path: Path) -> None:
+    run = artifact(tmp_path, "search", {"run": [{"query_id": "a b", "doc_id": "c\td", "score": 0.1, "rank": 1}]})
+    written = report(config(tmp_path), {"search.bm25": run}) / "runs" / "bm25.trec"
+    assert written.read_text(encoding="utf-8") == "a%20b Q0 c%20d 1 0.1 bm25\n"
+
+
+def test_the_page_reaches_for_nothing_outside_itself(folder: Path) -> None:
+    html = (folder / "report.html").read_text(encoding="utf-8")
+    reader = read(html)
+    assert all(address.startswith("#") for address in reader.reached)
+    assert not reader.tags & {"script", "link", "img", "iframe"}
+    assert not re.findall(r"@import|url\((?!#)", html)
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+
+
+def test_the_page_shows_every_section_and_escapes(folder: Path) -> None:
+    html = (folder / "report.html").read_text(encoding="utf-8")
+    for text in (
+        "Systems",
+        "What was done",
+        "Stages",
+        "Training",
+        "Training lists",
+        "Gained most",
+        "Lost most",
+        "Config",
+        "Lineage",
+    ):
+        assert f"<h2>{text}" in html or f"<summary>{text}" in html, text
+    assert html.count("<svg") == 2
+    assert "On wing flutter &amp; &lt;b&gt;more&lt;/b&gt;" in html
+    assert html.count("&lt;script&gt;x&lt;/script&gt;") == 10
+    assert "4 keywords, 4 sentence, 4 title" in html
+    assert "the best 4 of 4 documents" in html
+    assert "generated-1" in html
+    tags = re.findall(r'<span class="tag">([^<]*)<', html[html.index('id="lists"') :])
+    assert tags[:4] == ["1.00", "0.90 positive", "0.25", "no grade"]
+
+
+def test_changes_are_the_largest_with_their_documents(flow: dict[str, Artifact]) -> None:
+    tables = {system: flow[f"evaluate.{system}"].table("metrics") for system in SYSTEMS}
+    gained, lost = samples.changes(results(tables, ["nDCG@10"], 0), flow, "nDCG@10")
+    values = {
+        system: {r["query_id"]: r["value"] for r in tables[system].to_pylist() if r["measure"] == "nDCG@10"}
+        for system in ("base", "tuned")
+    }
+    deltas = {query_id: values["tuned"][query_id] - values["base"][query_id] for query_id in values["base"]}
+    best = sorted((q for q in deltas if deltas[q] > 0), key=lambda q: -deltas[q])[:5]
+    worst = sorted((q for q in deltas if deltas[q] < 0), key=lambda q: deltas[q])[:5]
+    assert [one.query_id for one in gained] == best
+    assert [one.query_id for one in lost] == worst
+    assert gained[0].text.startswith("what of ")
+    run = sorted(flow["search.tuned"].table("run").to_pylist(), key=lambda row: row["rank"])
+    top = [row["doc_id"] for row in run if row["query_id"] == best[0]][:3]
+    assert [one.doc_id for one in gained[0].top_after] == top
+    number = int(best[0].removeprefix("q"))
+    grades = {f"d{3 * number + near}": 2 - near for near in range(3)}
+    for one in gained[0].top_after:
+        assert one.grade == grades.get(one.doc_id)
+        assert one.relevant == (grades.get(one.doc_id, 0) > 0)
+
+
+def test_a_partial_flow_shows_what_there_is(tmp_path: Path) -> None:
+    made = given(tmp_path)
+    written = report(config(tmp_path), {"ingest": made["ingest"]})
+    html = (written / "report.html").read_text(encoding="utf-8")
+    read(html)
+    assert "No system was evaluated." in html
+    assert "Training lists" not in html
+    metrics = json.loads((written / "metrics.json").read_text(encoding="utf-8"))
+    assert (metrics["queries"], metrics["systems"], metrics["significance"]) == (0, {}, [])
+    assert not (written / "model").exists()
+    read((report(config(tmp_path), {}) / "report.html").read_text(encoding="utf-8"))
+
+
+def test_the_model_is_copied_once_and_replaced_when_another_was_trained(tmp_path: Path) -> None:
+    first = artifact(tmp_path, "train", {}, {"model/a.txt": "1"})
+    model = report(config(tmp_path), {"train": first}) / "model"
+    (model / "mark").touch()
+    report(config(tmp_path), {"train": first})
+    assert (model / "mark").exists()
+    report(config(tmp_path), {"train": artifact(tmp_path, "train", {}, {"model/b.txt": "2"})})
+    assert sorted(path.name for path in model.iterdir()) == ["b.txt", "fingerprint.txt"]
+    assert not [path for path in model.parent.iterdir() if path.name.startswith(".")]
+
+
+def test_a_storage_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("in the way", encoding="utf-8")
+    with pytest.raises(StorageError, match=r"report: .*toy-run cannot be written: .*set storage_path"):
+        report(config(tmp_path), {})
+
+
+def outcome(base: tuple[float, float | None], bm25: tuple[float, float | None]) -> Results:
+    """Results with these differences and corrected p-values of tuned at 0.5."""
+    others = {"base": base, "bm25": bm25}
+    compared = tuple(Comparison("tuned", name, "nDCG@10", d, p, p) for name, (d, p) in others.items())
+    means = {name: {"nDCG@10": Mean(0.5 - d, None, None)} for name, (d, _) in others.items()}
+    means["tuned"] = {"nDCG@10": Mean(0.5, None, None)}
+    return Results(("nDCG@10",), ("q1", "q2"), {name: {} for name in means}, means, compared)
+
+
+def test_the_headline_is_honest() -> None:
+    assert headline(outcome((0.1, 0.0002), (-0.02, 0.4))) == (
+        "On 2 test queries the tuned model reaches nDCG@10 0.500: significantly better than the base model at 0.400 "
+        "(+0.100, p < 0.001), and not significantly different from BM25 at 0.520 (-0.020, p = 0.400)."
+    )
+    assert headline(outcome((-0.1, 0.01), (0.1, None))) == (
+        "On 2 test queries the tuned model reaches nDCG@10 0.500: significantly worse than the base model at 0.600 "
+        "(-0.100, p = 0.010), and +0.100 against BM25 at 0.400 (too few queries to test)."
+    )
+    assert headline(results({}, ["MAP"], 0)) == "No system was evaluated."
+
+
+def test_the_curve_tolerates_what_is_missing(tmp_path: Path) -> None:
+    assert read_curve(tmp_path / "none.jsonl") == []
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"loss": 1.0}\n[3]\n\n{"epoch": 1}\n{"step": 4, "dev_loss": null}\n{"step":', encoding="utf-8")
+    rows = read_curve(path)
+    assert rows == [{"loss": 1.0}, {"epoch": 1}, {"step": 4, "dev_loss": None}]
+    assert "<svg" in training_plot(rows)
+    assert training_plot([{"epoch": 1}]) == ""
+    assert systems_plot(results({}, ["MAP"], 0)) == ""

@@ -1,0 +1,195 @@
+"""Measures against loops written by hand, and every message of ``evaluate``."""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from gradret import contracts
+from gradret.artifacts import Artifact, make
+from gradret.config import Config, Evaluate
+from gradret.errors import ConfigError, ContractError
+from gradret.stages import evaluate as module
+from gradret.stages.evaluate import evaluate, parse_measures
+
+Rows = list[dict[str, Any]]
+Values = dict[tuple[str, str], float]
+
+MEASURES = ("nDCG@10", "nDCG@3", "Recall@100", "Recall@2", "MRR@10", "MRR@2", "MAP", "judged@10", "P(rel=2)@5")
+
+
+def artifact(storage: Path, stage: str, tables: Mapping[str, Rows]) -> Artifact:
+    def _body(draft: Any) -> None:
+        for name, rows in tables.items():
+            draft.write(name, pa.Table.from_pylist(rows, contracts.schema(name)))
+
+    return make(stage, str(storage), module=module.__name__, settings={"rows": dict(tables)}, inputs={}, body=_body)
+
+
+def config(storage: Path, measures: Sequence[str] = MEASURES) -> Config:
+    return Config(name="toy", dataset=None, storage_path=str(storage), evaluate=Evaluate(measures=tuple(measures)))
+
+
+def queries(storage: Path, judgments: Mapping[str, Mapping[str, int]], split: str = "test") -> Artifact:
+    qrels = [
+        {"query_id": query_id, "doc_id": doc_id, "relevance": grade, "split": split}
+        for query_id, docs in judgments.items()
+        for doc_id, grade in docs.items()
+    ]
+    return artifact(storage, "queries", {"qrels": qrels})
+
+
+def run(storage: Path, found: Mapping[str, Sequence[str]], scores: Sequence[float] = ()) -> Artifact:
+    rows = [
+        {"query_id": query_id, "doc_id": doc_id, "score": scores[rank - 1] if scores else -float(rank), "rank": rank}
+        for query_id, docs in found.items()
+        for rank, doc_id in enumerate(docs, 1)
+    ]
+    # Stored in any order: the rank decides.
+    random.Random(7).shuffle(rows)
+    return artifact(storage, "search", {"run": rows})
+
+
+def values(metrics: Artifact) -> Values:
+    return {(row["query_id"], row["measure"]): row["value"] for row in metrics.table("metrics").to_pylist()}
+
+
+def ndcg(ranking: Sequence[str], grades: Mapping[str, int], k: int) -> float:
+    """trec_eval's: the grade itself is the gain, over log2 of rank + 1."""
+    gain = sum(max(0, grades.get(doc, 0)) / math.log2(rank + 1) for rank, doc in enumerate(ranking[:k], 1))
+    best = sorted((max(0, grade) for grade in grades.values()), reverse=True)[:k]
+    ideal = sum(grade / math.log2(rank + 1) for rank, grade in enumerate(best, 1))
+    return gain / ideal if ideal else 0.0
+
+
+def average_precision(ranking: Sequence[str], grades: Mapping[str, int]) -> float:
+    hits, total = 0, 0.0
+    for rank, doc in enumerate(ranking, 1):
+        if grades.get(doc, 0) > 0:
+            hits += 1
+            total += hits / rank
+    relevant = sum(grade > 0 for grade in grades.values())
+    return total / relevant if relevant else 0.0
+
+
+def reciprocal_rank(ranking: Sequence[str], grades: Mapping[str, int], k: int) -> float:
+    for rank, doc in enumerate(ranking[:k], 1):
+        if grades.get(doc, 0) > 0:
+            return 1 / rank
+    return 0.0
+
+
+def recall(ranking: Sequence[str], grades: Mapping[str, int], k: int) -> float:
+    relevant = {doc for doc, grade in grades.items() if grade > 0}
+    return len(relevant & set(ranking[:k])) / len(relevant) if relevant else 0.0
+
+
+def expected(ranking: Sequence[str], grades: Mapping[str, int]) -> dict[str, float]:
+    return {
+        "nDCG@10": ndcg(ranking, grades, 10),
+        "nDCG@3": ndcg(ranking, grades, 3),
+        "Recall@100": recall(ranking, grades, 100),
+        "Recall@2": recall(ranking, grades, 2),
+        "MRR@10": reciprocal_rank(ranking, grades, 10),
+        "MRR@2": reciprocal_rank(ranking, grades, 2),
+        "MAP": average_precision(ranking, grades),
+        "judged@10": sum(doc in grades for doc in ranking[:10]) / len(ranking[:10]) if ranking else 0.0,
+        "P(rel=2)@5": sum(grades.get(doc, 0) >= 2 for doc in ranking[:5]) / 5,
+    }
+
+
+def toy(seed: int, count: int) -> tuple[dict[str, dict[str, int]], dict[str, list[str]]]:
+    """Judgments with grades from -1 to 3, and rankings of some judged and some unjudged documents."""
+    draw = random.Random(seed)
+    docs = [f"d{number}" for number in range(30)]
+    judgments = {
+        f"q{number}": {doc: draw.choice([-1, 0, 0, 1, 2, 3]) for doc in draw.sample(docs, draw.randint(1, 12))}
+        for number in range(count)
+    }
+    found = {query_id: draw.sample(docs, draw.randint(1, 30)) for query_id in judgments if query_id != "q3"}
+    return judgments, found
+
+
+@pytest.mark.parametrize("at_once", [2, 500])
+def test_measures_equal_the_loops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    monkeypatch.setattr(module, "_QUERIES_AT_ONCE", at_once)
+    judgments, found = toy(seed=1, count=9)
+    got = values(evaluate(config(tmp_path), queries(tmp_path, judgments), run(tmp_path, found)))
+    assert len(got) == 9 * len(MEASURES)
+    for query_id, grades in judgments.items():
+        for measure, value in expected(found.get(query_id, []), grades).items():
+            assert got[query_id, measure] == pytest.approx(value, abs=1e-12), (query_id, measure)
+
+
+def test_ties_in_the_score_change_nothing(tmp_path: Path) -> None:
+    judgments, found = {"q": {"b": 1, "a": 0}}, {"q": ["b", "c", "a"]}
+    got = values(evaluate(config(tmp_path), queries(tmp_path, judgments), run(tmp_path, found, scores=[0.5] * 3)))
+    assert got["q", "nDCG@10"] == got["q", "MRR@10"] == got["q", "MAP"] == 1.0
+
+
+def test_spelling_and_order_of_the_config_are_kept(tmp_path: Path) -> None:
+    measures = ["MAP", "AP", "RR@10", "MRR@10", "MAP", "JUDGED@1"]
+    assert list(parse_measures(measures)) == ["MAP", "AP", "RR@10", "MRR@10", "JUDGED@1"]
+    got = evaluate(config(tmp_path, measures), queries(tmp_path, {"q": {"a": 1}}), run(tmp_path, {"q": ["x", "a"]}))
+    assert values(got) == {
+        ("q", "AP"): 0.5,
+        ("q", "JUDGED@1"): 0.0,
+        ("q", "MAP"): 0.5,
+        ("q", "MRR@10"): 0.5,
+        ("q", "RR@10"): 0.5,
+    }
+
+
+def test_every_judged_test_query_counts_and_no_other(tmp_path: Path) -> None:
+    given = queries(tmp_path, {"found": {"a": 1}, "nothing": {"a": 2}, "none relevant": {"a": 0}})
+    got = evaluate(config(tmp_path, ["MAP"]), given, run(tmp_path, {"found": ["a"], "other": ["a"]}))
+    assert values(got) == {("found", "MAP"): 1.0, ("nothing", "MAP"): 0.0, ("none relevant", "MAP"): 0.0}
+    assert got.counts == {"judged_queries": 3, "without_results": 2, "rows_out": 3, "unjudged_queries": 1}
+
+
+def test_an_empty_run_and_no_test_judgments(tmp_path: Path) -> None:
+    nothing = run(tmp_path, {})
+    assert values(evaluate(config(tmp_path, ["MAP"]), queries(tmp_path, {"q": {"a": 1}}), nothing)) == {("q", "MAP"): 0}
+    trained = queries(tmp_path, {"q": {"a": 1}}, split="train")
+    assert values(evaluate(config(tmp_path, ["MAP"]), trained, nothing)) == {}
+
+
+@pytest.mark.parametrize(
+    ("spelling", "message"),
+    [
+        ("nDGC@10", "evaluate.measures: 'nDGC@10': 'nDGC' is not a measure of ir_measures; did you mean 'nDCG'?"),
+        ("@10", "evaluate.measures: '@10': '@10' is not a measure"),
+        ("nDCG@ten", "evaluate.measures: 'nDCG@ten': its parameters are missing or wrong"),
+        ("nDCG(depth=3)", "evaluate.measures: 'nDCG(depth=3)': its parameters are missing or wrong"),
+        ("P", "evaluate.measures: 'P': its parameters are missing or wrong"),
+        ("P@0", "evaluate.measures: 'P@0': the cutoff 0 is not a whole number of at least 1"),
+        ("RBP", "evaluate.measures: 'RBP': no installed package computes it"),
+    ],
+)
+def test_a_wrong_measure_is_refused(tmp_path: Path, spelling: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        parse_measures([spelling])
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        evaluate(config(tmp_path, [spelling]), queries(tmp_path, {}), run(tmp_path, {}))
+
+
+def test_all_wrong_measures_are_named_at_once() -> None:
+    with pytest.raises(ConfigError, match=r"(?s)2 errors.*'foo@1'.*'bar'"):
+        parse_measures(["foo@1", "MAP", "bar"])
+
+
+def test_no_measure_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"evaluate\.measures: is empty"):
+        parse_measures([])
+
+
+def test_a_document_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="query 'q' lists document 'a' twice"):
+        evaluate(config(tmp_path), queries(tmp_path, {"q": {"a": 1}}), run(tmp_path, {"q": ["a", "b", "a"]}))
