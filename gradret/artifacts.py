@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 __all__ = ["Artifact", "Draft", "make", "read_shard", "write_json", "write_shard"]
 
 
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EISDIR}
+
+
 @dataclass(frozen=True)
 class Artifact:
     """A finished result. Tables come sorted by the key of their contract."""
@@ -46,8 +50,18 @@ class Artifact:
     manifest: dict[str, Any] = field(repr=False, compare=False)
 
     def shards(self, table: str) -> list[Path]:
-        """Parquet files of ``table``, in order; none if it is empty."""
-        return sorted((self.path / table).glob("part-*.parquet"))
+        """Parquet files of ``table``, in order; none if it is empty.
+
+        Raises:
+            StorageError: a file that was there when the artifact was finished is gone.
+        """
+        paths = _shards(self.path / table)
+        wanted = self.manifest.get("shards", {}).get(table, len(paths))
+        if len(paths) != wanted:
+            raise StorageError(
+                f"{self.path / table} has {len(paths)} shards, not {wanted}; delete {self.path} and run again"
+            )
+        return paths
 
     def table(self, table: str, columns: list[str] | None = None) -> pa.Table:
         """All rows of ``table``, sorted by key. For what fits in memory."""
@@ -122,11 +136,11 @@ def make(
     """
     name = fingerprint(stage, module, settings, {key: artifact.fingerprint for key, artifact in inputs.items()})
     path = Path(storage) / "artifacts" / stage / name
-    found = _open(stage, path)
-    if found:
-        say(f"{stage:<10} reused")
-        return found
     with _storage_errors(stage, path):
+        found = _open(stage, path)
+        if found:
+            say(f"{stage:<10} reused")
+            return found
         path.mkdir(parents=True, exist_ok=True)
         with _lock(path.with_suffix(".lock"), stage):
             found = _open(stage, path)
@@ -134,11 +148,13 @@ def make(
                 return found
             draft, started = Draft(path, stage), time.monotonic()
             body(draft)
+            _clear(path)
             manifest = {
                 "stage": stage,
                 "fingerprint": name,
                 "inputs": {key: f"{artifact.stage}/{artifact.fingerprint}" for key, artifact in inputs.items()},
                 "settings": canonical(settings),
+                "shards": _shard_counts(path),
                 "counts": draft.counts,
                 "quarantined": draft.quarantined,
                 "notes": draft.notes,
@@ -185,18 +201,39 @@ def write_shard(path: Path, rows: pa.Table, table: str) -> None:
 def write_json(path: Path, value: object) -> None:
     """Write ``value`` to ``path``, whole or not at all."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(json.dumps(value, indent=2, sort_keys=False) + "\n", encoding="utf-8")
-    draft.replace(path)
+    try:
+        draft.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _open(stage: str, path: Path) -> Artifact | None:
+    place = path / "manifest.json"
     try:
-        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        manifest = json.loads(place.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
-        raise StorageError(f"{path / 'manifest.json'} cannot be read: {error}; delete {path} and run again") from error
+    except ValueError as error:
+        raise StorageError(f"{place} is damaged: {error}; delete {path} and run again") from error
+    if not isinstance(manifest, dict) or manifest.get("fingerprint") != path.name:
+        raise StorageError(f"{place} is not the manifest of {stage}/{path.name}; delete {path} and run again")
     return Artifact(stage, path.name, path, manifest)
+
+
+def _shards(folder: Path) -> list[Path]:
+    return sorted(folder.glob("part-*.parquet"))
+
+
+def _shard_counts(path: Path) -> dict[str, int]:
+    return {folder.name: len(_shards(folder)) for folder in sorted(path.iterdir()) if _shards(folder)}
+
+
+def _clear(path: Path) -> None:
+    """Remove what only helped to make the artifact: ``work/``, and drafts that a killed run left."""
+    shutil.rmtree(path / "work", ignore_errors=True)
+    for left in path.rglob(".part-*.parquet.*"):
+        left.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -217,11 +254,16 @@ def _storage_errors(stage: str, path: Path) -> Iterator[None]:
     except StorageError:
         raise
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in _FULL:
             raise StorageError(
                 f"{stage}: no space left in {path}; free some or set storage_path to another disk, "
                 "then run again: what is whole is kept"
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+        if error.errno in _CLOSED and _is_below(error.filename, path):
             raise StorageError(f"{stage}: {path} cannot be written: {error.strerror}; set storage_path") from error
         raise
+
+
+def _is_below(name: object, path: Path) -> bool:
+    """Whether an error is about the artifact or a folder on the way to it; one without a name is taken to be."""
+    return not isinstance(name, str) or path.is_relative_to(name) or Path(name).is_relative_to(path.parent)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gradret.errors import ConfigError, GradretError, StorageError
+from gradret.errors import ConfigError, GradretError
 
 __all__ = ["main"]
 
@@ -29,12 +31,16 @@ _STAGES = {
     "report": "write the run's report",
 }
 
+# No space or no right where something was to be read or written: nothing that a traceback explains.
+_STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 2 wrong use, config or data, 1 anything else."""
-    parsed = _parser().parse_args(arguments)
+    parsed = _parsed(arguments)
     try:
         status: int = parsed.command(parsed)
+        sys.stdout.flush()
     except GradretError as error:
         print(f"gradret: {error}", file=sys.stderr)
         return error.exit_code
@@ -42,8 +48,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("gradret: interrupted; run the same command again to go on", file=sys.stderr)
         return 1
     except BrokenPipeError:
+        # Who read the output has gone; nor can Python flush it when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
+    except OSError as error:
+        if error.errno not in _STORAGE:
+            raise
+        print(f"gradret: {error}", file=sys.stderr)
+        return 2
     return status
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    parsed, rest = parser.parse_known_args(arguments)
+    # argparse takes no key=value after a flag.
+    if any(word.startswith("-") for word in rest) or (rest and not hasattr(parsed, "overrides")):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        parsed.overrides += rest
+    return parsed
 
 
 def _parser() -> argparse.ArgumentParser:

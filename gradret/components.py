@@ -7,15 +7,19 @@ capitals. Code from outside is named ``package.module:Class``.
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib
+import inspect
+import operator
 import pkgutil
+import textwrap
 from dataclasses import is_dataclass
 from types import ModuleType
 
 from gradret.errors import ConfigError
 
-__all__ = ["KINDS", "find", "name_of", "names", "unknown"]
+__all__ = ["KINDS", "field_docs", "find", "name_of", "names", "unknown"]
 
 KINDS = ("datasets", "encoders", "generators", "losses", "retrievers", "teachers")
 
@@ -35,23 +39,36 @@ def find(kind: str, name: str) -> type:
     if ":" in name:
         module_name, _, class_name = name.partition(":")
         try:
-            component = getattr(importlib.import_module(module_name), class_name)
-        except (ImportError, AttributeError) as error:
+            component = operator.attrgetter(class_name)(importlib.import_module(module_name))
+        except (ImportError, AttributeError, SyntaxError, ValueError) as error:
             raise ConfigError(f"{name} cannot be imported: {error}") from error
-        if not is_dataclass(component):
+        if not isinstance(component, type) or not is_dataclass(component):
             raise ConfigError(f"{name} is not a dataclass; a component's fields are its config keys")
-        return component  # type: ignore[return-value]
+        return component
     if name not in names(kind):
         raise ConfigError(unknown(name, names(kind), f"one of the {kind}"))
     return _class_in(importlib.import_module(f"gradret.{kind}.{name}"), name)
 
 
 def name_of(component: object) -> str:
-    """The config name of a component instance: its file name, or ``module:Class`` for outside code."""
-    cls = type(component)
+    """The config name of a component or its class: its file name, or ``module:Class`` for outside code."""
+    cls = component if isinstance(component, type) else type(component)
     if cls.__module__.startswith("gradret."):
         return cls.__module__.rpartition(".")[2]
     return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def field_docs(component: type) -> dict[str, str]:
+    """What stands under each field in the class's source; empty where nothing does."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(component))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found = {}
+    for node, following in zip(body.body, [*body.body[1:], None], strict=True):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            text = following.value if isinstance(following, ast.Expr) else None
+            documented = isinstance(text, ast.Constant) and isinstance(text.value, str)
+            found[node.target.id] = inspect.cleandoc(str(text.value)) if documented else ""  # type: ignore[union-attr]
+    return found
 
 
 def unknown(got: str, known: list[str], what: str) -> str:

@@ -7,7 +7,10 @@ the result and enters the fingerprints.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import math
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -27,7 +30,26 @@ def component(kind: str, default: object = MISSING, *, many: bool = False) -> An
     ``default`` is what the YAML would hold: ``{"name": ...}`` or a list of such.
     """
     metadata = {"kind": kind, "many": many, "default": default}
-    return field(metadata=metadata, **({} if default is MISSING else {"default": None}))
+    return field(metadata=metadata) if default is MISSING else field(default=None, metadata=metadata)
+
+
+def _refuse(**wrong: object) -> None:
+    """Raise one error for all keys whose value is not empty: it is what the key must be.
+
+    Raises:
+        ConfigError: with a line a key.
+    """
+    problems = [f"{key}: {must}" for key, must in wrong.items() if must]
+    if problems:
+        raise ConfigError.of(problems)
+
+
+def _at_least(least: float, value: float) -> str:
+    return "" if value >= least else f"must be at least {least}, got {value}"
+
+
+def _share(value: float) -> str:
+    return "" if 0 <= value <= 1 else f"must be a share from 0 to 1, got {value}"
 
 
 @dataclass(frozen=True)
@@ -41,6 +63,9 @@ class Workers:
     gpus: float = 0.0
     """GPUs each."""
 
+    def __post_init__(self) -> None:
+        _refuse(actors=_at_least(0, self.actors), threads=_at_least(0, self.threads), gpus=_at_least(0, self.gpus))
+
 
 @dataclass(frozen=True)
 class Ingest:
@@ -50,6 +75,9 @@ class Ingest:
     """Documents over this many words are counted in the report (a model may not read them whole)."""
     max_bad_share: float = 0.1
     """Stop if more than this share of a file's rows has to be quarantined."""
+
+    def __post_init__(self) -> None:
+        _refuse(max_words=_at_least(1, self.max_words), max_bad_share=_share(self.max_bad_share))
 
 
 @dataclass(frozen=True)
@@ -62,6 +90,13 @@ class Dedupe:
     """Documents whose normalised text is shorter get no queries."""
     window: int = 9
     """A document contained in one of its next ``window`` neighbours in sorted order is a copy."""
+
+    def __post_init__(self) -> None:
+        _refuse(
+            max_docs=_at_least(1, self.max_docs),
+            min_chars=_at_least(1, self.min_chars),
+            window=_at_least(0, self.window),
+        )
 
 
 @dataclass(frozen=True)
@@ -105,6 +140,14 @@ class Select:
     dev_share: float = 0.05
     """Share of source documents whose queries are held out to choose the checkpoint."""
 
+    def __post_init__(self) -> None:
+        ordered = 0 <= self.low < self.high <= 100
+        _refuse(
+            source_within=_at_least(0, self.source_within),
+            low="" if ordered else f"must be a percentile below select.high={self.high}, got {self.low}",
+            dev_share="" if 0 < self.dev_share < 1 else f"must lie between 0 and 1, got {self.dev_share}",
+        )
+
 
 @dataclass(frozen=True)
 class TrainResources:
@@ -117,6 +160,14 @@ class TrainResources:
     """CPU threads a worker; 0 takes all cores."""
     gpus: float = 0.0
     """GPUs a worker."""
+
+    def __post_init__(self) -> None:
+        _refuse(
+            num_workers=_at_least(1, self.num_workers),
+            chunk_size=_at_least(1, self.chunk_size),
+            threads=_at_least(0, self.threads),
+            gpus=_at_least(0, self.gpus),
+        )
 
 
 @dataclass(frozen=True)
@@ -139,6 +190,17 @@ class Train:
     """Stop after this many epochs without a better dev loss."""
     resources: TrainResources = TrainResources()
 
+    def __post_init__(self) -> None:
+        _refuse(
+            epochs=_at_least(1, self.epochs),
+            batch_size=_at_least(1, self.batch_size),
+            learning_rate="" if self.learning_rate > 0 else f"must be above 0, got {self.learning_rate}",
+            warmup=_share(self.warmup),
+            floor=_share(self.floor),
+            list_length=_at_least(2, self.list_length),
+            patience=_at_least(1, self.patience),
+        )
+
 
 @dataclass(frozen=True)
 class Encode:
@@ -155,6 +217,12 @@ class Index:
     """A FAISS factory string."""
     num_shards: int = 1
 
+    def __post_init__(self) -> None:
+        _refuse(
+            factory="" if self.factory.strip() else "is empty; Flat is exact search",
+            num_shards=_at_least(1, self.num_shards),
+        )
+
 
 @dataclass(frozen=True)
 class Search:
@@ -163,12 +231,29 @@ class Search:
     k: int = 1000
     """Documents a query in a run."""
 
+    def __post_init__(self) -> None:
+        _refuse(k=_at_least(1, self.k))
+
+
+_MEASURES = ("nDCG@10", "Recall@100", "MRR@10", "MAP", "judged@10")
+
 
 @dataclass(frozen=True)
 class Evaluate:
     """Compute measures."""
 
-    measures: tuple[str, ...] = ("nDCG@10", "Recall@100", "MRR@10", "MAP", "judged@10")
+    measures: tuple[str, ...] = _MEASURES
+    """As ir_measures knows them: nDCG, Recall, MRR, MAP, P, judged; @ cuts off, (rel=2) sets what is relevant."""
+
+    def __post_init__(self) -> None:
+        if self.measures == _MEASURES:  # known to be right: nothing to import
+            return
+        from gradret.stages.evaluate import parse_measures
+
+        try:
+            parse_measures(self.measures)
+        except ConfigError as error:
+            raise ConfigError.of([problem.removeprefix("evaluate.") for problem in error.problems]) from None
 
 
 @dataclass(frozen=True)
@@ -191,6 +276,15 @@ class Config:
     search: Search = Search()
     evaluate: Evaluate = Evaluate()
 
+    def __post_init__(self) -> None:
+        plain = re.fullmatch(r"[^/\\\s\x00-\x1f]([^/\\\x00-\x1f]*[^/\\\s\x00-\x1f])?", self.name)
+        folder = plain and self.name not in {".", ".."}
+        _refuse(
+            name="" if folder else f"must be the name of a folder, without slashes, got {self.name!r}",
+            storage_path="" if self.storage_path.strip() else "is empty; name a folder",
+            seed=_at_least(0, self.seed),
+        )
+
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file and apply ``key=value`` overrides in order.
@@ -204,6 +298,35 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
+
+    tree = OmegaConf.create(_with_defaults(Config, _read(path)))
+    problems = [problem for override in overrides for problem in _apply(tree, override)]
+    try:
+        plain = OmegaConf.to_container(tree, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError.of([*problems, f"{path}: {str(error).splitlines()[0]}"]) from error
+    return _parse(plain, problems)
+
+
+def parse(tree: object) -> Config:
+    """A config from plain mappings.
+
+    Raises:
+        ConfigError: keys or values are wrong; all are named.
+    """
+    return _parse(tree, [])
+
+
+def _parse(tree: object, problems: list[str]) -> Config:
+    config = _build(Config, tree, "", problems)
+    if problems:
+        raise ConfigError.of(problems)
+    return typing.cast("Config", config)
+
+
+def _read(path: str | Path) -> dict[str, Any]:
+    from omegaconf import DictConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
     try:
@@ -214,38 +337,44 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     except (YAMLError, OmegaConfBaseException) as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
-    problems = []
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        if not equals or not key:
-            problems.append(f"{override!r}: expected key=value")
-            continue
-        try:
-            update = OmegaConf.create({"value": None})
-            update = OmegaConf.from_dotlist([f"value={value}"])
-            OmegaConf.update(tree, key, update.value, merge=True)
-        except (OmegaConfBaseException, YAMLError, ValueError, TypeError, IndexError) as error:
-            problems.append(f"{override!r}: {str(error).splitlines()[0]}")
-    if problems:
-        raise ConfigError.of(problems)
+    if not isinstance(tree, DictConfig):
+        raise ConfigError(f"{path} is not a mapping of keys such as name: and dataset:")
+    return typing.cast("dict[str, Any]", OmegaConf.to_container(tree, resolve=False))
+
+
+def _with_defaults(cls: type, node: Any) -> Any:
+    """``node`` with all defaults of ``cls`` written out, so that an override can name a part of one."""
+    if not isinstance(node, Mapping):
+        return node
+    hints = typing.get_type_hints(cls)
+    filled = dict(node)
+    for f in fields(cls):
+        given = node.get(f.name)
+        if "kind" in f.metadata:
+            if given is None and f.metadata["default"] is not MISSING:
+                filled[f.name] = copy.deepcopy(f.metadata["default"])
+        elif is_dataclass(hints[f.name]):
+            filled[f.name] = _with_defaults(typing.cast("type", hints[f.name]), {} if given is None else given)
+    return filled
+
+
+def _apply(tree: Any, override: str) -> list[str]:
+    """Set one ``key=value`` in the tree; returns what is wrong with it."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    key, equals, value = override.partition("=")
+    parts = key.replace("[", ".").replace("]", "").split(".")
+    if not equals or not all(part and part == part.strip() for part in parts):
+        return [f"{override!r}: expected key=value, such as train.loss[1].weight=0.2"]
     try:
-        plain = OmegaConf.to_container(tree, resolve=True)
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{path}: {str(error).splitlines()[0]}") from error
-    return parse(plain)
-
-
-def parse(tree: object) -> Config:
-    """A config from plain mappings.
-
-    Raises:
-        ConfigError: keys or values are wrong; all are named.
-    """
-    problems: list[str] = []
-    config = _build(Config, tree, "", problems)
-    if problems or config is None:
-        raise ConfigError.of(problems)
-    return typing.cast("Config", config)
+        new = OmegaConf.from_dotlist([f"value={value}"]).value
+        whole = isinstance(new, Mapping) and "name" in new  # a component is replaced, other mappings are merged
+        OmegaConf.update(tree, key, new, merge=not whole)
+    except (OmegaConfBaseException, YAMLError, ValueError, TypeError, IndexError) as error:
+        return [f"{override!r}: {str(error).splitlines()[0]}"]
+    return []
 
 
 def to_yaml(config: Config) -> str:
@@ -265,40 +394,55 @@ def _plain(value: object, *, named: bool = False) -> Any:
 
 
 def _build(cls: type, node: object, where: str, problems: list[str]) -> object | None:
-    """An instance of dataclass ``cls`` from a mapping; problems are collected, then None is returned."""
+    """An instance of dataclass ``cls`` from a mapping; None, and problems, where there cannot be one."""
     if node is None:
         node = {}
     if not isinstance(node, Mapping):
         problems.append(f"{where or 'config'}: expected a mapping of keys, got {node!r}")
         return None
-    before = len(problems)
     known = {f.name: f for f in fields(cls)}
-    for key in node:
-        if key not in known:
-            problems.append(f"{_join(where, str(key))}: {components.unknown(str(key), list(known), 'a key here')}")
+    problems += [
+        f"{_join(where, str(key))}: {components.unknown(str(key), list(known), 'a key here')}"
+        for key in node
+        if key not in known
+    ]
     hints = typing.get_type_hints(cls)
-    values = {
-        name: _value(f, hints[name], node.get(name, MISSING), _join(where, name), problems)
-        for name, f in known.items()
-    }
-    if len(problems) > before:
+    values, broken = {}, set()
+    for name, f in known.items():
+        before = len(problems)
+        value = _value(f, hints[name], node.get(name, MISSING), _join(where, name), problems)
+        if len(problems) > before:
+            broken.add(name)
+        elif value is not MISSING:
+            values[name] = value
+    # Made also where something is broken: the rest may be out of range, and all is to be said at once.
+    required = {name for name in broken if known[name].default is MISSING}
+    if any("kind" not in known[name].metadata for name in required):
         return None
+    values |= dict.fromkeys(required)
     try:
-        return typing.cast("object", cls(**{name: value for name, value in values.items() if value is not MISSING}))
+        built = typing.cast("object", cls(**values))
     except ValueError as error:
-        problems.append(f"{where}: {error}" if where else str(error))
+        for problem in getattr(error, "problems", None) or [str(error)]:
+            head = re.match(r"\w*", problem)[0]  # type: ignore[index]
+            if head not in broken:
+                problems.append(_join(where, problem) if head in known else f"{where or 'config'}: {problem}")
         return None
+    return built
 
 
 def _value(f: dataclasses.Field[Any], hint: Any, node: object, where: str, problems: list[str]) -> object:
     """The value of one field; MISSING leaves it to the dataclass's default."""
     if "kind" in f.metadata:
-        node = f.metadata["default"] if node is MISSING or node is None else node
+        default = f.metadata["default"]
+        node = default if node is MISSING or node is None else node
         if node is MISSING:
             problems.append(f"{where}: is required, for example {where}.name=...")
             return MISSING
         if f.metadata["many"]:
             return _components(f.metadata["kind"], node, where, problems)
+        if isinstance(node, Mapping) and "name" not in node and default is not MISSING:
+            node = {**default, **node}
         return _component(f.metadata["kind"], node, where, problems)
     if is_dataclass(hint):
         return _build(typing.cast("type", hint), {} if node is MISSING else node, where, problems)
@@ -337,10 +481,13 @@ def _leaf(hint: Any, node: object, where: str, problems: list[str]) -> object:
 
     holder = OmegaConf.structured(make_dataclass("Holder", [("value", hint)]))
     try:
-        holder.value = node
+        OmegaConf.update(holder, "value", node)
         value = OmegaConf.to_container(holder)["value"]  # type: ignore[index, call-overload]
-    except OmegaConfBaseException as error:
-        problems.append(f"{where}: {str(error).splitlines()[0]} (expected {_type_name(hint)})")
+    except (OmegaConfBaseException, ValueError, TypeError):
+        problems.append(f"{where}: expected {_type_name(hint)}, got {node!r}")
+        return MISSING
+    if isinstance(value, float) and not math.isfinite(value):
+        problems.append(f"{where}: expected a finite number, got {node!r}")
         return MISSING
     return tuple(value) if isinstance(value, list) else value
 

@@ -119,9 +119,10 @@ def check(table: pa.Table, contract: str, where: str) -> pa.Table:
     for field in want:
         column = table.column(field.name)
         if not field.nullable and column.null_count:
-            row = column.is_null().index(pa.scalar(True)).as_py()
+            row = column.is_null().index(pa.scalar(value=True)).as_py()
             raise ContractError(f"{where}: {contract}.{field.name} is null in row {row}")
-    try:
-        return table.cast(want)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
-        raise ContractError(f"{where}: {contract} has a column of another type: {error}") from error
+        try:
+            column.cast(field.type)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise ContractError(f"{where}: {contract}.{field.name} is not {field.type}: {error}") from error
+    return table.cast(want)

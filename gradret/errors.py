@@ -12,6 +12,8 @@ A message says where, what was expected, what came, and what to do.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 __all__ = [
     "ConfigError",
     "ContractError",
@@ -32,12 +34,16 @@ class ConfigError(GradretError, ValueError):
     """One or more keys of the config are wrong; the message lists all of them."""
 
     exit_code = 2
+    problems: Sequence[str] = ()
+    """One line each, where there may be several."""
 
     @classmethod
     def of(cls, problems: list[str]) -> ConfigError:
         """One error for all ``problems``, so that they are mended in one go."""
         head = "the config has 1 error" if len(problems) == 1 else f"the config has {len(problems)} errors"
-        return cls("\n".join([f"{head}:", *(f"  {problem}" for problem in problems)]))
+        error = cls("\n".join([f"{head}:", *(f"  {problem}" for problem in problems)]))
+        error.problems = tuple(problems)
+        return error
 
 
 class DataError(GradretError, ValueError):

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gradret.errors import ConfigError
+from gradret.errors import ConfigError, StorageError
 
 __all__ = ["lookup"]
 
@@ -29,8 +29,11 @@ def lookup(run: Path, query: str, k: int = 10) -> list[dict[str, Any]]:
         lineage = json.loads((run / "lineage.json").read_text(encoding="utf-8"))
         folder = _artifact(run, lineage, "index.tuned") / "shards"
         docs = _artifact(run, lineage, "ingest") / "docs"
-    except (FileNotFoundError, KeyError) as error:
+    except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{run} is not the folder of a finished run ({error}); expected STORAGE/runs/NAME") from error
+    shards = len(list(folder.glob("*.faiss")))
+    if not shards or not (run / "model").is_dir():
+        raise StorageError(f"{run / 'model'} or {folder} is gone; run again to make it anew")
     import numpy as np
 
     from gradret.dense.shards import Shard
@@ -40,7 +43,7 @@ def lookup(run: Path, query: str, k: int = 10) -> list[dict[str, Any]]:
     vector = load_model(run / "model").encode([query], convert_to_numpy=True, show_progress_bar=False)
     ids: list[str] = []
     scores = []
-    for number in range(len(list(folder.glob("*.faiss")))):
+    for number in range(shards):
         (found,), (values,) = Shard(folder, number).search(vector.astype(np.float32), k)
         ids += found
         scores.append(values)
@@ -54,8 +57,7 @@ def lookup(run: Path, query: str, k: int = 10) -> list[dict[str, Any]]:
 
 
 def _artifact(run: Path, lineage: dict[str, Any], name: str) -> Path:
-    entry = lineage["artifacts"][name] if "artifacts" in lineage else lineage[name]
-    return run.parent.parent / entry["path"]
+    return run.parent.parent / str(lineage[name]["path"])
 
 
 def _texts(folder: Path, doc_ids: set[str]) -> dict[str, dict[str, str]]:

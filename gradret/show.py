@@ -44,7 +44,8 @@ def _summary(component: type) -> str:
 def _page(kind: str, name: str) -> Shown:
     component = components.find(kind, name)
     documented = inspect.getdoc(component) or ""
-    rows = []
+    docs = components.field_docs(component)
+    rows: list[dict[str, Any]] = []
     for field in fields(component):
         default = field.metadata.get("default", field.default)
         rows.append(
@@ -53,11 +54,11 @@ def _page(kind: str, name: str) -> Shown:
                 "type": str(field.type),
                 "default": None if default is MISSING else default,
                 "required": default is MISSING,
+                "doc": docs.get(field.name, ""),
             }
         )
     lines = [f"{kind} {name}", "", documented, "", "Fields:"]
-    lines += [
-        f"  {row['field']}: {row['type']}" + (" (required)" if row["required"] else f" = {row['default']!r}")
-        for row in rows
-    ]
+    for row in rows:
+        default = "(required)" if row["required"] else f"= {row['default']!r}"
+        lines += [f"  {row['field']}: {row['type']} {default}", *(f"      {line}" for line in row["doc"].splitlines())]
     return Shown("\n".join(lines), {"kind": kind, "name": name, "doc": documented, "fields": rows})

@@ -8,12 +8,12 @@ Snowball stemmer's name, or ``none``) and the three methods of ``Dataset``. To a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 from gradret.errors import ConfigError
 
-__all__ = ["Bad", "Dataset", "Part", "Row", "check_language"]
+__all__ = ["Bad", "Dataset", "Part", "Row", "check_language", "reading"]
 
 Row = dict[str, Any]
 
@@ -54,10 +54,20 @@ class Dataset(Protocol):
         """The pieces of ``table`` (``docs``, ``queries`` or ``qrels``), in order."""
 
     def read(self, table: str, part: Part) -> Iterator[tuple[int, Row | Bad]]:
-        """Line number and row, in order. Rows hold strings and numbers:
+        """Line number and row, in order; a row holds strings and numbers.
 
-        docs: doc_id, title, text. queries: query_id, text. qrels: query_id, doc_id, relevance, split.
+        docs: doc_id, title, text. queries: query_id, text. qrels: query_id, doc_id, relevance, split,
+        of the evaluated split and, where there are such, of ``train`` and ``dev``.
         """
+
+
+def reading(dataset: Dataset) -> dict[str, object]:
+    """What of a dataset decides how its content is read, for a fingerprint beside ``content(table)``.
+
+    Not where it lies, nor the split to evaluate on, nor the language: who uses those names them.
+    """
+    options = {f.name: getattr(dataset, f.name) for f in fields(dataset)}  # type: ignore[arg-type]
+    return {"class": type(dataset), **{name: options[name] for name in options.keys() - {"path", "split", "language"}}}
 
 
 def check_language(language: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 import re
 import sysconfig
 import warnings
@@ -21,9 +22,7 @@ MAX_WORDS = 200
 MIN_TAIL_WORDS = 30
 MAX_SIGNATURE = 240
 
-SKIPPED_FOLDERS = frozenset(
-    {"distutils", "ensurepip", "idlelib", "lib2to3", "test", "tests", "turtledemo"}
-)
+SKIPPED_FOLDERS = frozenset({"distutils", "ensurepip", "idlelib", "lib2to3", "test", "tests", "turtledemo"})
 
 # Implementation modules and the public name under which people know them.
 PUBLIC_NAMES = {
@@ -132,16 +131,21 @@ def _library_texts(root: Path) -> dict[str, str]:
 def _modules(root: Path) -> list[tuple[Path, str]]:
     """List the source files to read, each with its public module name."""
     own, renamed = [], []
-    for path in sorted(root.rglob("*.py")):
+    for path in sorted(_python_files(root)):
         parts = path.relative_to(root).with_suffix("").parts
-        if SKIPPED_FOLDERS.intersection(parts):
-            continue
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         if name in PUBLIC_NAMES:
             renamed.append((path, PUBLIC_NAMES[name]))
         elif all(p.isidentifier() and not p.startswith("_") for p in name.split(".")):
             own.append((path, name))
     return own + renamed  # a public module's own words come first
+
+
+def _python_files(root: Path) -> Iterator[Path]:
+    """Yield the source files below ``root``, not entering skipped folders and those of installed packages."""
+    for folder, inner, files in os.walk(root):
+        inner[:] = [name for name in inner if name.isidentifier() and name not in SKIPPED_FOLDERS]
+        yield from (Path(folder, name) for name in files if name.endswith(".py"))
 
 
 def _module_texts(tree: ast.Module, module: str) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import re
+import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +14,12 @@ from gradret.datasets import Bad, Part, Row, check_language
 from gradret.errors import ConfigError, DataError
 from gradret.fingerprint import hash_files
 
+__all__ = ["Beir"]
+
 _PART_BYTES = 4 << 20
+# An id is a line of its own in some files; Unicode's line ends count.
+_CONTROL = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _FILES = {"docs": "corpus.jsonl", "queries": "queries.jsonl"}
 
 
@@ -35,7 +43,10 @@ class Beir:
         check_language(self.language)
 
     def content(self, table: str) -> str:
-        return hash_files(self._files(table))
+        try:
+            return hash_files(self._files(table))
+        except OSError as error:
+            raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
 
     def parts(self, table: str) -> list[Part]:
         if table == "qrels":
@@ -45,6 +56,8 @@ class Beir:
     def read(self, table: str, part: Part) -> Iterator[tuple[int, Row | Bad]]:
         row = {"docs": _doc, "queries": _query}.get(table)
         for number, line in _lines(part):
+            if number == 1:
+                line = line.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901 - a mark, not text
             if not line.strip():
                 continue
             try:
@@ -76,7 +89,10 @@ class Beir:
 
 
 def _split(path: Path) -> list[Part]:
-    """Pieces of about ``_PART_BYTES`` that end at line ends; every piece knows its first line's number."""
+    """Pieces of about ``_PART_BYTES`` that end at line ends; every piece knows its first line's number.
+
+    An empty file is one empty piece.
+    """
     parts, start, line, position, first = [], 0, 1, 0, 1
     with path.open("rb") as file:
         while block := file.read(_PART_BYTES):
@@ -86,7 +102,7 @@ def _split(path: Path) -> list[Part]:
                 parts.append(Part(str(path), start, position + end + 1, first))
                 start, first = position + end + 1, line
             position += len(block)
-    if position > start:
+    if position > start or not parts:
         parts.append(Part(str(path), start, position, first))
     return parts
 
@@ -106,16 +122,24 @@ def _lines(part: Part) -> Iterator[tuple[int, bytes]]:
 def _record(text: str) -> dict[str, object] | Bad:
     try:
         record = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return Bad("broken JSON", f"{error}: {text[:200]}")
+    reason = _wrong(record)
+    return Bad(reason, text[:200]) if reason else typing.cast("dict[str, object]", record)
+
+
+def _wrong(record: object) -> str:
+    """Why no row can be made of a JSON value; empty where one can."""
     if not isinstance(record, dict):
-        return Bad("not a JSON object", text[:200])
-    key = record.get("_id")
-    if not isinstance(key, (str, int)) or isinstance(key, bool) or str(key) == "":
-        return Bad("no _id", text[:200])
-    if any(not isinstance(record.get(name) or "", str) for name in ("title", "text")):
-        return Bad("title or text is not a string", text[:200])
-    return record
+        return "not a JSON object"
+    key, texts = record.get("_id"), [record.get("title") or "", record.get("text") or ""]
+    if not isinstance(key, (str, int)) or isinstance(key, bool) or key == "":
+        return "no _id"
+    if _CONTROL.search(str(key)):
+        return "_id with a line break or another control character"
+    if not all(isinstance(text, str) for text in texts):
+        return "title or text is not a string"
+    return "half a surrogate pair in the text" if any(_SURROGATE.search(text) for text in texts) else ""
 
 
 def _doc(text: str) -> Row | Bad:
@@ -138,7 +162,7 @@ def _query(text: str) -> Row | Bad:
 
 
 def _is_header(text: str) -> bool:
-    return not text.rstrip("\r\n").rpartition("\t")[2].lstrip("-").isdigit()
+    return not any(char.isdigit() for char in text.rpartition("\t")[2])
 
 
 def _judgment(text: str, split: str) -> Row | Bad:
@@ -149,4 +173,6 @@ def _judgment(text: str, split: str) -> Row | Bad:
         relevance = int(columns[2])
     except ValueError:
         return Bad("the grade is not a whole number", text[:200])
+    if abs(relevance) >= 1 << 31:
+        return Bad("the grade is out of range", text[:200])
     return {"query_id": columns[0], "doc_id": columns[1], "relevance": relevance, "split": split}

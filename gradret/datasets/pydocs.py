@@ -10,12 +10,12 @@ from pathlib import Path
 
 from gradret.datasets import Bad, Part, Row, check_language
 from gradret.datasets._stdlib import documents, source_files
-from gradret.errors import ConfigError
+from gradret.errors import ConfigError, DataError
 from gradret.fingerprint import hash_files
 
-__all__ = ["Pydocs"]
+__all__ = ["DATA", "Pydocs"]
 
-_DATA = Path(__file__).parent / "data" / "pydocs"
+DATA = Path(__file__).parent / "data" / "pydocs"
 _SPLITS = ("dev", "test")
 
 
@@ -39,18 +39,26 @@ class Pydocs:
         check_language(self.language)
 
     def content(self, table: str) -> str:
-        return hash_files(source_files() if table == "docs" else [_file(table)])
+        if table != "docs":
+            return hash_files([_file(table)])
+        files = source_files()
+        if not files:
+            raise DataError("dataset pydocs: this interpreter has no source files of its standard library")
+        return hash_files(files)
 
     def parts(self, table: str) -> list[Part]:
         return [Part("standard library" if table == "docs" else str(_file(table)))]
 
     def read(self, table: str, part: Part) -> Iterator[tuple[int, Row | Bad]]:
-        rows = {"docs": documents, "queries": _queries, "qrels": _judgments}[table]
+        rows = {"docs": documents, "queries": _queries, "qrels": self._judgments}[table]
         yield from enumerate(rows(), 1)
+
+    def _judgments(self) -> Iterator[Row]:
+        return (row for row in _judgments() if row["split"] in {self.split, "dev"})
 
 
 def _file(table: str) -> Path:
-    return _DATA / {"queries": "queries.jsonl", "qrels": "qrels.tsv"}[table]
+    return DATA / {"queries": "queries.jsonl", "qrels": "qrels.tsv"}[table]
 
 
 def _queries() -> Iterator[Row]:

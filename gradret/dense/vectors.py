@@ -15,12 +15,26 @@ __all__ = ["as_matrix", "read_vectors"]
 
 def as_matrix(rows: pa.Table) -> np.ndarray:
     """The vectors of ``rows`` as ``(rows, dimension)`` float32."""
-    vectors = rows["vector"].combine_chunks()
-    matrix: np.ndarray = vectors.flatten().to_numpy().reshape(rows.num_rows, -1)
-    return matrix
+    import numpy as np
+
+    # Chunk by chunk: joined, more than 2^31 numbers overflow Arrow's list offsets.
+    parts = [chunk.flatten().to_numpy() for chunk in rows["vector"].chunks]
+    flat = np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    return flat.reshape(rows.num_rows, len(flat) // max(1, rows.num_rows))
 
 
 def read_vectors(artifact: Artifact) -> tuple[list[str], np.ndarray]:
     """Ids, sorted, and their vectors, ``(n, dimension)`` float32. For what fits in memory."""
-    rows = artifact.table("vectors")
-    return rows["id"].to_pylist(), as_matrix(rows)
+    import numpy as np
+
+    ids: list[str] = []
+    parts = []
+    for rows in artifact.batches("vectors"):
+        if rows.num_rows:
+            ids += rows["id"].to_pylist()
+            parts.append(as_matrix(rows))
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    matrix = np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
+    if order != list(range(len(ids))):
+        ids, matrix = [ids[row] for row in order], matrix[order]
+    return ids, matrix

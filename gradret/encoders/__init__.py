@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from gradret.artifacts import Artifact
+    from gradret.config import Config
 
 __all__ = ["Encoder"]
 
@@ -18,5 +19,5 @@ __all__ = ["Encoder"]
 class Encoder(Protocol):
     """What base needs of an encoder."""
 
-    def build(self, ingested: Artifact, folder: Path) -> dict[str, object]:
+    def build(self, config: Config, ingested: Artifact, folder: Path) -> dict[str, object]:
         """Write a sentence-transformers model into the empty ``folder``; returns notes for the manifest."""

@@ -10,6 +10,7 @@ from gradret.models import locate, quiet
 
 if TYPE_CHECKING:
     from gradret.artifacts import Artifact
+    from gradret.config import Config
 
 __all__ = ["Pretrained"]
 
@@ -28,7 +29,7 @@ class Pretrained:
     max_length: int = 192
     """Tokens of a text that are read."""
 
-    def build(self, ingested: Artifact, folder: Path) -> dict[str, object]:
+    def build(self, config: Config, ingested: Artifact, folder: Path) -> dict[str, object]:
         from sentence_transformers import SentenceTransformer
 
         quiet()

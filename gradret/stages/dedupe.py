@@ -2,9 +2,9 @@
 
 The rule is Tamber et al.'s (2502.19712, their released preparation script): normalise, sort by
 text and again by reversed text, and take a document that is contained in one of its next
-neighbours for its copy. Here, too: of equal texts the smallest doc_id stays, and the second pass
-sees only what the first one kept. Only writing queries leaves copies out; index and evaluation
-use every document, for a copy may be a judged one.
+neighbours for its copy. Here, too: of equal texts the smallest doc_id stays, neighbours are
+different texts, and the second pass sees only what the first one kept. Only writing queries
+leaves copies out; index and evaluation use every document, for a copy may be a judged one.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from gradret.artifacts import Artifact, Draft, make
 from gradret.errors import DataError
+from gradret.text import passage
 
 if TYPE_CHECKING:
     from gradret.config import Config
@@ -35,19 +36,19 @@ def dedupe(config: Config, ingested: Artifact) -> Artifact:
     """
     settings = {"dedupe": config.dedupe, "seed": config.seed}
     body = functools.partial(_dedupe, config, ingested)
-    return make(
-        "dedupe", config.storage_path, module=__name__, settings=settings, inputs={"docs": ingested}, body=body
-    )
+    return make("dedupe", config.storage_path, module=__name__, settings=settings, inputs={"docs": ingested}, body=body)
 
 
 def _dedupe(config: Config, ingested: Artifact, draft: Draft) -> None:
     import pyarrow as pa
 
+    from gradret.contracts import schema
+
     texts, total = {}, 0
     for docs in ingested.batches("docs"):
         total += docs.num_rows
         for doc_id, title, text in zip(*(docs[name].to_pylist() for name in ("doc_id", "title", "text")), strict=True):
-            normal = normalise(f"{title or ''} {text}")
+            normal = normalise(passage(title, text))
             if len(normal) >= config.dedupe.min_chars:
                 texts[doc_id] = normal
     short = total - len(texts)
@@ -60,12 +61,11 @@ def _dedupe(config: Config, ingested: Artifact, draft: Draft) -> None:
             f"none of the {total:,} documents has {config.dedupe.min_chars} letters once digits and "
             "punctuation are gone; nothing to write queries about"
         )
-    pairs = sorted(copy_of.items())
     draft.write("sample", pa.table({"doc_id": sample}))
-    columns = list(zip(*pairs, strict=True)) or [[], []]
-    text = pa.string()
-    draft.write("duplicates", pa.table({"doc_id": pa.array(columns[0], text), "kept_doc_id": pa.array(columns[1], text)}))
-    draft.count(rows_in=total, sampled=len(sample), copies=len(pairs), too_short=short, not_drawn=len(kept) - len(sample))
+    pairs = [{"doc_id": doc_id, "kept_doc_id": copy_of[doc_id]} for doc_id in sorted(copy_of)]
+    draft.write("duplicates", pa.Table.from_pylist(pairs, schema("duplicates")))
+    not_drawn = len(kept) - len(sample)
+    draft.count(rows_in=total, sampled=len(sample), copies=len(pairs), too_short=short, not_drawn=not_drawn)
 
 
 def normalise(text: str) -> str:
@@ -77,25 +77,30 @@ def normalise(text: str) -> str:
 
 def copies(texts: dict[str, str], window: int) -> dict[str, str]:
     """Which documents are contained in a neighbour: ``{doc_id: kept doc_id}``, chains followed to their end."""
-    copy_of: dict[str, str] = {}
+    copy_of, first = _equal(texts)
     for backwards in (False, True):
-        rows = [
-            (text[::-1] if backwards else text, doc_id) for doc_id, text in texts.items() if doc_id not in copy_of
-        ]
+        rows = [(text[::-1] if backwards else text, doc_id) for text, doc_id in first.items()]
         copy_of |= _contained(sorted(rows), window)
+        first = {text: doc_id for text, doc_id in first.items() if doc_id not in copy_of}
     return {doc_id: _last(copy_of, doc_id) for doc_id in copy_of}
 
 
+def _equal(texts: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Copies of an equal text with a smaller doc_id, and that doc_id of each text."""
+    copy_of: dict[str, str] = {}
+    first: dict[str, str] = {}
+    for doc_id in sorted(texts):
+        kept = first.setdefault(texts[doc_id], doc_id)
+        if kept != doc_id:
+            copy_of[doc_id] = kept
+    return copy_of, first
+
+
 def _contained(rows: list[tuple[str, str]], window: int) -> dict[str, str]:
+    """Sorted, different texts: each that one of its next ``window`` neighbours contains, with the first such."""
     found: dict[str, str] = {}
-    first_of_equal: tuple[str, str] | None = None
     for number, (text, doc_id) in enumerate(rows):
-        if first_of_equal and first_of_equal[0] == text:
-            found[doc_id] = first_of_equal[1]
-            continue
-        first_of_equal = (text, doc_id)
-        longer = (row for row in rows[number + 1 : number + 1 + window] if row[0] != text and text in row[0])
-        holder = next(longer, None)
+        holder = next((row for row in rows[number + 1 : number + 1 + window] if text in row[0]), None)
         if holder:
             found[doc_id] = holder[1]
     return found

@@ -32,6 +32,8 @@ def index(config: Config, model: Artifact, ingested: Artifact) -> Artifact:
     Raises:
         ConfigError: FAISS does not know ``index.factory``, or there are too few vectors to train it.
     """
+    if config.index.num_shards < 1:
+        raise ConfigError(f"index.num_shards={config.index.num_shards}: there must be at least one")
     vectors = encode(config, model, ingested, "docs")
     body = functools.partial(_index, config, vectors)
     inputs = {"model": model, "vectors": vectors}
@@ -58,6 +60,7 @@ def _index(config: Config, vectors: Artifact, draft: Draft) -> None:
     load = functools.partial(_Builder, vectors.shards("vectors"), empty, draft.path / "shards")
     map_shards(draft, ranges, load, total=total, unit="vectors")
     draft.counts.pop("rows_out")
+    draft.notes["shards"] = shards
 
 
 def _write_empty(config: Config, vectors: Artifact, path: Path) -> None:
@@ -91,6 +94,8 @@ def _sample(vectors: Artifact, seed: int) -> np.ndarray:
     draw = np.random.Generator(np.random.PCG64(seed))
     parts = []
     for rows in vectors.batches("vectors"):
+        if not rows.num_rows:
+            continue
         matrix = as_matrix(rows)
         parts.append(matrix[draw.random(len(matrix)) < share] if share < 1 else matrix)
     return np.concatenate(parts)
@@ -105,13 +110,13 @@ class _Builder:
 
         from gradret.dense.shards import write_shard_files
 
-        doc_ids, vectors = self._read(rows)
         index = faiss.read_index(str(self.empty))
+        doc_ids, vectors = self._read(rows, index.d)
         index.add(vectors)
         write_shard_files(self.folder, rows.number, index, doc_ids, vectors)
         return Result({}, len(doc_ids), len(doc_ids))
 
-    def _read(self, wanted: _Range) -> tuple[list[str], np.ndarray]:
+    def _read(self, wanted: _Range, dimension: int) -> tuple[list[str], np.ndarray]:
         import numpy as np
         import pyarrow.parquet as pq
 
@@ -126,4 +131,5 @@ class _Builder:
                 ids += rows["id"].to_pylist()
                 parts.append(as_matrix(rows))
             position += size
-        return ids, np.ascontiguousarray(np.concatenate(parts)) if parts else np.zeros((0, 1), np.float32)
+        # With more shards than vectors some shards are empty.
+        return ids, np.concatenate(parts) if parts else np.zeros((0, dimension), np.float32)

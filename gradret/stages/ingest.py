@@ -6,16 +6,16 @@ In: the dataset's files. Out: table ``docs``, quarantined rows with their reason
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gradret.artifacts import Artifact, Draft, make
-from gradret.datasets import Bad, Part
+from gradret.datasets import Bad, Part, reading
 from gradret.errors import DataError
 from gradret.stages._map import Quarantined, Result, map_shards
 
 if TYPE_CHECKING:
     from gradret.config import Config
-    from gradret.datasets import Dataset
+    from gradret.datasets import Dataset, Row
 
 __all__ = ["ingest", "read_part", "refuse_mostly_bad"]
 
@@ -24,10 +24,10 @@ def ingest(config: Config) -> Artifact:
     """DOCS of the dataset; ids are checked to be unique, empty or broken rows are quarantined.
 
     Raises:
-        DataError: a file is missing, an id occurs twice, or too many rows are bad.
+        DataError: a file is missing or empty, an id occurs twice, or too many rows are bad.
     """
     settings = {
-        "dataset": config.dataset,
+        "dataset": reading(config.dataset),
         "content": config.dataset.content("docs"),
         "ingest": config.ingest,
     }
@@ -41,7 +41,7 @@ def _ingest(config: Config, draft: Draft) -> None:
     map_shards(draft, parts, functools.partial(_Reader, dataset, config.ingest.max_words))
     refuse_mostly_bad(draft, "docs", config.ingest.max_bad_share)
     if not draft.counts.get("rows_out"):
-        raise DataError("the dataset holds no documents")
+        raise DataError(f"{', '.join(dict.fromkeys(part.path for part in parts))}: holds no documents")
     _refuse_twice(draft, dataset, parts)
 
 
@@ -54,20 +54,22 @@ class _Reader:
 
         from gradret.contracts import schema
 
-        rows, bad = read_part(self.dataset, "docs", part)
+        placed, bad = read_part(self.dataset, "docs", part)
+        rows = [row for _, row in placed]
         table = pa.Table.from_pylist([row | {"origin": "corpus"} for row in rows], schema("docs"))
         long = sum(len(row["text"].split()) > self.max_words for row in rows)
         return Result({"docs": table}, len(rows) + len(bad), len(rows), bad, {"over_long": long})
 
 
-def read_part(dataset: Dataset, table: str, part: Part) -> tuple[list[dict[str, Any]], list[Quarantined]]:
-    """Good rows and quarantined ones of a part."""
+def read_part(dataset: Dataset, table: str, part: Part) -> tuple[list[tuple[str, Row]], list[Quarantined]]:
+    """Good rows of a part, each with its ``file:line``, and quarantined ones."""
     rows, bad = [], []
     for number, row in dataset.read(table, part):
+        where = f"{part.path}:{number}"
         if isinstance(row, Bad):
-            bad.append(Quarantined(f"{part.path}:{number}", row.reason, row.raw))
+            bad.append(Quarantined(where, row.reason, row.raw))
         else:
-            rows.append(row)
+            rows.append((where, row))
     return rows, bad
 
 
@@ -83,9 +85,10 @@ def refuse_mostly_bad(draft: Draft, table: str, share: float) -> None:
     from gradret.artifacts import read_shard
 
     first = read_shard(min((draft.path / "quarantine").glob("part-*.parquet")), "quarantine").to_pylist()[0]
+    held = " ".join(first["raw"].split())[:120]
     raise DataError(
         f"{table}: {bad:,} of {draft.counts['rows_in']:,} rows cannot be used, more than "
-        f"ingest.max_bad_share={share}; the first: {first['where']}: {first['reason']}: {first['raw'][:120]}"
+        f"ingest.max_bad_share={share}; the first: {first['where']}: {first['reason']}: {held}"
     )
 
 
@@ -100,10 +103,5 @@ def _refuse_twice(draft: Draft, dataset: Dataset, parts: list[Part]) -> None:
         return
     counts = ids.value_counts()
     twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")[0].as_py()
-    places = [
-        f"{part.path}:{number}"
-        for part in parts
-        for number, row in dataset.read("docs", part)
-        if not isinstance(row, Bad) and row["doc_id"] == twice
-    ]
+    places = [where for part in parts for where, row in read_part(dataset, "docs", part)[0] if row["doc_id"] == twice]
     raise DataError(f"doc_id {twice!r} occurs {len(places)} times: {', '.join(places[:5])}; ids must be unique")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gradret.artifacts import Artifact, Draft, make, read_shard
 from gradret.components import name_of
+from gradret.errors import StageError
 from gradret.stages._map import Pool, Quarantined, Result, map_shards
 
 if TYPE_CHECKING:
@@ -47,9 +48,12 @@ class _Labeler:
 
         pairs = read_shard(path, "pairs")
         columns = zip(pairs["query_id"].to_pylist(), pairs["doc_id"].to_pylist(), strict=True)
-        groups = {query_id: [doc_id for _, doc_id in rows] for query_id, rows in groupby(columns, key=lambda row: row[0])}
+        grouped = groupby(columns, key=lambda row: row[0])
+        groups = {query_id: [doc_id for _, doc_id in rows] for query_id, rows in grouped}
         queries = [self.queries[query_id] for query_id in groups]
         scored = self.grader.score(queries, list(groups.values()))
+        if [len(row) for row in scored] != [len(doc_ids) for doc_ids in groups.values()]:
+            raise StageError(f"teacher {self.source}: score() must give one score a document of every query's list")
         scores = np.concatenate(scored).astype(np.float32) if scored else np.zeros(0, np.float32)
         labels = pairs.select(["pair_id", "query_id", "doc_id"])
         labels = labels.append_column("source", pa.array([self.source] * pairs.num_rows, pa.string()))
@@ -57,6 +61,7 @@ class _Labeler:
         finite = np.isfinite(scores)
         broken = labels.filter(pa.array(~finite)).to_pylist()
         bad = [
-            Quarantined(f"{row['query_id']} {row['doc_id']}", "score is not finite", str(row["score"])) for row in broken
+            Quarantined(f"{row['query_id']} {row['doc_id']}", "score is not finite", str(row["score"]))
+            for row in broken
         ]
         return Result({"labels": labels.filter(pa.array(finite))}, pairs.num_rows, int(finite.sum()), bad)

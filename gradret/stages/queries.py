@@ -8,9 +8,10 @@ relevant documents that were not found, and so do published numbers.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gradret.artifacts import Artifact, Draft, make
+from gradret.datasets import Row, reading
 from gradret.errors import DataError
 from gradret.stages._map import Quarantined, quarantine_table
 from gradret.stages.ingest import read_part, refuse_mostly_bad
@@ -22,6 +23,9 @@ __all__ = ["queries"]
 
 _MAX_UNKNOWN = 0.5
 
+Placed = list[tuple[str, Row]]
+"""Rows, each with its ``file:line``."""
+
 
 def queries(config: Config, ingested: Artifact) -> Artifact:
     """QUERIES and QRELS of the dataset, the queries of ``dataset.split`` marked ``test``.
@@ -31,7 +35,8 @@ def queries(config: Config, ingested: Artifact) -> Artifact:
             most judgments name documents that the corpus lacks.
     """
     settings = {
-        "dataset": config.dataset,
+        "dataset": reading(config.dataset),
+        "split": config.dataset.split,
         "content": [config.dataset.content("queries"), config.dataset.content("qrels")],
         "max_bad_share": config.ingest.max_bad_share,
     }
@@ -46,10 +51,12 @@ def _queries(config: Config, ingested: Artifact, draft: Draft) -> None:
 
     from gradret.contracts import schema
 
+    split = config.dataset.split
     rows, bad_queries = _read(config, "queries")
-    judgments, bad_judgments = _read(config, "qrels")
+    placed, bad_judgments = _read(config, "qrels")
     texts = _unique_texts(rows)
-    judgments, more_bad = _usable(judgments, texts, config.dataset.split)
+    placed = [(where, row) for where, row in placed if row["split"] in {split, "train", "dev"}]
+    judgments, more_bad = _usable(placed, texts, split)
     bad = [*bad_queries, *bad_judgments, *more_bad]
     if bad:
         draft.write("quarantine", quarantine_table("queries", bad))
@@ -57,6 +64,9 @@ def _queries(config: Config, ingested: Artifact, draft: Draft) -> None:
         draft.quarantined[row.reason] = draft.quarantined.get(row.reason, 0) + 1
     total = len(rows) + len(judgments) + len(bad)
     draft.count(rows_in=total, queries=len(rows), judgments=len(judgments), quarantined=len(bad))
+    if not texts and not bad_queries:
+        places = dict.fromkeys(part.path for part in config.dataset.parts("queries"))
+        raise DataError(f"{', '.join(places)}: holds no queries")
     refuse_mostly_bad(draft, "queries and qrels", config.ingest.max_bad_share)
 
     splits = {row["query_id"]: row["split"] for row in judgments if row["split"] != "test"}
@@ -72,8 +82,9 @@ def _queries(config: Config, ingested: Artifact, draft: Draft) -> None:
     draft.write("qrels", pa.Table.from_pylist(judgments, schema("qrels")))
 
 
-def _read(config: Config, table: str) -> tuple[list[dict[str, Any]], list[Quarantined]]:
-    rows, bad = [], []
+def _read(config: Config, table: str) -> tuple[Placed, list[Quarantined]]:
+    rows: Placed = []
+    bad: list[Quarantined] = []
     for part in config.dataset.parts(table):
         good, worse = read_part(config.dataset, table, part)
         rows += good
@@ -81,22 +92,19 @@ def _read(config: Config, table: str) -> tuple[list[dict[str, Any]], list[Quaran
     return rows, bad
 
 
-def _unique_texts(rows: list[dict[str, Any]]) -> dict[str, str]:
-    texts: dict[str, str] = {}
-    for row in rows:
-        if row["query_id"] in texts:
-            raise DataError(f"query_id {row['query_id']!r} occurs twice; ids must be unique")
-        texts[row["query_id"]] = row["text"]
-    return texts
+def _unique_texts(rows: Placed) -> dict[str, str]:
+    places: dict[str, str] = {}
+    for where, row in rows:
+        first = places.setdefault(row["query_id"], where)
+        if first != where:
+            raise DataError(f"query_id {row['query_id']!r} occurs twice: {first}, {where}; ids must be unique")
+    return {row["query_id"]: row["text"] for _, row in rows}
 
 
-def _usable(
-    judgments: list[dict[str, Any]], texts: dict[str, str], split: str
-) -> tuple[list[dict[str, Any]], list[Quarantined]]:
+def _usable(judgments: Placed, texts: dict[str, str], split: str) -> tuple[list[Row], list[Quarantined]]:
     """Judgments of known queries, once each, with the evaluated split named ``test``."""
     good, bad, seen = [], [], set()
-    for row in judgments:
-        where = f"{row['split']}: {row['query_id']} {row['doc_id']}"
+    for where, row in judgments:
         key = (row["query_id"], row["doc_id"], row["split"])
         if row["query_id"] not in texts:
             bad.append(Quarantined(where, "judgment of an unknown query", str(row)))
@@ -113,7 +121,7 @@ def _refuse_none(config: Config, splits: dict[str, str]) -> None:
         raise DataError(f"no query has a judgment in split {config.dataset.split!r}; set dataset.split")
 
 
-def _count_unknown(draft: Draft, ingested: Artifact, judgments: list[dict[str, Any]]) -> None:
+def _count_unknown(draft: Draft, ingested: Artifact, judgments: list[Row]) -> None:
     docs = set(ingested.table("docs", ["doc_id"])["doc_id"].to_pylist())
     unknown = [row["doc_id"] for row in judgments if row["doc_id"] not in docs]
     draft.count(judgments_of_unknown_docs=len(unknown))

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradret.artifacts import Artifact, Draft, make, read_shard
 from gradret.dense.topk import ordered
+from gradret.errors import GradretError, StageError
 from gradret.progress import Progress
 from gradret.retrievers.bm25 import Bm25, Bm25Index, build_bm25
+from gradret.session import cores
 from gradret.stages._map import Pool, Result, map_shards, split_rows
 from gradret.stages.encode import encode
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from gradret.config import Config
+    from gradret.dense.shards import Shard
     from gradret.teachers import Grader, Teacher
 
 __all__ = ["search", "search_bm25", "search_teacher"]
@@ -31,7 +35,7 @@ _QUERIES_A_BLOCK = 256
 
 
 def search(config: Config, model: Artifact, index: Artifact, queries: Artifact) -> Artifact:
-    """RUN of a model over its index; one Ray actor holds each shard, queries go to all of them."""
+    """RUN of a model over its index; Ray actors hold the shards, queries go to all of them."""
     vectors = encode(config, model, queries, "queries")
     body = functools.partial(_search, config, index, queries, vectors)
     inputs = {"index": index, "queries": queries, "vectors": vectors}
@@ -61,6 +65,7 @@ def _settings(config: Config, **more: object) -> dict[str, object]:
 def _search(config: Config, index: Artifact, queries: Artifact, vectors: Artifact, draft: Draft) -> None:
     import numpy as np
     import ray
+    from ray.exceptions import RayTaskError
 
     from gradret.dense.vectors import read_vectors
     from gradret.session import connect
@@ -70,37 +75,61 @@ def _search(config: Config, index: Artifact, queries: Artifact, vectors: Artifac
     ids, matrix = read_vectors(vectors)
     row_of = {query_id: row for row, query_id in enumerate(ids)}
     matrix = matrix[[row_of[query_id] for query_id in query_ids]]
-    shards = sorted((index.path / "shards").glob("*.faiss"))
-    # Ray runs a lost call again on the restarted actor.
-    actor = ray.remote(_ShardActor).options(num_cpus=1, max_restarts=3, max_task_retries=3)  # type: ignore[attr-defined]
-    actors = [actor.remote(index.path / "shards", number) for number in range(len(shards))]
+    actors = _actors(index)
     progress = Progress("search", len(query_ids), "queries")
-    for number, start in enumerate(range(0, len(query_ids), _QUERIES_A_BLOCK)):
-        block = query_ids[start : start + _QUERIES_A_BLOCK]
-        asked = ray.put(matrix[start : start + _QUERIES_A_BLOCK])
-        found = ray.get([holder.search.remote(asked, config.search.k) for holder in actors])
-        runs = []
-        for query in range(len(block)):
-            doc_ids = [doc_id for ids, _ in found for doc_id in ids[query]]
-            runs.append((doc_ids, np.concatenate([scores[query] for _, scores in found])))
-        draft.write("run", _run(block, runs, config.search.k), number)
-        progress.add(len(block))
-    progress.close()
-    for holder in actors:
-        ray.kill(holder)
-    draft.count(queries=len(query_ids), shards=len(shards))
+    try:
+        for number, start in enumerate(range(0, len(query_ids), _QUERIES_A_BLOCK)):
+            block = query_ids[start : start + _QUERIES_A_BLOCK]
+            asked = ray.put(matrix[start : start + _QUERIES_A_BLOCK])
+            answers = ray.get([holder.search.remote(asked, config.search.k) for holder in actors])
+            found = [shard for answer in answers for shard in answer]
+            runs = []
+            for query in range(len(block)):
+                doc_ids = [doc_id for ids, _ in found for doc_id in ids[query]]
+                runs.append((doc_ids, np.concatenate([scores[query] for _, scores in found])))
+            draft.write("run", _run(block, runs, config.search.k), number)
+            progress.add(len(block))
+    except RayTaskError as error:
+        raise (error.cause if isinstance(error.cause, GradretError) else StageError(f"search: {error}")) from error
+    finally:
+        progress.close()
+        for holder in actors:
+            ray.kill(holder)
+    draft.count(queries=len(query_ids), shards=index.manifest["notes"]["shards"])
+
+
+def _actors(index: Artifact) -> list[Any]:
+    """Actors that share the shards, at most one a CPU. All have to be there at once: they reserve memory, no CPU."""
+    import ray
+
+    folder, shards = index.path / "shards", range(index.manifest["notes"]["shards"])
+    cpus = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
+    count = max(1, min(len(shards), cpus))
+    actors = []
+    for first in range(count):
+        mine = shards[first::count]
+        memory = sum(path.stat().st_size for number in mine for path in folder.glob(f"{number:05d}.*"))
+        # Ray runs a lost call again on the restarted actor.
+        options = {"num_cpus": 0, "memory": memory, "max_restarts": 3, "max_task_retries": 3}
+        actors.append(ray.remote(_ShardActor).options(**options).remote(folder, mine))
+    return actors
 
 
 class _ShardActor:
-    """Holds one shard and answers searches."""
+    """Holds shards and answers searches."""
 
-    def __init__(self, folder: Path, number: int) -> None:
+    def __init__(self, folder: Path, numbers: range) -> None:
+        self.folder, self.numbers = folder, numbers
+
+    @cached_property
+    def shards(self) -> list[Shard]:
+        """Loaded by the first search, whose errors come back as they are; a constructor's do not."""
         from gradret.dense.shards import Shard
 
-        self.shard = Shard(folder, number)
+        return [Shard(self.folder, number, cores()) for number in self.numbers]
 
-    def search(self, queries: np.ndarray, k: int) -> tuple[list[list[str]], list[np.ndarray]]:
-        return self.shard.search(queries, k)
+    def search(self, queries: np.ndarray, k: int) -> list[tuple[list[list[str]], list[np.ndarray]]]:
+        return [shard.search(queries, k) for shard in self.shards]
 
 
 def _mapped(config: Config, system: object, load: Any, queries: Artifact, prepared: dict[str, Artifact]) -> Artifact:
@@ -143,8 +172,8 @@ class _Taught:
         queries = read_shard(path, "queries")
         runs = []
         for ranked in self.grader.search(queries.to_pylist(), self.k):
-            doc_ids, scores = zip(*ranked, strict=True)
-            runs.append((list(doc_ids), np.array(scores, np.float32)))
+            doc_ids, scores = [doc_id for doc_id, _ in ranked], [score for _, score in ranked]
+            runs.append((doc_ids, np.array(scores, np.float32)))
         return _result(queries, runs, self.k)
 
 
@@ -165,7 +194,10 @@ def _run(query_ids: list[str], runs: Sequence[tuple[list[str], np.ndarray]], k: 
     import numpy as np
     import pyarrow as pa
 
-    queries, docs, values, ranks = [], [], [], []
+    queries: list[str] = []
+    docs: list[str] = []
+    ranks: list[int] = []
+    values = []
     for query_id, (doc_ids, scores) in zip(query_ids, runs, strict=True):
         best = ordered(scores, doc_ids, k)
         queries += [query_id] * len(best)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["select"]
 
+_SHORTEST_LIST = 2
+
 
 def select(config: Config, deduped: Artifact, generated: Artifact, mined: Artifact, labels: Artifact) -> Artifact:
     """GROUPS: each query's documents, positives first, with grades; filtered queries are kept with the reason.
@@ -28,19 +30,17 @@ def select(config: Config, deduped: Artifact, generated: Artifact, mined: Artifa
     Raises:
         DataError: all scores are equal, or no list is left, or none for the dev split.
     """
-    body = functools.partial(_select, config, deduped, generated, mined, labels)
     inputs = {"deduped": deduped, "queries": generated, "pairs": mined, "labels": labels}
+    body = functools.partial(_select, config, inputs)
     settings = {"select": config.select, "seed": config.seed}
     return make("select", config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body)
 
 
-def _select(
-    config: Config, deduped: Artifact, generated: Artifact, mined: Artifact, labels: Artifact, draft: Draft
-) -> None:
-    low, high = _percentiles(labels, config.select.low, config.select.high)
+def _select(config: Config, inputs: dict[str, Artifact], draft: Draft) -> None:
+    low, high = _percentiles(inputs["labels"], config.select.low, config.select.high)
     draft.notes |= {"score_of_grade_0": low, "score_of_grade_1": high}
-    load = functools.partial(_Selector, config, deduped, generated, low, high)
-    shards = list(zip(mined.shards("pairs"), labels.shards("labels"), strict=True))
+    load = functools.partial(_Selector, config, inputs["deduped"], inputs["queries"], low, high)
+    shards = list(zip(inputs["pairs"].shards("pairs"), inputs["labels"].shards("labels"), strict=True))
     map_shards(draft, shards, load)
     for split in ("train", "dev"):
         if not draft.counts.get(split):
@@ -55,8 +55,11 @@ def _percentiles(labels: Artifact, low: float, high: float) -> tuple[float, floa
     import numpy as np
     import pyarrow.parquet as pq
 
-    scores = [pq.read_table(path, columns=["score"])["score"].to_numpy() for path in labels.shards("labels")]
-    bounds = np.percentile(np.concatenate(scores), [low, high])
+    parts = [pq.read_table(path, columns=["score"])["score"].to_numpy() for path in labels.shards("labels")]
+    scores = np.concatenate(parts).astype(np.float64)
+    if not len(scores):
+        raise DataError("the teacher scored no pair: all its scores were quarantined; see the quarantine of label")
+    bounds = np.percentile(scores, [low, high])
     if not bounds[0] < bounds[1]:
         raise DataError(f"the teacher gives the same score, {bounds[0]:.4g}, to (nearly) all pairs; nothing to learn")
     return float(bounds[0]), float(bounds[1])
@@ -78,24 +81,30 @@ class _Selector:
         pairs, labels = read_shard(shard[0], "pairs"), read_shard(shard[1], "labels")
         scores = dict(zip(labels["pair_id"].to_pylist(), labels["score"].to_pylist(), strict=True))
         rows = zip(*(pairs[name].to_pylist() for name in ("query_id", "doc_id", "pair_id")), strict=True)
-        groups, dropped, total = [], [], 0
+        groups: list[dict[str, Any]] = []
+        dropped: list[Quarantined] = []
         for query_id, group in groupby(rows, key=lambda row: row[0]):
-            total += 1
             pool = [(doc_id, scores[pair]) for _, doc_id, pair in group if pair in scores]
             made = self._group(self.queries[query_id], pool)
-            (dropped if isinstance(made, Quarantined) else groups).append(made)  # type: ignore[arg-type]
+            if isinstance(made, Quarantined):
+                dropped.append(made)
+            else:
+                groups.append(made)
+        total = len(groups) + len(dropped)
         table = pa.Table.from_pylist(groups, schema("groups"))
         splits = table["split"].to_pylist()
         counts = {"train": splits.count("train"), "dev": splits.count("dev")}
         return Result({"groups": table}, total, len(groups), dropped, counts)
 
     def _group(self, query: dict[str, Any], pool: list[tuple[str, float]]) -> dict[str, Any] | Quarantined:
+        if len(pool) < _SHORTEST_LIST:
+            return Quarantined(query["query_id"], f"fewer than {_SHORTEST_LIST} documents scored", query["text"])
         source = query["source_doc_id"]
         relevant = {source, *self.copies.get(source, [])} if source else set()
         ranked = sorted(pool, key=lambda pair: (-pair[1], pair[0]))
         position = next((rank for rank, (doc_id, _) in enumerate(ranked, 1) if doc_id == source), None)
         within = self.settings.source_within
-        if within and (position is None or position > within):
+        if within and source and (position is None or position > within):
             reason = f"source document not in the teacher's first {within}"
             return Quarantined(query["query_id"], reason, f"rank {position}: {query['text']}")
         ranked.sort(key=lambda pair: pair[0] not in relevant)

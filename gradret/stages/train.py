@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradret.artifacts import Artifact, Draft, make, write_shard
-from gradret.errors import ConfigError, StageError
+from gradret.errors import ConfigError, DataError, StageError
 from gradret.progress import Progress
 from gradret.text import passage
 
@@ -34,23 +34,19 @@ def train(config: Config, base_model: Artifact, ingested: Artifact, generated: A
     if not hasattr(config.train.encoder, "student"):
         raise ConfigError(f"train.encoder: {type(config.train.encoder).__name__} cannot be trained")
     inputs = {"model": base_model, "docs": ingested, "queries": generated, "groups": groups}
-    body = functools.partial(_train, config, base_model, ingested, generated, groups)
-    settings = {"train": config.train, "seed": config.seed, "step": "gradret.training.loop"}
-    return make(
-        "train", config.storage_path, module="gradret.training.loop", settings=settings, inputs=inputs, body=body
-    )
+    body = functools.partial(_train, config, inputs)
+    settings = {"train": config.train, "seed": config.seed}
+    return make("train", config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body)
 
 
-def _train(
-    config: Config, base_model: Artifact, ingested: Artifact, generated: Artifact, groups: Artifact, draft: Draft
-) -> None:
+def _train(config: Config, inputs: dict[str, Artifact], draft: Draft) -> None:
     from gradret.training.loop import Job
 
     work = draft.path / "work"
-    job = Job(config.train, config.seed, base_model.path / "model", work, draft.path / "metrics.jsonl")
+    job = Job(config.train, config.seed, inputs["model"].path / "model", work, draft.path / "metrics.jsonl")
     if not (work / "ready").exists():
         shutil.rmtree(work, ignore_errors=True)
-        _prepare(job, ingested, generated, groups)
+        _prepare(job, inputs["docs"], inputs["queries"], inputs["groups"])
         (work / "ready").touch()
     sizes = json.loads((work / "sizes.json").read_text(encoding="utf-8"))
     _fit(job, sizes["train"], draft)
@@ -106,16 +102,27 @@ def _fit(job: Job, queries: int, draft: Draft) -> None:
                 failure_config=FailureConfig(max_failures=2),
             ),
         )
+        _refusal(job).unlink(missing_ok=True)
         try:
             trainer.fit()
         except Exception as error:
             raise _worker_error(error) from error
+    if _refusal(job).exists():
+        raise DataError(_refusal(job).read_text(encoding="utf-8"))
 
 
 def _worker(job: Job) -> None:
     from gradret.training.loop import train_loop
 
-    train_loop(job)
+    try:
+        train_loop(job)
+    except DataError as error:
+        # All workers raise it, and would again: it is not for Ray Train to try three times.
+        _refusal(job).write_text(str(error), encoding="utf-8")
+
+
+def _refusal(job: Job) -> Path:
+    return job.work / "refused"
 
 
 def _worker_error(error: BaseException) -> BaseException:
@@ -176,16 +183,18 @@ def _last_lines(metrics: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | 
 def _export(job: Job, draft: Draft) -> dict[str, Any]:
     """Write the best checkpoint as a model folder."""
     from gradret.training.checkpoint import load_checkpoint
-    from gradret.training.loop import restore
+    from gradret.training.loop import load_student, restore
 
     found = load_checkpoint(job.work / "best.safetensors")
     assert found is not None
     tensors, progress = found
-    student = job.settings.encoder.student(job.model)
+    student = load_student(job)
     restore(list(student.parameters()), tensors)
     student.save(draft.folder("model"))
     last = load_checkpoint(job.work / "last.safetensors")
     assert last is not None
+    # First, so that what a kill leaves of the folder is not taken for a whole one.
+    (job.work / "ready").unlink()
     shutil.rmtree(job.work)
     return {
         "best_epoch": progress["best_epoch"] + 1,

@@ -81,38 +81,63 @@ class Groups:
         import numpy as np
 
         picks = [self._list(int(query), epoch) for query in queries_Q]
-        listed = [self.docs[query][pick] for query, pick in zip(queries_Q, picks, strict=True)]
-        docs_N = np.unique(np.concatenate(listed))
-        shape = (len(picks), max(len(pick) for pick in picks))
-        batch = Batch(
+
+        def listed(pools: list[np.ndarray]) -> np.ndarray:
+            """What the lists hold of ``pools``, one list after the other."""
+            return np.concatenate([pools[query][pick] for query, pick in zip(queries_Q, picks, strict=True)])
+
+        docs_N, columns = np.unique(listed(self.docs), return_inverse=True)
+        lengths_Q = np.array([len(pick) for pick in picks])
+        present_QG = np.arange(lengths_Q.max()) < lengths_Q[:, None]
+        columns_QG = np.zeros(present_QG.shape, np.int64)
+        columns_QG[present_QG] = columns
+        grades_QG = np.full(present_QG.shape, np.nan, np.float32)
+        grades_QG[present_QG] = listed(self.grades)
+        positives_QG = np.zeros(present_QG.shape, bool)
+        positives_QG[present_QG] = listed(self.positives)
+        return Batch(
             queries_Q=queries_Q,
             docs_N=docs_N,
-            columns_QG=np.zeros(shape, np.int64),
-            present_QG=np.zeros(shape, bool),
-            grades_QG=np.full(shape, np.nan, np.float32),
-            positives_QG=np.zeros(shape, bool),
-            masked_QN=np.zeros((len(picks), len(docs_N)), bool),
+            columns_QG=columns_QG,
+            present_QG=present_QG,
+            grades_QG=grades_QG,
+            positives_QG=positives_QG,
+            masked_QN=self._relevant_columns(queries_Q, docs_N) & ~_holds(columns_QG, present_QG, len(docs_N)),
         )
-        for row, (query, pick) in enumerate(zip(queries_Q, picks, strict=True)):
-            size = len(pick)
-            batch.columns_QG[row, :size] = np.searchsorted(docs_N, listed[row])
-            batch.present_QG[row, :size] = True
-            batch.grades_QG[row, :size] = self.grades[query][pick]
-            batch.positives_QG[row, :size] = self.positives[query][pick]
-            relevant = np.setdiff1d(self.relevant[query], listed[row])
-            batch.masked_QN[row] = np.isin(docs_N, relevant) if len(relevant) else False
-        return batch
+
+    def _relevant_columns(self, queries_Q: np.ndarray, docs_N: np.ndarray) -> np.ndarray:
+        """``(Q, N)``: the document is known to be relevant to the query."""
+        import numpy as np
+
+        relevant = [self.relevant[query] for query in queries_Q]
+        docs = np.concatenate(relevant)
+        rows = np.repeat(np.arange(len(relevant)), [len(part) for part in relevant])
+        columns = np.searchsorted(docs_N, docs).clip(max=len(docs_N) - 1)
+        here = docs_N[columns] == docs
+        relevant_QN = np.zeros((len(relevant), len(docs_N)), bool)
+        relevant_QN[rows[here], columns[here]] = True
+        return relevant_QN
 
     def _list(self, query: int, epoch: int) -> Any:
-        """Places in the query's pool: its positives, then as many others as the list has room for."""
+        """Places in the query's pool: its positives, short of the last place, then others as there is room."""
         import numpy as np
 
         pool = len(self.docs[query])
         if pool <= self.list_length:
             return np.arange(pool)
-        first = min(int(self.positives[query].sum()), self.list_length - 1)
+        first = min(int(self.positives[query].sum()), max(1, self.list_length - 1))
         draw = _generator(self.seed, epoch, query).choice(pool - first, self.list_length - first, replace=False)
         return np.concatenate([np.arange(first), first + np.sort(draw)])
+
+
+def _holds(columns_QG: np.ndarray, present_QG: np.ndarray, width: int) -> np.ndarray:
+    """``(Q, width)``: the query's list holds the column."""
+    import numpy as np
+
+    holds_QN = np.zeros((len(columns_QG), width), bool)
+    rows, places = present_QG.nonzero()
+    holds_QN[rows, columns_QG[rows, places]] = True
+    return holds_QN
 
 
 def _generator(*seeds: int) -> np.random.Generator:

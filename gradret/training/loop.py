@@ -21,9 +21,13 @@ from gradret.training.step import Objective, backward, evaluate
 from gradret.training.tokens import Tokens
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from gradret.config import Train
 
-__all__ = ["Job", "train_loop"]
+__all__ = ["Job", "load_student", "train_loop"]
+
+_TOKENS = ("docs", "train", "dev")
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class _Training:
         }
         self.docs = Tokens(job.work / "tokens" / "docs")
         self.queries = {split: Tokens(job.work / "tokens" / split) for split in ("train", "dev")}
-        self.student = settings.encoder.student(job.model)
+        self.student = load_student(job)
         self.objective = Objective([loss.load() for loss in settings.loss], [loss.weight for loss in settings.loss])
         self.parameters = [*self.student.parameters(), *self.objective.parameters()]
         self.optimizer = torch.optim.Adam(self.parameters, lr=settings.learning_rate)
@@ -78,15 +82,16 @@ class _Training:
 
     @property
     def done(self) -> bool:
-        epoch = self.progress["epoch"]
-        waited = epoch - 1 - self.progress["best_epoch"]
+        epoch: int = self.progress["epoch"]
+        waited: int = epoch - 1 - self.progress["best_epoch"]
         return epoch >= self.settings.epochs or (epoch > 0 and waited >= self.settings.patience)
 
     def epoch(self) -> None:
-        epoch, chunk_size = self.progress["epoch"], self.settings.resources.chunk_size
+        epoch = self.progress["epoch"]
         for batch in self.groups["train"].epoch(epoch, self.settings.batch_size):
             self.optimizer.zero_grad(set_to_none=True)
-            loss = backward(self.student, self.objective, batch, self.queries["train"], self.docs, chunk_size)
+            queries, chunk_size = self.queries["train"], self.settings.resources.chunk_size
+            loss = backward(self.student, self.objective, batch, queries, self.docs, chunk_size=chunk_size)
             self._refuse_not_finite(loss, batch.queries_Q)
             rate = self._rate(self.progress["step"])
             for group in self.optimizer.param_groups:
@@ -113,8 +118,8 @@ class _Training:
         total = 0.0
         dev = self.groups["dev"]
         for batch in dev.in_order(self.settings.batch_size):
-            chunk_size = self.settings.resources.chunk_size
-            loss = evaluate(self.student, self.objective, batch, self.queries["dev"], self.docs, chunk_size)
+            queries, chunk_size = self.queries["dev"], self.settings.resources.chunk_size
+            loss = evaluate(self.student, self.objective, batch, queries, self.docs, chunk_size=chunk_size)
             total += loss * len(batch.queries_Q)
         return total / len(dev)
 
@@ -162,6 +167,21 @@ class _Training:
                 file.write(json.dumps(values) + "\n")
 
 
+def load_student(job: Job) -> Any:
+    """The model to train, with the parameters that the training's tokens touch."""
+    student = job.settings.encoder.student(job.model)
+    student.restrict(used_tokens(job.work))
+    return student
+
+
+def used_tokens(work: Path) -> np.ndarray:
+    """Ids of all tokens of the training's texts, ascending."""
+    import numpy as np
+
+    used: np.ndarray = np.unique(np.concatenate([np.unique(Tokens(work / "tokens" / name).ids) for name in _TOKENS]))
+    return used
+
+
 def restore(parameters: list[torch.nn.Parameter], tensors: Mapping[str, torch.Tensor]) -> None:
     """Copy a checkpoint's weights into ``parameters``."""
     with torch.no_grad():
@@ -172,12 +192,15 @@ def restore(parameters: list[torch.nn.Parameter], tensors: Mapping[str, torch.Te
 def _drop_after(metrics: Path, epoch: int) -> None:
     """Take back the lines of an epoch that will be run again."""
     lines = metrics.read_text(encoding="utf-8").splitlines()
-    kept = []
+    kept: list[str] = []
     for line in lines:
         try:
             values = json.loads(line)
         except ValueError:
+            # The worker was killed while it wrote this line.
             continue
         if values["epoch"] < epoch:
             kept.append(line)
-    metrics.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    draft = metrics.with_name(f".{metrics.name}")
+    draft.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    draft.replace(metrics)

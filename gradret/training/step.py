@@ -37,6 +37,9 @@ class Student(Protocol):
     def parameters(self) -> Sequence[torch.nn.Parameter]:
         """What is trained."""
 
+    def restrict(self, ids: np.ndarray) -> None:
+        """Only tokens ``ids`` (ascending) will be asked for: parameters of others may be left out."""
+
 
 class Objective(torch.nn.Module):
     """The weighted sum of the config's losses."""
@@ -51,7 +54,7 @@ class Objective(torch.nn.Module):
 
 
 def backward(
-    student: Student, objective: Objective, batch: Batch, queries: Tokens, docs: Tokens, chunk_size: int
+    student: Student, objective: Objective, batch: Batch, queries: Tokens, docs: Tokens, *, chunk_size: int
 ) -> float:
     """Leave the gradient of the batch's loss in all parameters; return the loss.
 
@@ -64,38 +67,40 @@ def backward(
         chunk_size: texts encoded at once; bounds the memory of activations.
     """
     chunks = _chunks(batch, queries, docs, chunk_size)
-    mine = chunks[_rank() :: _workers()]
     if len(chunks) == _workers() == 1:
         # All texts at once: the second encoding would repeat the first.
         vectors = _encode(student, chunks, batch)
         loss = objective(_lists(batch, vectors))
         loss.backward()
         return float(loss.detach())
+    mine = chunks[_rank() :: _workers()]
     with torch.no_grad():
-        vectors = _encode(student, mine, batch)
-        if _workers() > 1:
-            distributed.all_reduce(vectors)
+        vectors = _gathered(student, mine, batch)
     vectors.requires_grad_()
     loss = objective(_lists(batch, vectors))
     loss.backward()
     assert vectors.grad is not None
     for places, read in mine:
-        student(*read()).backward(vectors.grad[places])
+        torch.autograd.backward(student(*read()), vectors.grad[places.to(vectors.device)])
     if _workers() > 1:
         for parameter in student.parameters():
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             distributed.all_reduce(parameter.grad)
-    return float(loss.detach())
+        for parameter in objective.parameters():
+            # Computed from the same vectors by everyone, but not to the last bit on different hardware.
+            if parameter.grad is not None:
+                distributed.broadcast(parameter.grad, 0)
+    return _agreed(loss)
 
 
 @torch.no_grad()
 def evaluate(
-    student: Student, objective: Objective, batch: Batch, queries: Tokens, docs: Tokens, chunk_size: int
+    student: Student, objective: Objective, batch: Batch, queries: Tokens, docs: Tokens, *, chunk_size: int
 ) -> float:
-    """The batch's loss."""
-    vectors = _encode(student, _chunks(batch, queries, docs, chunk_size), batch)
-    return float(objective(_lists(batch, vectors)))
+    """The batch's loss; the workers share the encoding."""
+    mine = _chunks(batch, queries, docs, chunk_size)[_rank() :: _workers()]
+    return _agreed(objective(_lists(batch, _gathered(student, mine, batch))))
 
 
 _Chunk = tuple[torch.Tensor, Callable[[], tuple["np.ndarray", "np.ndarray"]]]
@@ -142,8 +147,24 @@ def _encode(student: Student, chunks: list[_Chunk], batch: Batch) -> torch.Tenso
     like = parts[0][1] if parts else next(iter(student.parameters()))
     vectors = torch.zeros(total, student.dimension, dtype=like.dtype, device=like.device)
     for places, part in parts:
-        vectors = vectors.index_copy(0, places.to(like.device), part)
+        vectors.index_copy_(0, places.to(like.device), part)
     return vectors
+
+
+def _gathered(student: Student, mine: list[_Chunk], batch: Batch) -> torch.Tensor:
+    """``_encode`` over the chunks of all workers. A sum with zeros is exact."""
+    vectors = _encode(student, mine, batch)
+    if _workers() > 1:
+        distributed.all_reduce(vectors)
+    return vectors
+
+
+def _agreed(loss: torch.Tensor) -> float:
+    """The first worker's loss: what the workers decide by it, they must decide alike."""
+    loss = loss.detach()
+    if _workers() > 1:
+        distributed.broadcast(loss, 0)
+    return float(loss)
 
 
 def _lists(batch: Batch, vectors: torch.Tensor) -> Lists:

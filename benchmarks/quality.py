@@ -1,0 +1,96 @@
+"""nDCG@10 of the quickstart's unchanged config on the embedded collection and on BEIR folders.
+
+    python benchmarks/quality.py [DATA]
+
+DATA holds BEIR folders (scifact, cranfield, vaswani); those that are missing are left out and
+named. MiniLM by itself is searched beside the run's four systems. Writes
+``benchmarks/results/quality_<hardware>_<date>.{md,json}``; exits 1 if a floor is not reached.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from hardware import hardware, result_path
+
+import gradret
+from gradret.encoders.pretrained import Pretrained
+from gradret.session import session
+from gradret.stages.base import base
+from gradret.stages.evaluate import evaluate
+from gradret.stages.index import index
+from gradret.stages.ingest import ingest
+from gradret.stages.queries import queries
+from gradret.stages.search import search
+
+CONFIG = "configs/quickstart.yaml"
+FLOORS = {"scifact": 0.64, "cranfield": 0.38, "vaswani": 0.40}
+SYSTEMS = ("bm25", "base", "tuned", "teacher")
+
+
+def main(data: str | None = None) -> int:
+    """Measure every collection that is there."""
+    rows, missing = [measure("pydocs", [])], []
+    for name in FLOORS:
+        folder = Path(data or "data") / name
+        if folder.is_dir():
+            rows.append(measure(name, ["dataset.name=beir", f"dataset.path={folder.resolve()}"]))
+        else:
+            missing.append(name)
+    table = markdown(rows, missing)
+    print(table)
+    result_path("quality", "md").write_text(table, encoding="utf-8")
+    result_path("quality", "json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    return int(any(row["systems"]["tuned"]["nDCG@10"] < FLOORS.get(row["name"], 0) for row in rows))
+
+
+def measure(name: str, overrides: list[str]) -> dict:
+    """One run in a fresh storage, by the command a user types; then MiniLM on the same collection."""
+    with tempfile.TemporaryDirectory() as storage:
+        overrides = [*overrides, f"name={name}", f"storage_path={storage}"]
+        started = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-m", "gradret.cli", "run", CONFIG, *overrides, "--json"], stdout=subprocess.PIPE, check=True
+        )
+        seconds = time.monotonic() - started
+        metrics = json.loads(done.stdout)
+        config = gradret.load(CONFIG, overrides)
+        with session():
+            docs = ingest(config)
+            human = queries(config, docs)
+            model = base(config, docs, Pretrained())
+            found = evaluate(config, human, search(config, model, index(config, model, docs), human))
+        rows = found.table("metrics").to_pandas()
+        metrics["systems"]["minilm"] = rows.groupby("measure")["value"].mean().to_dict()
+    return {**metrics, "wall_seconds": round(seconds, 1)}
+
+
+def markdown(rows: list[dict], missing: list[str]) -> str:
+    """The result file."""
+    systems = ("minilm", *SYSTEMS)
+    lines = [
+        "# Quality of the embedded default",
+        "",
+        f"{hardware()}. Command: `make bench DATA=...` (`python benchmarks/quality.py DATA`).",
+        "One unchanged config (`configs/quickstart.yaml`), one seed, test queries.",
+        "",
+    ]
+    for measure_name in ("nDCG@10", "Recall@100"):
+        lines += [f"| {measure_name} | {' | '.join(systems)} | floor | seconds |", "|---" * (len(systems) + 3) + "|"]
+        for row in rows:
+            values = " | ".join(f"{row['systems'][system][measure_name]:.4f}" for system in systems)
+            floor = FLOORS.get(row["name"], "") if measure_name == "nDCG@10" else ""
+            lines.append(f"| {row['name']} | {values} | {floor} | {row['wall_seconds']:.0f} |")
+        lines.append("")
+    if missing:
+        lines.append(f"Not measured, for want of the data: {', '.join(missing)}.")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(*sys.argv[1:]))

@@ -1,0 +1,95 @@
+"""What many tests share: one Ray for the whole session, and a small BEIR folder."""
+
+import json
+import os
+import subprocess
+
+import pytest
+
+DOCS = [
+    {"_id": "d1", "title": "Wings", "text": "A wing in a slipstream gains lift."},
+    {"_id": "d2", "title": "", "text": "Boundary layers separate from a blunt body."},
+    {"_id": "d3", "title": "Shells", "text": "A thin shell buckles under axial load."},
+]
+QUERIES = [{"_id": "q1", "text": "lift of a wing"}, {"_id": "q2", "text": "when does a shell buckle"}]
+QRELS = {"test": [("q1", "d1", 2), ("q2", "d3", 1)]}
+
+
+@pytest.fixture(scope="session")
+def ray_session():
+    """Ray, started once; tests that run a stage on it take this fixture."""
+    import ray
+
+    from gradret.session import connect
+
+    connect()
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def beir(tmp_path):
+    """Writes a BEIR folder; ``docs``, ``queries`` and each split of ``qrels`` as records or as raw bytes."""
+
+    def write(docs=DOCS, queries=QUERIES, qrels=QRELS, name="data"):
+        folder = tmp_path / name
+        (folder / "qrels").mkdir(parents=True, exist_ok=True)
+        for file, rows in {"corpus.jsonl": docs, "queries.jsonl": queries}.items():
+            if rows is not None:
+                (folder / file).write_bytes(rows if isinstance(rows, bytes) else json_lines(rows))
+        for split, rows in qrels.items():
+            (folder / "qrels" / f"{split}.tsv").write_bytes(rows if isinstance(rows, bytes) else judgments(rows))
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Makes the config of a BEIR folder, whose storage is in the test's own folder."""
+    import gradret.config
+
+    def make(folder, storage=None, **blocks):
+        dataset = {"name": "beir", "path": str(folder)} | blocks.pop("dataset", {})
+        storage_path = str(storage or tmp_path / "storage")
+        return gradret.config.parse({"name": "toy", "storage_path": storage_path, "dataset": dataset, **blocks})
+
+    return make
+
+
+def json_lines(rows):
+    return "".join(f"{json.dumps(row)}\n" for row in rows).encode()
+
+
+def judgments(rows):
+    return "".join("\t".join(map(str, row)) + "\n" for row in [("query-id", "corpus-id", "score"), *rows]).encode()
+
+
+@pytest.fixture
+def artifact(tmp_path):
+    """Makes an artifact of a stage from rows by table."""
+    import pyarrow as pa
+
+    from gradret import artifacts, contracts
+
+    def write(stage, storage=None, **tables):
+        def _body(draft):
+            for name, rows in tables.items():
+                draft.write(name, pa.Table.from_pylist(rows, contracts.schema(name)))
+
+        where = str(storage or tmp_path / "storage")
+        return artifacts.make(stage, where, module="gradret.text", settings=tables, inputs={}, body=_body)
+
+    return write
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A file system of 64 KiB, and a function that makes it larger."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", folder]
+    if os.geteuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a tmpfs needs rights that this process lacks")
+    yield folder, lambda: subprocess.run(["mount", "-o", "remount,size=8m", folder], check=True)
+    subprocess.run(["umount", folder], check=True)

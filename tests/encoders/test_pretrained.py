@@ -1,0 +1,30 @@
+import numpy as np
+import pytest
+from sentence_transformers import SentenceTransformer
+
+from gradret.encoders.pretrained import Pretrained
+from gradret.errors import ConfigError
+
+from ..stages import tiny
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return tiny.model(tmp_path_factory.mktemp("source"), "transformer").path / "model"
+
+
+@pytest.mark.parametrize(("wanted", "kept"), [(8, 8), (192, 16)])
+def test_the_model_as_it_is_with_its_length(source, tmp_path, wanted, kept):
+    notes = Pretrained(model=str(source), max_length=wanted).build(None, None, tmp_path)
+    assert notes == {"dimension": 16, "max_length": kept}
+    model, before = (SentenceTransformer(str(folder), device="cpu") for folder in (tmp_path, source))
+    assert model.max_seq_length == kept
+    short, long = "bal dim", " ".join(tiny.WORDS)
+    np.testing.assert_allclose(model.encode([short]), before.encode([short]), atol=1e-6)
+    before.max_seq_length = kept
+    np.testing.assert_allclose(model.encode([long]), before.encode([long]), atol=1e-6)
+
+
+def test_weights_are_held_to_their_hash(source, tmp_path):
+    with pytest.raises(ConfigError, match="has sha256"):
+        Pretrained(model=str(source), sha256="0" * 64).build(None, None, tmp_path)

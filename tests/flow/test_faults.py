@@ -1,0 +1,140 @@
+"""kill -9 in the middle of a run, two runs at once, a job on a cluster with token authentication."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from .conftest import ROOT, SMALL, command, model_bytes
+
+STAGES_TO_DIE_IN = ["encode", "train", "search"]
+
+
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_result(finished, dataset, tmp_path):
+    for stage in STAGES_TO_DIE_IN:
+        kill_in(stage, dataset, tmp_path)
+    done = subprocess.run(command("run", dataset, tmp_path), capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    same_result(tmp_path / "runs" / "small", finished)
+
+
+def test_two_runs_at_once_do_not_harm_each_other(finished, dataset, tmp_path):
+    both = [
+        subprocess.Popen(
+            command("run", dataset, tmp_path, f"name={name}"), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+        )
+        for name in ("small", "other")
+    ]
+    for run in both:
+        _, said = run.communicate(timeout=500)
+        assert run.returncode == 0, said
+    for name in ("small", "other"):
+        same_result(tmp_path / "runs" / name, finished)
+
+
+def test_a_job_on_a_cluster_with_token_authentication(finished, dataset, tmp_path):
+    environment = os.environ | {"HOME": str(tmp_path), "RAY_AUTH_MODE": "token"}
+    environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    ports = [free_port() for _ in range(2)]
+    address = f"http://127.0.0.1:{ports[1]}"
+    ray("get-auth-token", "--generate", env=environment)
+    try:
+        ray(
+            "start", "--head", f"--port={ports[0]}", "--dashboard-host=127.0.0.1", f"--dashboard-port={ports[1]}",
+            "--num-cpus=4", f"--temp-dir={short_folder(tmp_path)}", "--disable-usage-stats", env=environment,
+        )  # fmt: skip
+        entry = ["python", "pipelines/quickstart.py", "configs/quickstart.yaml", *SMALL]
+        entry += [f"dataset.path={dataset}", f"storage_path={tmp_path / 'storage'}", "name=small"]
+        refused = subprocess.run(
+            [sys.executable, "-m", "ray.scripts.scripts", "job", "list", "--address", address],
+            env=environment | {"HOME": str(tmp_path / "nobody"), "RAY_AUTH_MODE": "disabled"},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert refused.returncode != 0
+        done = ray("job", "submit", "--address", address, "--working-dir", str(ROOT), "--", *entry, env=environment)
+        assert "succeeded" in done
+    finally:
+        ray_pids = pids_with(short_folder(tmp_path))
+        for pid in ray_pids:
+            os.kill(pid, signal.SIGKILL)
+    same_result(tmp_path / "storage" / "runs" / "small", finished)
+
+
+def kill_in(stage, dataset, storage):
+    """Start a run and kill it, and all that it started, as soon as ``stage`` is at work."""
+    before = set((storage / "artifacts" / stage).glob("*/manifest.json"))
+    run = subprocess.Popen(
+        command("run", dataset, storage), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True, cwd=ROOT
+    )
+    try:
+        for _ in range(3000):
+            time.sleep(0.1)
+            assert run.poll() is None, "the run ended before it could be killed"
+            if stage == "train":
+                at_work = any(
+                    '"epoch": 0, "step": 3' in path.read_text()
+                    for path in (storage / "artifacts" / stage).glob("*/metrics.jsonl")
+                )
+            else:
+                folders = {path.parent for path in (storage / "artifacts" / stage).glob("*/*") if path.is_dir()}
+                at_work = bool(folders - {path.parent for path in before})
+            if at_work:
+                break
+        else:
+            pytest.fail(f"{stage} did not begin")
+    finally:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+    for _ in range(100):  # Ray's processes notice that their driver is gone
+        time.sleep(0.1)
+
+
+def same_result(run, expected):
+    assert model_bytes(run) == model_bytes(expected)
+    for path in sorted((expected / "runs").glob("*.trec")):
+        assert (run / "runs" / path.name).read_bytes() == path.read_bytes()
+    mine, theirs = (json.loads((folder / "metrics.json").read_text()) for folder in (run, expected))
+    assert mine["systems"] == theirs["systems"]
+    counts = [json.loads((folder / "lineage.json").read_text()) for folder in (run, expected)]
+    mine, theirs = (entry.get("artifacts", entry) for entry in counts)
+    for name, entry in theirs.items():
+        assert mine[name]["fingerprint"] == entry["fingerprint"]
+        assert mine[name]["counts"] == entry["counts"], name
+
+
+def ray(*arguments, env):
+    done = subprocess.run(
+        [sys.executable, "-m", "ray.scripts.scripts", *arguments], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"ray {arguments[0]}: {done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def short_folder(tmp_path):
+    """Unix sockets have short names, so Ray's folder must have one too."""
+    return f"/tmp/gradret-{os.getpid()}"
+
+
+def pids_with(text):
+    """Processes whose command line holds ``text``: the cluster that this test started."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (folder / "cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if text in line and int(folder.name) != os.getpid():
+            found.append(int(folder.name))
+    return found

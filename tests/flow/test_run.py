@@ -1,0 +1,169 @@
+"""The whole flow at small size: what a run leaves, and what a second run does."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from gradret.artifacts import read_shard
+from gradret.cli import main
+
+from .conftest import ROOT, gradret, made, model_bytes
+
+SYSTEMS = ["bm25", "base", "tuned", "teacher"]
+
+
+def test_metrics_json_is_as_specified(finished):
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert list(metrics) == ["name", "dataset", "queries", "systems", "significance", "seconds"]
+    assert metrics["name"] == "small"
+    assert sorted(metrics["systems"]) == sorted(SYSTEMS)
+    for values in metrics["systems"].values():
+        assert list(values) == ["nDCG@10", "Recall@100", "MRR@10", "MAP", "judged@10"]
+        assert all(0 <= value <= 1 for value in values.values())
+    for row in metrics["significance"]:
+        assert list(row) == ["a", "b", "measure", "difference", "p", "p_corrected", "test", "correction"]
+        difference = metrics["systems"][row["a"]][row["measure"]] - metrics["systems"][row["b"]][row["measure"]]
+        assert row["difference"] == pytest.approx(difference, abs=1e-9)
+        assert row["p_corrected"] >= row["p"]
+    assert metrics["systems"]["tuned"]["nDCG@10"] > metrics["systems"]["base"]["nDCG@10"]
+
+
+def test_lineage_names_every_artifact_and_counts_reconcile(finished, storage):
+    lineage = json.loads((finished / "lineage.json").read_text())
+    entries = lineage.get("artifacts", lineage)
+    assert {"ingest", "generate", "mine", "label", "select", "base", "train", "index.tuned", "search.bm25"} <= set(entries)
+    for entry in entries.values():
+        manifest = json.loads((storage / entry["path"] / "manifest.json").read_text())
+        counts = manifest["counts"]
+        if "quarantined" in counts:
+            kept = counts["rows_in"] - counts["quarantined"]
+            assert kept >= 0
+            assert sum(manifest["quarantined"].values()) == counts["quarantined"]
+
+
+def test_report_needs_nothing_from_outside(finished):
+    page = (finished / "report.html").read_text()
+    assert page.count("<html") == 1
+    for outside in ("src=\"http", "href=\"http", "@import", "<script src", "url(http"):
+        assert outside not in page
+    assert "tuned" in page
+    assert "bm25" in page.lower()
+
+
+def test_run_files_are_trec_runs_in_the_order_of_their_scores(finished):
+    for system in SYSTEMS:
+        lines = [line.split() for line in (finished / "runs" / f"{system}.trec").read_text().splitlines()]
+        assert {len(line) for line in lines} == {6}
+        by_query = {}
+        for query_id, _, doc_id, rank, score, tag in lines:
+            assert tag == system
+            by_query.setdefault(query_id, []).append((int(rank), float(score), doc_id))
+        for rows in by_query.values():
+            assert [rank for rank, _, _ in rows] == list(range(1, len(rows) + 1))
+            scores = [np.float32(score) for _, score, _ in rows]
+            assert scores == sorted(scores, reverse=True)
+
+
+def test_tuned_model_in_sentence_transformers_gives_the_vectors_of_the_index(finished, storage, dataset):
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(finished / "model"), device="cpu")
+    entries = json.loads((finished / "lineage.json").read_text())
+    entries = entries.get("artifacts", entries)
+    folder = storage / entries["index.tuned"]["path"] / "shards"
+    ids = json.loads((folder / "00000.ids.json").read_text())
+    vectors = np.load(folder / "00000.npy")
+    docs = {}
+    for line in (dataset / "corpus.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        docs[row["_id"]] = f"{row['title']} {row['text']}"
+    expected = model.encode([docs[doc_id] for doc_id in ids])
+    np.testing.assert_allclose(vectors, expected, atol=1e-5)
+    strange = model.encode(["", "word " * 20_000])
+    np.testing.assert_allclose(np.linalg.norm(strange, axis=1), [0.0, 1.0], atol=1e-5)
+
+
+def test_a_second_run_computes_nothing_and_starts_no_ray(finished, dataset, storage):
+    code = (
+        "import sys; from gradret.cli import main; status = main(sys.argv[1:]);"
+        "assert not (sys.modules.get('ray') and sys.modules['ray'].is_initialized()), 'Ray was started'; sys.exit(status)"
+    )
+    from .conftest import command
+
+    again = subprocess.run(
+        [sys.executable, "-c", code, *command("run", dataset, storage)[3:]],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    assert made(again) == []
+
+
+def test_a_resource_changes_nothing(finished, dataset, storage):
+    done = gradret("run", dataset, storage, "train.resources.chunk_size=77", "label.resources.threads=1")
+    assert done.returncode == 0, done.stderr
+    assert made(done) == []
+
+
+def test_another_loss_runs_train_and_what_follows(finished, dataset, storage):
+    done = gradret("train", dataset, storage, "train.loss=[{name: infonce, temperature: 0.1}]")
+    assert done.returncode == 0, done.stderr
+    assert made(done) == ["train"]
+
+
+def test_a_change_in_a_loss_file_runs_train_again(finished, dataset, storage, tmp_path):
+    shutil.copytree(ROOT / "gradret", tmp_path / "gradret")
+    with (tmp_path / "gradret" / "losses" / "kl.py").open("a") as file:
+        file.write("\n# changed\n")
+    done = gradret("train", dataset, storage, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert made(done) == ["train"]
+
+
+def test_four_shards_give_the_identical_run(finished, dataset, storage):
+    one = {system: (finished / "runs" / f"{system}.trec").read_bytes() for system in ("base", "tuned")}
+    done = gradret("run", dataset, storage, "index.num_shards=4", "name=four")
+    assert done.returncode == 0, done.stderr
+    for system, expected in one.items():
+        assert (storage / "runs" / "four" / "runs" / f"{system}.trec").read_bytes() == expected
+
+
+def test_search_by_hand(finished, capsys):
+    assert main(["search", str(finished), "wait for a process but give up after a while", "--json"]) == 0
+    hits = json.loads(capsys.readouterr().out)
+    assert [hit["rank"] for hit in hits] == list(range(1, 11))
+    assert any(hit["doc_id"].startswith("subprocess") for hit in hits)
+
+
+def test_poisoned_test_judgments_give_the_identical_model(finished, dataset, tmp_path):
+    poisoned = tmp_path / "dataset"
+    shutil.copytree(dataset, poisoned)
+    qrels = poisoned / "qrels" / "test.tsv"
+    header, *lines = qrels.read_text().splitlines()
+    moved = [line.split("\t")[:2] for line in lines]
+    docs = [doc_id for _, doc_id in moved]
+    lines = [f"{query_id}\t{doc_id}\t3" for (query_id, _), doc_id in zip(moved, reversed(docs), strict=True)]
+    qrels.write_text("\n".join([header, *dict.fromkeys(lines)]) + "\n")
+    text = (poisoned / "queries.jsonl").read_text()
+    (poisoned / "queries.jsonl").write_text(text.replace('"text": "', '"text": "poison '))
+    done = gradret("train", poisoned, tmp_path / "storage")
+    assert done.returncode == 0, done.stderr
+    folder = done.stdout.strip().splitlines()[-1]
+    from pathlib import Path
+
+    assert model_bytes(Path(folder)) == model_bytes(finished)
+    clean = json.loads((finished / "lineage.json").read_text())
+    assert clean.get("artifacts", clean)["train"]["fingerprint"] == Path(folder).name
+
+
+def test_every_table_of_the_run_keeps_its_contract(finished, storage):
+    entries = json.loads((finished / "lineage.json").read_text())
+    entries = entries.get("artifacts", entries)
+    tables = {"ingest": "docs", "generate": "queries", "mine": "pairs", "label": "labels", "select": "groups"}
+    for stage, table in tables.items():
+        shards = sorted((storage / entries[stage]["path"] / table).glob("*.parquet"))
+        assert shards
+        assert sum(read_shard(shard, table).num_rows for shard in shards) > 0

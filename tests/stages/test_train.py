@@ -1,0 +1,151 @@
+import json
+import random
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from torch.nn import functional
+
+from gradret.config import Train, TrainResources
+from gradret.encoders import static
+from gradret.encoders.pretrained import Pretrained
+from gradret.encoders.static import Static
+from gradret.errors import ConfigError, DataError, StageError
+from gradret.losses.infonce import InfoNCE
+from gradret.losses.kl import KL
+from gradret.stages.train import _last_lines, _refusal, _worker, _worker_error, train
+from gradret.training.loop import Job
+
+from . import tiny
+
+TEXTS = ["bal dim", "", "kun kun kun gor", "never seen", " ".join(tiny.WORDS * 9)]
+
+
+def groups(storage):
+    """Queries that repeat words of their source document; the more words two share, the better the grade."""
+    draw = random.Random(1)
+    docs = [tiny.sentence(draw, 8) for _ in range(40)]
+    queries, rows = [], []
+    for number in range(48):
+        source = number % 40
+        words = docs[source].split()[:3]
+        queries.append(tiny.query(number, " ".join(words), source=f"d{source:03d}"))
+        pool = [source, *(n for n in draw.sample(range(40), 6) if n != source)]
+        shared = [len(set(words) & set(docs[n].split())) / 3 for n in pool]
+        rows.append(
+            {
+                "query_id": f"q{number:03d}",
+                "split": "dev" if source % 5 == 0 else "train",
+                "source_doc_id": f"d{source:03d}",
+                "kind": "test",
+                "doc_ids": [f"d{n:03d}" for n in pool],
+                "grades": shared,
+                "scores": shared,
+                "positives": [n == source for n in pool],
+                "relevant_doc_ids": [f"d{source:03d}"],
+            }
+        )
+    return (
+        tiny.artifact(storage, "ingest", {"docs": [[tiny.doc(n, text) for n, text in enumerate(docs)]]}),
+        tiny.artifact(storage, "generate", {"queries": [queries]}),
+        tiny.artifact(storage, "select", {"groups": [rows]}),
+    )
+
+
+def settings_of(**keys):
+    resources = TrainResources(num_workers=2, threads=1, chunk_size=16)
+    loss = (KL(), InfoNCE(weight=0.1))
+    keys = {"encoder": Static(), "loss": loss, "epochs": 3, "learning_rate": 1e-2, "resources": resources} | keys
+    return Train(batch_size=16, **keys)
+
+
+def test_two_workers_train_and_the_exported_model_is_the_best_student(settings, tmp_path, ray_session, monkeypatch):
+    seen = {}
+
+    def _save(self, folder):
+        tokens = self.tokenize(["bal dim", "", "kun kun kun gor"])
+        starts = np.cumsum([0, *map(len, tokens)])
+        seen["vectors"] = self(np.concatenate(tokens), starts).detach().numpy()
+        real(self, folder)
+
+    real = static._Student.save
+    monkeypatch.setattr(static._Student, "save", _save)
+    config = settings(train=settings_of())
+    base = tiny.model(tmp_path, "static")
+    tuned = train(config, base, *groups(tmp_path))
+
+    model = SentenceTransformer(str(tuned.path / "model"), device="cpu")
+    got = model.encode(["bal dim", "", "kun kun kun gor"], convert_to_numpy=True)
+    np.testing.assert_allclose(got, seen["vectors"], atol=1e-5)
+    before = SentenceTransformer(str(base.path / "model"), device="cpu")
+    assert np.abs(before.encode(TEXTS) - model.encode(TEXTS)).max() > 0.01
+
+    curve = [json.loads(line) for line in (tuned.path / "metrics.jsonl").read_text().splitlines()]
+    dev = [line["dev_loss"] for line in curve if "dev_loss" in line]
+    assert dev[-1] < dev[0]
+    notes = tuned.manifest["notes"]
+    assert notes["best_dev_loss"] == min(dev[1:])
+    assert (notes["epochs"], notes["steps"], notes["best_epoch"]) == (3, 9, 1 + dev[1:].index(min(dev[1:])))
+    assert tuned.counts == {"train": 38, "dev": 10}
+    # Nothing but the result is left.
+    assert sorted(path.name for path in tuned.path.iterdir()) == ["manifest.json", "metrics.jsonl", "model"]
+
+
+def test_a_refusal_comes_back_as_it_is(settings, tmp_path, monkeypatch):
+    """A worker leaves it in the work folder instead of failing, which Ray Train would try three times."""
+    (tmp_path / "work").mkdir()
+
+    def _raise(job):
+        raise DataError("the loss became nan in the batch that begins with query 'q1'")
+
+    monkeypatch.setattr("gradret.training.loop.train_loop", _raise)
+    job = Job(settings_of(), 0, tmp_path, tmp_path / "work", tmp_path / "metrics.jsonl")
+    _worker(job)
+    assert _refusal(job).read_text() == "the loss became nan in the batch that begins with query 'q1'"
+
+
+def test_a_student_gives_the_vectors_of_its_folder_and_saves_what_it_learned(tmp_path):
+    folder = tiny.model(tmp_path, "static").path / "model"
+    student = Static().student(folder)
+    tokens = student.tokenize(TEXTS)
+    given = np.concatenate(tokens), np.cumsum([0, *map(len, tokens)])
+    want = SentenceTransformer(str(folder), device="cpu").encode(TEXTS)
+    np.testing.assert_allclose(student(*given).detach(), want, atol=1e-5)
+
+    student.restrict(np.unique(given[0]))
+    np.testing.assert_allclose(student(*given).detach(), want, atol=1e-5)
+    (weight,) = student.parameters()
+    vectors = student(*given)
+    aim = torch.randn_like(vectors)
+    (gradient,) = torch.autograd.grad((vectors * aim).sum(), weight)
+    plain = weight.detach().clone().requires_grad_()
+    places = np.searchsorted(np.unique(given[0]), given[0])
+    bags = functional.embedding_bag(torch.tensor(places), plain, torch.tensor(given[1][:-1]), mode="mean")
+    (slope,) = torch.autograd.grad((functional.normalize(bags, dim=1) * aim).sum(), plain)
+    torch.testing.assert_close(gradient, slope, rtol=1e-4, atol=1e-5)
+
+    with torch.no_grad():
+        weight += torch.randn_like(weight)
+    student.save(tmp_path / "saved")
+    got = SentenceTransformer(str(tmp_path / "saved"), device="cpu").encode(TEXTS)
+    np.testing.assert_allclose(got, student(*given).detach(), atol=1e-5)
+
+
+def test_an_encoder_that_cannot_be_trained_is_refused(settings, tmp_path):
+    with pytest.raises(ConfigError, match=r"train\.encoder: Pretrained cannot be trained"):
+        train(settings(train=Train(encoder=Pretrained(), loss=(KL(),))), *[None] * 4)
+
+
+def test_what_a_worker_raised_comes_out_of_its_wrapping():
+    failed = RuntimeError("training failed")
+    failed.worker_failures = {1: DataError("the loss became nan")}
+    assert str(_worker_error(failed)) == "the loss became nan"
+    assert isinstance(_worker_error(ValueError("x")), StageError)
+
+
+def test_the_newest_lines_of_a_file_that_is_being_written(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    assert _last_lines(path) == (None, None)
+    path.write_text('{"dev_loss": 3}\n{"loss": 2, "step": 1}\n{"loss": 1, "st')
+    assert _last_lines(path) == ({"loss": 2, "step": 1}, {"dev_loss": 3})

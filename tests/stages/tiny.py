@@ -1,0 +1,97 @@
+"""Models and artifacts that take no time to make."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from gradret import contracts
+from gradret.artifacts import Artifact, make
+
+WORDS = [a + b + c for a in "bdfgk" for b in "aiou" for c in "lmnrs"]
+
+
+def artifact(storage: Path, stage: str, tables: Mapping[str, list[list[dict[str, Any]]]], **counts: int) -> Artifact:
+    """An artifact with these tables, each a list of shards."""
+
+    def _body(draft: Any) -> None:
+        for table, shards in tables.items():
+            for number, rows in enumerate(shards):
+                draft.write(table, pa.Table.from_pylist(rows, contracts.schema(table)), number)
+        draft.count(**counts)
+
+    settings = {"tables": dict(tables), "counts": counts}
+    return make(stage, str(storage), module=__name__, settings=settings, inputs={}, body=_body)
+
+
+def query(number: int, text: str, source: str | None = None, split: str | None = None) -> dict[str, Any]:
+    return {
+        "query_id": f"q{number:03d}",
+        "text": text,
+        "split": split,
+        "source_doc_id": source,
+        "kind": "test",
+        "generator": "human" if split else "test",
+    }
+
+
+def doc(number: int, text: str, title: str | None = None) -> dict[str, Any]:
+    return {"doc_id": f"d{number:03d}", "title": title, "text": text, "origin": "corpus"}
+
+
+def sentence(draw: random.Random, words: int) -> str:
+    return " ".join(draw.choice(WORDS) for _ in range(words))
+
+
+def model(storage: Path, kind: str) -> Artifact:
+    """MODEL: ``static``, or ``transformer`` of two layers that reads 16 tokens."""
+
+    def _body(draft: Any) -> None:
+        import torch
+
+        torch.manual_seed(1)
+        (_static if kind == "static" else _transformer)(draft.folder("model"))
+
+    return make("base", str(storage), module=__name__, settings={"kind": kind}, inputs={}, body=_body)
+
+
+def _tokenizer() -> Any:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    vocabulary = {word: number for number, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return tokenizer
+
+
+def _static(folder: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
+
+    static = StaticEmbedding(_tokenizer(), embedding_dim=12)
+    SentenceTransformer(modules=[static, Normalize()], device="cpu").save(str(folder), create_model_card=False)
+
+
+def _transformer(folder: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+    from tokenizers.processors import TemplateProcessing
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    tokenizer = _tokenizer()
+    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]",
+    )
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    bert = BertModel(BertConfig(vocab_size=len(WORDS) + 4, max_position_embeddings=32, **sizes))
+    source = folder.parent / "transformer"
+    fast.save_pretrained(source)
+    bert.save_pretrained(source)
+    layer = Transformer(str(source), max_seq_length=16)
+    modules = [layer, Pooling(16), Normalize()]
+    SentenceTransformer(modules=modules, device="cpu").save(str(folder), create_model_card=False)

@@ -1,0 +1,150 @@
+"""The command line: exit codes, and one line in place of a traceback."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from gradret import cli
+from gradret.cli import main
+from gradret.errors import ConfigError, ContractError, DataError, StageError, StorageError
+
+
+@pytest.fixture
+def yaml(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(f"name: toy\nstorage_path: {tmp_path / 'storage'}\ndataset: {{name: pydocs}}\n")
+    return str(path)
+
+
+def said(capsys):
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+    return err
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["nonsense"], ["run"], ["run", "c.yaml", "--nonsense"], ["show", "a", "b", "c"]]
+)
+def test_wrong_use_is_2(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: gradret" in said(capsys)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["search", "-h"]])
+def test_help_is_0(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 0
+    assert "usage: gradret" in capsys.readouterr().out
+
+
+def test_a_missing_config(capsys):
+    assert main(["run", "nowhere.yaml"]) == 2
+    assert said(capsys) == "gradret: no config file at nowhere.yaml\n"
+
+
+@pytest.mark.parametrize("command", [name for name in cli._STAGES if name != "search"] + ["run", "search"])
+def test_every_command_checks_its_config_before_anything_else(yaml, command, capsys, tmp_path):
+    assert main([command, yaml, "train.epoch=3", "seed=-1"]) == 2
+    assert said(capsys).splitlines() == [
+        "gradret: the config has 2 errors:",
+        "  train.epoch: 'epoch' is not a key here; did you mean 'epochs'?",
+        "  seed: must be at least 0, got -1",
+    ]
+    assert not (tmp_path / "storage").exists()
+
+
+def test_a_storage_that_cannot_be_written(yaml, capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert main(["ingest", yaml, f"storage_path={tmp_path / 'file' / 'below'}"]) == 2
+    (line,) = said(capsys).splitlines()
+    assert line.startswith(f"gradret: ingest: {tmp_path}/file/below/artifacts/ingest/")
+    assert line.endswith("cannot be written: Not a directory; set storage_path")
+
+
+def test_a_dataset_that_is_not_there(yaml, capsys, tmp_path):
+    assert main(["queries", yaml, "dataset.name=beir", f"dataset.path={tmp_path / 'nowhere'}"]) == 2
+    assert said(capsys) == f"gradret: dataset.path: no folder at {tmp_path / 'nowhere'}\n"
+
+
+def test_flags_may_stand_anywhere(yaml, monkeypatch):
+    for arguments in (
+        ["--json", yaml, "seed=1", "name=b"],
+        [yaml, "--json", "seed=1", "name=b"],
+        [yaml, "seed=1", "--json", "name=b"],
+    ):
+        parsed = cli._parsed(["train", *arguments])
+        assert (parsed.config, parsed.overrides, parsed.json) == (yaml, ["seed=1", "name=b"], True)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConfigError("words"), 2), (DataError("words"), 2), (StorageError("words"), 2),
+        (StageError("words"), 1), (ContractError("words"), 1),
+        (OSError(28, "No space left on device"), 2), (PermissionError(13, "Permission denied", "some/file"), 2),
+    ],
+)  # fmt: skip
+def test_each_error_has_its_exit_code_and_line(monkeypatch, capsys, error, code):
+    def _raise(*_):
+        raise error
+
+    monkeypatch.setattr("gradret.show.describe", _raise)
+    assert main(["show"]) == code
+    assert said(capsys) == f"gradret: {error}\n"
+
+
+def test_an_interruption(monkeypatch, capsys):
+    def _raise(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gradret.show.describe", _raise)
+    assert main(["show"]) == 1
+    assert said(capsys) == "gradret: interrupted; run the same command again to go on\n"
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch):
+    def _raise(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("gradret.show.describe", _raise)
+    with pytest.raises(ZeroDivisionError):
+        main(["show"])
+
+
+def test_output_that_nobody_reads_to_its_end():
+    command = f"{sys.executable} -m gradret.cli show | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, env=os.environ)
+    assert done.returncode in {0, 1}
+    assert done.stderr == ""
+
+
+def test_show(capsys):
+    assert main(["show"]) == 0
+    assert "losses       infonce, kl" in capsys.readouterr().out
+    assert main(["show", "--json"]) == 0
+    assert "kl" in json.loads(capsys.readouterr().out)["losses"]
+    assert main(["show", "datasets", "beir", "--json"]) == 0
+    page = json.loads(capsys.readouterr().out)
+    assert page["fields"][0] == {"field": "path", "type": "str", "default": "", "required": False, "doc": "The folder."}
+    assert main(["show", "losses", "infonse"]) == 2
+    assert said(capsys) == "gradret: 'infonse' is not one of the losses; did you mean 'infonce'?\n"
+    assert main(["show", "loses"]) == 2
+    assert said(capsys) == "gradret: 'loses' is not a kind of component; did you mean 'losses'?\n"
+
+
+def test_a_stage_prints_its_folder(beir, yaml, artifact, capsys, monkeypatch):
+    made = artifact("ingest", docs=[{"doc_id": f"d{n}", "text": "enough words", "origin": "corpus"} for n in (1, 2, 3)])
+    monkeypatch.setattr("gradret.stages.ingest.ingest", lambda config: made)
+    arguments = [yaml, "dataset.name=beir", f"dataset.path={beir()}"]
+    assert main(["queries", *arguments]) == 0
+    path = capsys.readouterr().out.strip()
+    assert json.loads((cli.Path(path) / "manifest.json").read_text())["stage"] == "queries"
+    assert main(["queries", *arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"queries": path}

@@ -1,0 +1,137 @@
+"""What others rely on: public names, what importing costs, commands and flags, configs, errors."""
+
+import argparse
+import ast
+import importlib
+import pickle
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gradret
+from gradret import cli, errors, flow
+from gradret.config import load
+
+ROOT = Path(gradret.__file__).parents[1]
+MODULES = sorted(module.name for module in pkgutil.walk_packages(gradret.__path__, "gradret."))
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+HEAVY = {"torch", "ray", "pyarrow", "numpy", "transformers", "ir_measures", "omegaconf"}
+
+STAGE = {"CONFIG", "key=value", "--json"}
+COMMANDS = {
+    "run": STAGE,
+    "ingest": STAGE,
+    "queries": STAGE,
+    "dedupe": STAGE,
+    "generate": STAGE,
+    "mine": STAGE,
+    "label": STAGE,
+    "select": STAGE,
+    "base": STAGE,
+    "train": STAGE,
+    "index": STAGE,
+    "search": {"CONFIG|RUN", "key=value|QUERY", "--json"},
+    "evaluate": STAGE,
+    "report": STAGE,
+    "show": {"kind", "name", "--json"},
+}
+
+
+def test_public_names():
+    assert gradret.__all__ == [
+        "Config",
+        "ConfigError",
+        "ContractError",
+        "DataError",
+        "GradretError",
+        "StageError",
+        "StorageError",
+        "load",
+        "run",
+    ]
+    assert all(hasattr(gradret, name) for name in gradret.__all__)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_all_is_sorted_and_true(name):
+    module = importlib.import_module(name)
+    public = getattr(module, "__all__", [])
+    assert list(public) == sorted(public, key=lambda each: (not each.isupper(), each[0].islower(), each))
+    assert all(hasattr(module, each) for each in public)
+    assert module.__doc__ or not Path(module.__file__).read_text(encoding="utf-8").strip()
+
+
+@pytest.mark.parametrize("code", ["import gradret", "import gradret.cli; gradret.cli.main(['--help'])"])
+def test_importing_and_helping_are_light(code):
+    code = f"import sys\ntry:\n    {code}\nexcept SystemExit:\n    pass\nprint('loaded', {HEAVY} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "loaded set()"
+
+
+def subparsers():
+    (action,) = [each for each in cli._parser()._actions if isinstance(each, argparse._SubParsersAction)]
+    return action.choices
+
+
+def test_commands_and_flags():
+    found = {
+        name: {
+            (each.option_strings or [each.metavar or each.dest])[0]
+            for each in parser._actions
+            if not isinstance(each, argparse._HelpAction)
+        }
+        for name, parser in subparsers().items()
+    }
+    assert found == COMMANDS
+
+
+def test_every_stage_is_a_command():
+    assert tuple(cli._STAGES) == flow.STAGES
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=[str(path.relative_to(ROOT)) for path in CONFIGS])
+def test_every_config_loads_and_says_how_to_run_it(path):
+    load(path)
+    header = path.read_text(encoding="utf-8").partition("\n\n")[0]
+    assert header.startswith("# ")
+    assert f"gradret run {path.relative_to(ROOT)}" in path.read_text(encoding="utf-8")
+
+
+def test_there_are_configs():
+    assert CONFIGS
+
+
+ERRORS = {name: getattr(errors, name) for name in errors.__all__}
+EXITS = {"ConfigError": 2, "DataError": 2, "StorageError": 2, "ContractError": 1, "StageError": 1, "GradretError": 1}
+
+
+def test_exit_codes_are_those_the_docstring_draws():
+    assert {name: error.exit_code for name, error in ERRORS.items()} == EXITS
+    drawn = re.findall(r"-- (\w+) .*\(exit (\d)\)", errors.__doc__)
+    assert {name: int(code) for name, code in drawn} == {name: EXITS[name] for name in EXITS if name != "GradretError"}
+
+
+@pytest.mark.parametrize("name", sorted(ERRORS))
+def test_errors_cross_processes(name):
+    error = pickle.loads(pickle.dumps(ERRORS[name]("said", *()))) if name != "ConfigError" else None
+    if error is None:
+        error = pickle.loads(pickle.dumps(errors.ConfigError.of(["a: b"])))
+        assert error.problems == ("a: b",)
+        assert str(error) == "the config has 1 error:\n  a: b"
+    else:
+        assert str(error) == "said"
+    assert isinstance(error, errors.GradretError)
+
+
+def test_every_error_class_documented_in_a_raises_section_is_real():
+    names = set()
+    for path in (ROOT / "gradret").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Module)):
+                section = (ast.get_docstring(node) or "").partition("Raises:")[2]
+                names |= set(re.findall(r"^\s+(\w*(?:Error|Exception)):", section, re.MULTILINE))
+    assert names - set(ERRORS) <= {"FileNotFoundError", "ValueError", "TypeError"}
