@@ -31,8 +31,8 @@ def main() -> None:
         "",
         f"{len(rows):,} pairs of {len({row['query-id'] for row in rows})} queries.",
         f"Equal grades: {np.mean(first == second):.4f}. Furthest apart: {np.abs(first - second).max()} grade(s).",
-        f"Kappa: {kappa(first, second):.4f}; with quadratic weights {kappa(first, second, quadratic=True):.4f}; "
-        f"relevant (2, 3) against not {kappa(first >= 2, second >= 2):.4f}.",
+        f"Kappa: {kappa(first, second):.4f}; with quadratic weights {kappa(first, second, quadratic=True):.4f}.",
+        f"Kappa of relevant (2, 3) against not: {kappa(first >= 2, second >= 2):.4f}.",
         "",
         "| first \\ second | 0 | 1 | 2 | 3 |",
         "|---|---|---|---|---|",

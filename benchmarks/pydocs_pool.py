@@ -59,13 +59,8 @@ def bm25_scores(documents: list[str], queries: list[str]) -> Matrix:
     index = bm25s.BM25(k1=1.2, b=0.75)
     corpus = bm25s.tokenize(documents, stopwords="en", stemmer=stemmer, show_progress=False)
     index.index(corpus, show_progress=False)
-    tokens = bm25s.tokenize(
-        queries, stopwords="en", stemmer=stemmer, return_ids=False, show_progress=False
-    )
-    rows = [
-        index.get_scores(row) if row else np.zeros(len(documents), dtype=np.float32)
-        for row in tokens
-    ]
+    tokens = bm25s.tokenize(queries, stopwords="en", stemmer=stemmer, return_ids=False, show_progress=False)
+    rows = [index.get_scores(row) if row else np.zeros(len(documents), dtype=np.float32) for row in tokens]
     return np.asarray(rows, dtype=np.float32)
 
 
@@ -91,7 +86,7 @@ def dense_scores(model: SentenceTransformer, documents: list[str], queries: list
 class Bags:
     """Texts as bags of word pieces, summed with IDF weights by any embedding table."""
 
-    def __init__(self, model: SentenceTransformer, documents: list[str], queries: list[str]):
+    def __init__(self, model: SentenceTransformer, documents: list[str], queries: list[str]) -> None:
         """Tokenize the documents and queries and weigh the pieces by the documents."""
         encoder: Any = model[0]
         table: torch.Tensor = encoder.auto_model.get_input_embeddings().weight
@@ -112,9 +107,7 @@ class Bags:
         """Return unit vectors: the weighted sums of the rows' pieces."""
         flat = torch.cat(rows)
         starts = torch.tensor([0, *(len(row) for row in rows[:-1])]).cumsum(0)
-        sums = torch.nn.functional.embedding_bag(
-            flat, table, starts, mode="sum", per_sample_weights=self.idf[flat]
-        )
+        sums = torch.nn.functional.embedding_bag(flat, table, starts, mode="sum", per_sample_weights=self.idf[flat])
         return torch.nn.functional.normalize(sums, dim=1)
 
     def scores(self, table: torch.Tensor) -> Matrix:
@@ -183,7 +176,7 @@ def build_pool(documents: list[dict[str, str]], queries: list[dict[str, str]]) -
     }
     scores["fusion"] = z_scores(scores["bm25"]) + z_scores(scores["dense"])
     scores["student"] = bags.scores(train_student(bags, scores["fusion"], len(texts)))
-    generator = random.Random(SEED)
+    generator = random.Random(SEED)  # noqa: S311 - shuffles documents
     pool = []
     for row in range(len(queries)):
         found: set[int] = set()
@@ -208,18 +201,14 @@ def main(out_dir: Path, report: Callable[[str], object] = print) -> None:
     torch.set_num_threads(1)
     documents, queries = list(pydocs.documents()), list(pydocs.queries())
     pool = build_pool(documents, queries)
-    sections = [
-        render(query, [documents[i] for i in found])
-        for query, found in zip(queries, pool, strict=True)
-    ]
+    sections = [render(query, [documents[i] for i in found]) for query, found in zip(queries, pool, strict=True)]
     out_dir.mkdir(parents=True, exist_ok=True)
     for number, positions in enumerate(np.array_split(np.arange(len(sections)), BATCHES), 1):
         text = "\n---\n\n".join(sections[i] for i in positions)
         (out_dir / f"batch_{number:02d}.md").write_text(text, encoding="utf-8")
     sizes = [len(found) for found in pool]
     report(
-        f"{len(documents)} documents, {len(queries)} queries, {sum(sizes)} pairs,"
-        f" {min(sizes)}-{max(sizes)} per query"
+        f"{len(documents)} documents, {len(queries)} queries, {sum(sizes)} pairs, {min(sizes)}-{max(sizes)} per query"
     )
 
 

@@ -55,7 +55,9 @@ def measure(name: str, overrides: list[str]) -> dict:
         overrides = [*overrides, f"name={name}", f"storage_path={storage}"]
         started = time.monotonic()
         done = subprocess.run(
-            [sys.executable, "-m", "gradret.cli", "run", CONFIG, *overrides, "--json"], stdout=subprocess.PIPE, check=True
+            [sys.executable, "-m", "gradret.cli", "run", CONFIG, *overrides, "--json"],
+            stdout=subprocess.PIPE,
+            check=True,
         )
         seconds = time.monotonic() - started
         metrics = json.loads(done.stdout)

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from gradret.errors import StageError
 
@@ -39,7 +40,7 @@ def connect() -> None:
 
     if ray.is_initialized():
         return
-    quiet = {"logging_level": logging.ERROR, "configure_logging": False, "log_to_driver": False}
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "configure_logging": False, "log_to_driver": False}
     if os.environ.get("RAY_ADDRESS"):
         try:
             ray.init(**quiet)
@@ -57,6 +58,7 @@ def connect() -> None:
 @contextmanager
 def session() -> Iterator[None]:
     """Stop, at the end, the Ray session that began inside; leave alone one that ran before."""
+
     def running() -> bool:
         ray = sys.modules.get("ray")
         return bool(ray and ray.is_initialized())

@@ -1,7 +1,7 @@
 """The quickstart as a flat script: every stage is a function from a config and artifacts to an artifact.
 
-    python pipelines/quickstart.py configs/quickstart.yaml [key=value ...]
-    ray job submit --working-dir . -- python pipelines/quickstart.py configs/quickstart.yaml
+python pipelines/quickstart.py configs/quickstart.yaml [key=value ...]
+ray job submit --working-dir . -- python pipelines/quickstart.py configs/quickstart.yaml
 """
 
 from __future__ import annotations

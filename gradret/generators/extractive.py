@@ -23,6 +23,7 @@ __all__ = ["Extractive"]
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
 _WORD = re.compile(r"[^\W_]{2,}")
 _TRIES = 3
+_KEYWORDS = 20
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ class _Writer:
         whole = passage(title, text)
         words = whole.split()
         sentences = [part for part in _SENTENCE_END.split(text) if len(part.split()) > 3] or [whole]
-        number = max(1, int(self.share) + int(draw.random() < self.share % 1))
+        # Shares of a query are settled by chance, so that they add up over the corpus.
+        number = max(1, int(self.share + draw.random()))
         kinds = draw.choice(4, size=number * _TRIES, p=[share / sum(self.shares) for share in self.shares])
         keywords = self._keywords(whole)
         written: dict[str, Generated] = {}
@@ -96,14 +98,16 @@ class _Writer:
 
     def _keywords(self, text: str) -> tuple[list[str], list[float]]:
         """The 20 words that tell the document most from others, and how much each does."""
-        surface = {}
         words = _WORD.findall(text.lower())
-        stems = tokenize([" ".join(words)], self.language)[0]
-        for word, stem in zip(words, [tokens[0] if tokens else "" for tokens in tokenize(words, self.language)], strict=True):
-            surface.setdefault(stem, word)
-        weights = Counter({stem: count**0.5 * self.idf.get(stem, 0.0) for stem, count in Counter(stems).items()})
-        best = [(stem, weight) for stem, weight in weights.most_common(20) if weight > 0]
-        return [surface.get(stem, stem) for stem, _ in best], [weight for _, weight in best]
+        surface: dict[str, str] = {}
+        counts: Counter[str] = Counter()
+        for word, stems in zip(words, tokenize(words, self.language), strict=True):
+            for stem in stems:
+                surface.setdefault(stem, word)
+                counts[stem] += 1
+        weights = Counter({stem: count**0.5 * self.idf.get(stem, 0.0) for stem, count in counts.items()})
+        best = [(surface[stem], weight) for stem, weight in weights.most_common(_KEYWORDS) if weight > 0]
+        return [word for word, _ in best], [weight for _, weight in best]
 
     def _few(self, keywords: tuple[list[str], list[float]], draw: np.random.Generator) -> Generated:
         import numpy as np

@@ -130,4 +130,3 @@ def tokenize(texts: list[str], language: str) -> list[list[str]]:
         texts, stopwords=sorted(stopwords(language)), stemmer=stemmer, return_ids=False, show_progress=False
     )
     return tokens
-

@@ -90,4 +90,5 @@ def _standard(scores_QN: np.ndarray) -> np.ndarray:
 
     centred = scores_QN.astype(np.float64) - scores_QN.mean(axis=1, keepdims=True, dtype=np.float64)
     spread = centred.std(axis=1, keepdims=True)
-    return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0)
+    standard: np.ndarray = np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0)
+    return standard

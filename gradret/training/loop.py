@@ -64,9 +64,7 @@ class _Training:
         self.main = not distributed.is_initialized() or distributed.get_rank() == 0
         doc_ids = json.loads((job.work / "doc_ids.json").read_text(encoding="utf-8"))
         self.groups = {
-            split: Groups(
-                read_shard(job.work / f"{split}.parquet", "groups"), doc_ids, settings.list_length, job.seed
-            )
+            split: Groups(read_shard(job.work / f"{split}.parquet", "groups"), doc_ids, settings.list_length, job.seed)
             for split in ("train", "dev")
         }
         self.docs = Tokens(job.work / "tokens" / "docs")

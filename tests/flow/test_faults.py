@@ -27,7 +27,11 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_result(finished
 def test_two_runs_at_once_do_not_harm_each_other(finished, dataset, tmp_path):
     both = [
         subprocess.Popen(
-            command("run", dataset, tmp_path, f"name={name}"), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+            command("run", dataset, tmp_path, f"name={name}"),
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
         )
         for name in ("small", "other")
     ]
@@ -70,7 +74,11 @@ def kill_in(stage, dataset, storage):
     """Start a run and kill it, and all that it started, as soon as ``stage`` is at work."""
     before = set((storage / "artifacts" / stage).glob("*/manifest.json"))
     run = subprocess.Popen(
-        command("run", dataset, storage), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True, cwd=ROOT
+        command("run", dataset, storage),
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd=ROOT,
     )
     try:
         for _ in range(3000):

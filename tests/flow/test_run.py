@@ -35,7 +35,9 @@ def test_metrics_json_is_as_specified(finished):
 def test_lineage_names_every_artifact_and_counts_reconcile(finished, storage):
     lineage = json.loads((finished / "lineage.json").read_text())
     entries = lineage.get("artifacts", lineage)
-    assert {"ingest", "generate", "mine", "label", "select", "base", "train", "index.tuned", "search.bm25"} <= set(entries)
+    assert {"ingest", "generate", "mine", "label", "select", "base", "train", "index.tuned", "search.bm25"} <= set(
+        entries
+    )
     for entry in entries.values():
         manifest = json.loads((storage / entry["path"] / "manifest.json").read_text())
         counts = manifest["counts"]
@@ -48,7 +50,7 @@ def test_lineage_names_every_artifact_and_counts_reconcile(finished, storage):
 def test_report_needs_nothing_from_outside(finished):
     page = (finished / "report.html").read_text()
     assert page.count("<html") == 1
-    for outside in ("src=\"http", "href=\"http", "@import", "<script src", "url(http"):
+    for outside in ('src="http', 'href="http', "@import", "<script src", "url(http"):
         assert outside not in page
     assert "tuned" in page
     assert "bm25" in page.lower()
@@ -89,8 +91,8 @@ def test_tuned_model_in_sentence_transformers_gives_the_vectors_of_the_index(fin
 
 def test_a_second_run_computes_nothing_and_starts_no_ray(finished, dataset, storage):
     code = (
-        "import sys; from gradret.cli import main; status = main(sys.argv[1:]);"
-        "assert not (sys.modules.get('ray') and sys.modules['ray'].is_initialized()), 'Ray was started'; sys.exit(status)"
+        "import sys; from gradret.cli import main; status = main(sys.argv[1:]); ray = sys.modules.get('ray');"
+        "assert not (ray and ray.is_initialized()), 'Ray was started'; sys.exit(status)"
     )
     from .conftest import command
 

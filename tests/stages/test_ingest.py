@@ -131,9 +131,6 @@ def test_the_command_prints_where_the_documents_are(beir, tmp_path, capfd):
     assert read_shard(path.parent / "docs" / "part-00000.parquet", "docs").num_rows == 3
 
 
-@pytest.mark.xfail(
-    strict=True, reason="_map.py loses the worker's error: Ray Data keeps only the text of what is raised"
-)
 def test_a_full_disk_is_said_and_with_space_it_goes_on(tiny, beir, tmp_path, capfd):
     folder, grow = tiny
     docs = [{"_id": f"d{number}", "text": os.urandom(500).hex()} for number in range(400)]

@@ -104,9 +104,7 @@ def test_queries_without_a_source_are_split_one_by_one_and_kept(settings, tmp_pa
 
 def test_the_filter_quarantines_with_its_reason(settings, tmp_path):
     groups = selected(settings, tmp_path, source_within=3, dev_share=0.5)
-    ranks = {
-        f"q{q:03d}": sorted(row, key=lambda d: (-row[d], d)).index(q // 3) + 1 for q, row in scores().items()
-    }
+    ranks = {f"q{q:03d}": sorted(row, key=lambda d: (-row[d], d)).index(q // 3) + 1 for q, row in scores().items()}
     kept = {row["query_id"] for row in groups.table("groups").to_pylist()}
     assert kept == {query_id for query_id, rank in ranks.items() if rank <= 3}
     dropped = groups.table("quarantine").to_pylist()
