@@ -16,7 +16,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gradret import components
 from gradret.errors import ConfigError
@@ -135,9 +135,9 @@ class Select:
     """Keep a query only if the teacher ranks its source document this high in its list; 0 keeps all."""
     low: float = 1.0
     """Percentile of the scores that becomes grade 0."""
-    high: float = 99.0
+    high: float = 95.0
     """Percentile of the scores that becomes grade 1."""
-    dev_share: float = 0.05
+    dev_share: float = 0.03
     """Share of source documents whose queries are held out to choose the checkpoint."""
 
     def __post_init__(self) -> None:
@@ -175,19 +175,23 @@ class Train:
     """Train the student on the lists."""
 
     encoder: Any = component("encoders", {"name": "static"})
-    loss: Any = component("losses", [{"name": "kl"}, {"name": "infonce", "weight": 0.1}], many=True)
-    epochs: int = 5
+    loss: Any = component("losses", [{"name": "kl"}, {"name": "infonce", "weight": 0.3}], many=True)
+    epochs: int = 4
     batch_size: int = 128
     """Queries an optimizer step, over all workers."""
-    learning_rate: float = 2e-3
-    warmup: float = 0.05
+    learning_rate: float = 5e-3
+    warmup: float = 0.08
     """Share of all steps over which the learning rate rises from 0."""
-    floor: float = 0.1
+    floor: float = 0.02
     """The learning rate falls linearly to this share of itself."""
     list_length: int = 24
     """Documents of a query's list that a step uses."""
+    choose_by: Literal["dev_ndcg", "dev_loss"] = "dev_ndcg"
+    """Which epoch's weights are kept: nDCG@10 of the student's order of the held-out lists with the
+    teacher's grades as gains, or the loss on them. The loss also counts how sure the student is, and
+    rises while its order still improves."""
     patience: int = 2
-    """Stop after this many epochs without a better dev loss."""
+    """Stop after this many epochs without a better one."""
     resources: TrainResources = TrainResources()
 
     def __post_init__(self) -> None:

@@ -27,13 +27,15 @@ def lookup(run: Path, query: str, k: int = 10) -> list[dict[str, Any]]:
         raise ConfigError("the query is empty")
     try:
         lineage = json.loads((run / "lineage.json").read_text(encoding="utf-8"))
-        folder = _artifact(run, lineage, "index.tuned") / "shards"
+        index = _artifact(run, lineage, "index.tuned")
         docs = _artifact(run, lineage, "ingest") / "docs"
     except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{run} is not the folder of a finished run ({error}); expected STORAGE/runs/NAME") from error
-    shards = len(list(folder.glob("*.faiss")))
-    if not shards or not (run / "model").is_dir():
-        raise StorageError(f"{run / 'model'} or {folder} is gone; run again to make it anew")
+    try:
+        shards = int(json.loads((index / "manifest.json").read_text(encoding="utf-8"))["notes"]["shards"])
+        next((run / "model").iterdir())
+    except (FileNotFoundError, StopIteration) as error:
+        raise StorageError(f"a part of {run} is gone; run again to make it anew ({error})") from error
     import numpy as np
 
     from gradret.dense.shards import Shard
@@ -44,7 +46,7 @@ def lookup(run: Path, query: str, k: int = 10) -> list[dict[str, Any]]:
     ids: list[str] = []
     scores = []
     for number in range(shards):
-        (found,), (values,) = Shard(folder, number).search(vector.astype(np.float32), k)
+        (found,), (values,) = Shard(index / "shards", number).search(vector.astype(np.float32), k)
         ids += found
         scores.append(values)
     merged = np.concatenate(scores)

@@ -19,5 +19,8 @@ __all__ = ["Encoder"]
 class Encoder(Protocol):
     """What base needs of an encoder."""
 
+    def reads(self, config: Config) -> dict[str, object]:
+        """What of the config, beyond the encoder's own fields, decides the model."""
+
     def build(self, config: Config, ingested: Artifact, folder: Path) -> dict[str, object]:
         """Write a sentence-transformers model into the empty ``folder``; returns notes for the manifest."""

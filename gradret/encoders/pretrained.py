@@ -29,6 +29,9 @@ class Pretrained:
     max_length: int = 192
     """Tokens of a text that are read."""
 
+    def reads(self, config: Config) -> dict[str, object]:
+        return {}
+
     def build(self, config: Config, ingested: Artifact, folder: Path) -> dict[str, object]:
         from sentence_transformers import SentenceTransformer
 

@@ -47,12 +47,15 @@ class Static:
     """Where tokenizer and embeddings come from: a folder, ``package:NAME``, or a hub id."""
     sha256: str = ""
     """What the weights must hash to; empty checks nothing."""
-    min_docs: int = 2
+    min_docs: int = 0
     """A word that this many documents hold becomes a token of its own; 0 adds none."""
-    lexical: int = 128
+    lexical: int = 256
     """Dimensions of the second part; 0 leaves it out."""
     stop_weight: float = 0.1
     """Stop words and punctuation weigh this share of their inverse document frequency."""
+
+    def reads(self, config: Config) -> dict[str, object]:
+        return {"language": config.dataset.language, "seed": config.seed}
 
     def build(self, config: Config, ingested: Artifact, folder: Path) -> dict[str, object]:
         import numpy as np

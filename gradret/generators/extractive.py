@@ -35,7 +35,7 @@ class Extractive:
     by how much they tell it from other documents, or its title. Ours; there is no paper behind it.
     """
 
-    queries: int = 24_000
+    queries: int = 21_000
     """Over the whole corpus, about; every sampled document gets at least one."""
     per_doc: int = 12
     sentence: float = 0.4

@@ -26,7 +26,7 @@ class KL:
 
     weight: float = 1.0
     student_temperature: float = 0.05
-    teacher_temperature: float = 0.3
+    teacher_temperature: float = 0.15
 
     def __post_init__(self) -> None:
         if min(self.student_temperature, self.teacher_temperature) <= 0:

@@ -27,8 +27,7 @@ def base(config: Config, ingested: Artifact, encoder: Encoder | None = None) -> 
     """
     encoder = encoder or config.train.encoder
     body = functools.partial(_base, config, encoder, ingested)
-    settings: dict[str, object] = {"encoder": encoder, "language": config.dataset.language, "seed": config.seed}
-    settings["content"] = _content(encoder)
+    settings = {"encoder": encoder, "content": _content(encoder), **encoder.reads(config)}
     return make("base", config.storage_path, module=__name__, settings=settings, inputs={"docs": ingested}, body=body)
 
 

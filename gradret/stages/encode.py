@@ -73,7 +73,7 @@ class _Encoder:
 
         rows = read_shard(path, self.table)
         ids, texts = _texts(rows, self.table)
-        vectors = self.model.encode(texts, batch_size=64, show_progress_bar=False, convert_to_numpy=True)
+        vectors = self.model.encode(texts, batch_size=32, show_progress_bar=False, convert_to_numpy=True)
         vectors = vectors.astype(np.float32).reshape(len(texts), self.model.get_embedding_dimension())
         broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
         if len(broken):

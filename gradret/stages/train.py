@@ -157,7 +157,7 @@ class _watch:  # noqa: N801 - a context manager
         while not self.stop.wait(1.0):
             last, dev = _last_lines(self.job.metrics)
             note = f", loss {last['loss']:.4f}" if last else ""
-            note += f", dev loss {dev['dev_loss']:.4f}" if dev else ""
+            note += f", dev nDCG@10 {dev['dev_ndcg']:.4f}" if dev else ""
             self.progress.add((last["step"] if last else 0) - self.progress.done, note)
 
 
@@ -200,5 +200,6 @@ def _export(job: Job, draft: Draft) -> dict[str, Any]:
         "best_epoch": progress["best_epoch"] + 1,
         "epochs": last[1]["epoch"],
         "steps": last[1]["step"],
-        "best_dev_loss": progress["best_dev_loss"],
+        "best_dev_loss": progress["best"]["dev_loss"],
+        "best_dev_ndcg": progress["best"]["dev_ndcg"],
     }

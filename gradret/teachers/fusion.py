@@ -34,7 +34,7 @@ class Fusion:
     """
 
     encoder: Any = component("encoders", {"name": "pretrained"})
-    dense_weight: float = 0.5
+    dense_weight: float = 0.6
     """w."""
     k1: float = 1.2
     b: float = 0.75

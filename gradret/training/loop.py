@@ -45,10 +45,10 @@ class Job:
 
 
 def train_loop(job: Job) -> None:
-    """Train until the last epoch, or until the dev loss has not improved for ``patience`` epochs.
+    """Train until the last epoch, or until ``patience`` epochs in a row were no better on the dev queries.
 
-    Leaves ``last.safetensors`` after every epoch and ``best.safetensors``, the weights with the
-    lowest dev loss. Started again, it goes on after the last epoch that is whole.
+    Leaves ``last.safetensors`` after every epoch and ``best.safetensors``, the weights that
+    ``choose_by`` prefers. Started again, it goes on after the last epoch that is whole.
     """
     torch.set_num_threads(job.settings.resources.threads or cores())
     torch.manual_seed(job.seed)
@@ -74,9 +74,9 @@ class _Training:
         self.parameters = [*self.student.parameters(), *self.objective.parameters()]
         self.optimizer = torch.optim.Adam(self.parameters, lr=settings.learning_rate)
         self.steps = self.groups["train"].steps(settings.batch_size) * settings.epochs
-        self.progress: dict[str, Any] = {"epoch": 0, "step": 0, "best_dev_loss": None, "best_epoch": -1}
+        self.progress: dict[str, Any] = {"epoch": 0, "step": 0, "best": None, "best_epoch": -1}
         if not self._resume():
-            self._log(epoch=0, step=0, dev_loss=self._dev_loss())
+            self._log(epoch=0, step=0, **self._dev())
 
     @property
     def done(self) -> bool:
@@ -97,29 +97,33 @@ class _Training:
             self.optimizer.step()
             self.progress["step"] += 1
             self._log(epoch=epoch, step=self.progress["step"], loss=loss, learning_rate=rate)
-        self._finish_epoch(self._dev_loss())
+        self._finish_epoch(self._dev())
 
-    def _finish_epoch(self, dev_loss: float) -> None:
-        epoch, best = self.progress["epoch"], self.progress["best_dev_loss"]
-        self._log(epoch=epoch, step=self.progress["step"], dev_loss=dev_loss)
-        better = best is None or dev_loss < best
+    def _finish_epoch(self, dev: dict[str, float]) -> None:
+        epoch, best = self.progress["epoch"], self.progress["best"]
+        self._log(epoch=epoch, step=self.progress["step"], **dev)
+        better = best is None or self._goodness(dev) > self._goodness(best)
         if better:
-            self.progress |= {"best_dev_loss": dev_loss, "best_epoch": epoch}
+            self.progress |= {"best": dev, "best_epoch": epoch}
         self.progress["epoch"] = epoch + 1
         if self.main:
             if better:
                 save_checkpoint(self.job.work / "best.safetensors", self._weights(), self.progress)
             save_checkpoint(self.job.work / "last.safetensors", self._weights() | self._moments(), self.progress)
 
-    def _dev_loss(self) -> float:
-        """Mean loss over the dev queries, in batches of stored order."""
-        total = 0.0
+    def _goodness(self, dev: dict[str, float]) -> float:
+        return dev["dev_ndcg"] if self.settings.choose_by == "dev_ndcg" else -dev["dev_loss"]
+
+    def _dev(self) -> dict[str, float]:
+        """Mean loss and mean nDCG@10 over the dev queries, in batches of stored order."""
+        losses = ndcgs = 0.0
         dev = self.groups["dev"]
         for batch in dev.in_order(self.settings.batch_size):
             queries, chunk_size = self.queries["dev"], self.settings.resources.chunk_size
-            loss = evaluate(self.student, self.objective, batch, queries, self.docs, chunk_size=chunk_size)
-            total += loss * len(batch.queries_Q)
-        return total / len(dev)
+            loss, ndcg = evaluate(self.student, self.objective, batch, queries, self.docs, chunk_size=chunk_size)
+            losses += loss * len(batch.queries_Q)
+            ndcgs += ndcg * len(batch.queries_Q)
+        return {"dev_loss": losses / len(dev), "dev_ndcg": ndcgs / len(dev)}
 
     def _rate(self, step: int) -> float:
         """Linear warm-up from 0, then linear decay to ``floor`` of the learning rate."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gradret.training.batches import Batch
     from gradret.training.tokens import Tokens
 
-__all__ = ["Objective", "Student", "backward", "evaluate"]
+__all__ = ["Objective", "Student", "backward", "evaluate", "list_ndcg"]
 
 
 class Student(Protocol):
@@ -97,10 +97,22 @@ def backward(
 @torch.no_grad()
 def evaluate(
     student: Student, objective: Objective, batch: Batch, queries: Tokens, docs: Tokens, *, chunk_size: int
-) -> float:
-    """The batch's loss; the workers share the encoding."""
+) -> tuple[float, float]:
+    """The batch's loss and the mean nDCG@10 of its lists; the workers share the encoding."""
     mine = _chunks(batch, queries, docs, chunk_size)[_rank() :: _workers()]
-    return _agreed(objective(_lists(batch, _gathered(student, mine, batch))))
+    lists = _lists(batch, _gathered(student, mine, batch))
+    return _agreed(objective(lists)), _agreed(list_ndcg(lists).mean())
+
+
+def list_ndcg(lists: Lists, k: int = 10) -> torch.Tensor:
+    """``(Q,)``: nDCG@k of each list in the student's order, grades as linear gains; 1 where all are 0."""
+    gains_QG = torch.where(lists.present_QG, lists.grades_QG.nan_to_num(), 0.0).double()
+    scores_QG = lists.scores_QN.gather(1, lists.columns_QG).masked_fill(~lists.present_QG, -torch.inf)
+    k = min(k, gains_QG.shape[1])
+    discounts_K = torch.arange(2, k + 2, device=gains_QG.device).double().log2().reciprocal()
+    got_Q = gains_QG.gather(1, scores_QG.topk(k, dim=1).indices) @ discounts_K
+    best_Q = gains_QG.topk(k, dim=1).values @ discounts_K
+    return torch.where(best_Q > 0, got_Q / best_Q, 1.0)
 
 
 _Chunk = tuple[torch.Tensor, Callable[[], tuple["np.ndarray", "np.ndarray"]]]

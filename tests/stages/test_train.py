@@ -85,8 +85,10 @@ def test_two_workers_train_and_the_exported_model_is_the_best_student(settings, 
     dev = [line["dev_loss"] for line in curve if "dev_loss" in line]
     assert dev[-1] < dev[0]
     notes = tuned.manifest["notes"]
-    assert notes["best_dev_loss"] == min(dev[1:])
-    assert (notes["epochs"], notes["steps"], notes["best_epoch"]) == (3, 9, 1 + dev[1:].index(min(dev[1:])))
+    ndcg = [line["dev_ndcg"] for line in curve if "dev_loss" in line]
+    best = ndcg[1:].index(max(ndcg[1:]))
+    assert (notes["best_dev_ndcg"], notes["best_dev_loss"]) == (max(ndcg[1:]), dev[1 + best])
+    assert (notes["epochs"], notes["steps"], notes["best_epoch"]) == (3, 9, 1 + best)
     assert tuned.counts == {"train": 38, "dev": 10}
     # Nothing but the result is left.
     assert sorted(path.name for path in tuned.path.iterdir()) == ["manifest.json", "metrics.jsonl", "model"]

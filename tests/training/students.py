@@ -188,7 +188,7 @@ def stepped(
     seen = {}
     for step, batch in enumerate(batches):
         optimizer.zero_grad()
-        before = evaluate(model, loss_of, batch, queries, docs, chunk_size=chunk_size)
+        before, _ = evaluate(model, loss_of, batch, queries, docs, chunk_size=chunk_size)
         loss = backward(model, loss_of, batch, queries, docs, chunk_size=chunk_size)
         assert abs(before - loss) < 1e-9
         seen |= record(step, loss, parameters)

@@ -14,7 +14,7 @@ def test_what_is_written_is_read(tmp_path):
         "adam.0.step": torch.tensor(7.0),
         "empty": torch.zeros(0, 2),
     }
-    progress = {"epoch": 2, "step": 9, "best_dev_loss": 0.1 + 0.2, "best_epoch": -1}
+    progress = {"epoch": 2, "step": 9, "best": {"dev_loss": 0.1 + 0.2}, "best_epoch": -1}
     save_checkpoint(path, tensors, progress)
     found, stands = load_checkpoint(path)
     assert stands == progress

@@ -39,7 +39,7 @@ def job(folder, **settings):
     (work / "doc_ids.json").write_text(json.dumps(DOCS))
     train = Train(
         encoder=Tiny(), loss=(KL(), InfoNCE(weight=0.1)), epochs=EPOCHS, batch_size=6, learning_rate=RATE, patience=9,
-        list_length=5, resources=RESOURCES,
+        list_length=5, warmup=0.05, floor=0.1, resources=RESOURCES,
     )  # fmt: skip
     return Job(dataclasses.replace(train, **settings), 0, folder, work, folder / "metrics.jsonl")
 
@@ -74,14 +74,28 @@ def test_the_curve(whole):
     assert rates[-1] == pytest.approx(RATE * (0.1 + 0.9 / 15))
 
 
-def test_best_holds_the_lowest_dev_loss(whole):
-    dev = [line["dev_loss"] for line in lines(whole) if "dev_loss" in line][1:]
-    tensors, progress = loop.load_checkpoint(whole.work / "best.safetensors")
-    assert progress["best_dev_loss"] == min(dev)
-    assert progress["best_epoch"] == dev.index(min(dev))
-    training = loop._Training(whole)
+def test_best_holds_the_highest_dev_ndcg(whole):
+    dev = [line for line in lines(whole) if "dev_loss" in line][1:]
+    best = max(dev, key=lambda line: line["dev_ndcg"])
+    assert best["dev_ndcg"] < 1
+    same_as_best(whole, dev, best)
+
+
+def test_best_holds_the_lowest_dev_loss_if_that_chooses(tmp_path):
+    made = job(tmp_path, choose_by="dev_loss")
+    train_loop(made)
+    dev = [line for line in lines(made) if "dev_loss" in line][1:]
+    same_as_best(made, dev, min(dev, key=lambda line: line["dev_loss"]))
+
+
+def same_as_best(made, dev, best):
+    tensors, progress = loop.load_checkpoint(made.work / "best.safetensors")
+    expected = {name: best[name] for name in ("dev_loss", "dev_ndcg")}
+    assert progress["best"] == expected
+    assert progress["best_epoch"] == dev.index(best)
+    training = loop._Training(made)
     loop.restore(training.parameters, tensors)
-    assert training._dev_loss() == min(dev)
+    assert training._dev() == expected
 
 
 CODE = """
@@ -156,7 +170,7 @@ def test_does_not_look_at_the_clock(whole, tmp_path, monkeypatch):
     assert checkpoints(made) == checkpoints(whole)
 
 
-def test_stops_when_the_dev_loss_no_longer_falls(tmp_path):
+def test_stops_when_dev_is_no_longer_better(tmp_path):
     made = job(tmp_path, learning_rate=1e-30, patience=1)
     train_loop(made)
     _, progress = loop.load_checkpoint(made.work / "last.safetensors")
