@@ -139,7 +139,7 @@ def make(
     with _storage_errors(stage, path):
         found = _open(stage, path)
         if found:
-            say(f"{stage:<10} reused")
+            _say_once(f"{stage:<10} reused", path)
             return found
         path.mkdir(parents=True, exist_ok=True)
         with _lock(path.with_suffix(".lock"), stage):
@@ -163,8 +163,19 @@ def make(
             }
             write_json(path / "manifest.json", manifest)
     counts = ", ".join(f"{number:,} {what.replace('_', ' ')}" for what, number in draft.counts.items())
-    say(f"{stage:<10} {manifest['seconds']:6.1f} s   {counts}")
+    _said.add(path)
+    say(f"{stage:<10} {manifest['seconds']:6.1f} s   {counts}".rstrip())
     return Artifact(stage, name, path, manifest)
+
+
+_said: set[Path] = set()
+"""Artifacts that this process has spoken of; stages share them, and once is enough."""
+
+
+def _say_once(text: str, path: Path) -> None:
+    if path not in _said:
+        _said.add(path)
+        say(text)
 
 
 def read_shard(path: Path, table: str, columns: list[str] | None = None) -> pa.Table:

@@ -42,9 +42,11 @@ class Progress:
 
     def _print(self, now: float, note: str) -> None:
         rate = (self.done - self.resumed) / max(now - self.started, 1e-9)
-        left = (self.total - self.done) / rate if rate else 0.0
-        pace = f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s"
-        text = f"  {self.what}: {self.done:,}/{self.total:,} {self.unit}, {pace}, {left:,.0f} s left{note}"
+        text = f"  {self.what}: {self.done:,}/{self.total:,} {self.unit}"
+        if rate:
+            pace = f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s"
+            text += f", {pace}, {(self.total - self.done) / rate:,.0f} s left"
+        text += note
         if sys.stderr.isatty():
             print(f"\r{text}\x1b[K", end="" if self.done < self.total else "\n", file=sys.stderr, flush=True)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gradret.models import locate, quiet
 
@@ -28,15 +28,29 @@ class Pretrained:
     """What the weights must hash to; empty checks nothing."""
     max_length: int = 192
     """Tokens of a text that are read."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """``auto`` is bfloat16 where the processor multiplies it natively, about twice as fast as float32."""
 
     def reads(self, config: Config) -> dict[str, object]:
-        return {}
+        return {"precision": self._precision()}
 
     def build(self, config: Config, ingested: Artifact, folder: Path) -> dict[str, object]:
+        import torch
         from sentence_transformers import SentenceTransformer
 
         quiet()
+        precision = self._precision()
         model = SentenceTransformer(str(locate(self.model, self.sha256)), device="cpu", trust_remote_code=False)
         model.max_seq_length = min(self.max_length, model.max_seq_length or self.max_length)
+        model.to(getattr(torch, precision))
         model.save(str(folder), create_model_card=False)
-        return {"dimension": model.get_embedding_dimension(), "max_length": model.max_seq_length}
+        notes = {"dimension": model.get_embedding_dimension(), "max_length": model.max_seq_length}
+        return {**notes, "precision": precision}
+
+    def _precision(self) -> str:
+        if self.precision != "auto":
+            return self.precision
+        import torch
+
+        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001
+        return "bfloat16" if native else "float32"

@@ -15,8 +15,8 @@ def source(tmp_path_factory):
 
 @pytest.mark.parametrize(("wanted", "kept"), [(8, 8), (192, 16)])
 def test_the_model_as_it_is_with_its_length(source, tmp_path, wanted, kept):
-    notes = Pretrained(model=str(source), max_length=wanted).build(None, None, tmp_path)
-    assert notes == {"dimension": 16, "max_length": kept}
+    encoder = Pretrained(model=str(source), max_length=wanted, precision="float32")
+    assert encoder.build(None, None, tmp_path) == {"dimension": 16, "max_length": kept, "precision": "float32"}
     model, before = (SentenceTransformer(str(folder), device="cpu") for folder in (tmp_path, source))
     assert model.max_seq_length == kept
     short, long = "bal dim", " ".join(tiny.WORDS)
@@ -28,3 +28,17 @@ def test_the_model_as_it_is_with_its_length(source, tmp_path, wanted, kept):
 def test_weights_are_held_to_their_hash(source, tmp_path):
     with pytest.raises(ConfigError, match="has sha256"):
         Pretrained(model=str(source), sha256="0" * 64).build(None, None, tmp_path)
+
+
+def test_half_the_precision_gives_nearly_the_same_vectors(source, tmp_path):
+    Pretrained(model=str(source), precision="bfloat16").build(None, None, tmp_path)
+    model, before = (SentenceTransformer(str(folder), device="cpu") for folder in (tmp_path, source))
+    texts = ["bal dim", "kun gor", ""]
+    got, expected = model.encode(texts).astype(np.float32), before.encode(texts)
+    assert 0 < np.abs(got - expected).max() < 0.05
+
+
+def test_the_precision_that_is_chosen_enters_the_fingerprint():
+    chosen = Pretrained(precision="auto").reads(None)["precision"]
+    assert chosen in ("float32", "bfloat16")
+    assert Pretrained(precision="bfloat16").reads(None) == {"precision": "bfloat16"}

@@ -55,9 +55,9 @@ def groups(storage):
 
 def settings_of(**keys):
     resources = TrainResources(num_workers=2, threads=1, chunk_size=16)
-    loss = (KL(), InfoNCE(weight=0.1))
+    loss = (KL(teacher_temperature=0.3), InfoNCE(weight=0.1))
     keys = {"encoder": Static(), "loss": loss, "epochs": 3, "learning_rate": 1e-2, "resources": resources} | keys
-    return Train(batch_size=16, **keys)
+    return Train(batch_size=16, warmup=0.05, floor=0.1, **keys)
 
 
 def test_two_workers_train_and_the_exported_model_is_the_best_student(settings, tmp_path, ray_session, monkeypatch):
