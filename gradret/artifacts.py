@@ -135,7 +135,8 @@ def make(
         StorageError: the storage cannot be written or is full.
     """
     name = fingerprint(stage, module, settings, {key: artifact.fingerprint for key, artifact in inputs.items()})
-    path = Path(storage) / "artifacts" / stage / name
+    # Absolute: a worker of a cluster has a working folder of its own.
+    path = Path(storage).absolute() / "artifacts" / stage / name
     with _storage_errors(stage, path):
         found = _open(stage, path)
         if found:

@@ -14,7 +14,7 @@ from gradret.errors import ConfigError, GradretError
 
 __all__ = ["main"]
 
-# The same as gradret.flow.STAGES, written out because --help must not import the stages.
+# Attributes of gradret.flow.Flow.
 _STAGES = {
     "ingest": "read the dataset's documents",
     "queries": "read its queries and judgments",

@@ -54,17 +54,27 @@ def _share(value: float) -> str:
 
 @dataclass(frozen=True)
 class Workers:
-    """Actors of a stage on Ray; decides speed only."""
+    """Who works on a stage's shards on Ray; decides speed only."""
 
     actors: int = 1
-    """How many work side by side."""
-    threads: int = 0
-    """CPU threads each; 0 takes all cores of the machine."""
+    """How many work side by side; 0 leaves it to Ray."""
     gpus: float = 0.0
     """GPUs each."""
 
     def __post_init__(self) -> None:
-        _refuse(actors=_at_least(0, self.actors), threads=_at_least(0, self.threads), gpus=_at_least(0, self.gpus))
+        _refuse(actors=_at_least(0, self.actors), gpus=_at_least(0, self.gpus))
+
+
+@dataclass(frozen=True)
+class EncodeResources(Workers):
+    """Who encodes; decides speed only."""
+
+    threads: int = 0
+    """CPU threads each; 0 takes all cores of the machine."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _refuse(threads=_at_least(0, self.threads))
 
 
 @dataclass(frozen=True)
@@ -210,7 +220,7 @@ class Train:
 class Encode:
     """Turn texts into vectors."""
 
-    resources: Workers = Workers()
+    resources: EncodeResources = EncodeResources()
 
 
 @dataclass(frozen=True)

@@ -26,26 +26,15 @@ from gradret.stages import (
 if TYPE_CHECKING:
     from gradret.config import Config
 
-__all__ = ["STAGES", "Flow"]
-
-STAGES = (
-    "ingest", "queries", "dedupe", "generate", "mine", "label", "select", "base", "train", "index",
-    "search", "evaluate", "report",
-)  # fmt: skip
-"""In the order of ``gradret run``; each is also a command."""
+__all__ = ["Flow"]
 
 
 class Flow:
-    """All stages of a config. ``Flow(config).labels`` makes the labels and what they need, no more."""
+    """All stages of a config. ``Flow(config).label`` makes the labels and what they need, no more."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.made: dict[str, Artifact] = {}
-
-    def until(self, stage: str) -> None:
-        """Make everything up to ``stage``, one of ``STAGES``."""
-        for name in STAGES[: STAGES.index(stage) + 1] if stage == "report" else (stage,):
-            getattr(self, name)
 
     @cached_property
     def ingest(self) -> Artifact:
@@ -113,6 +102,8 @@ class Flow:
 
     @cached_property
     def report(self) -> Path:
+        # First, so that judgments that cannot be used end the run before its long part.
+        assert self.queries
         assert self.evaluate
         return report.report(self.config, self.made)
 

@@ -175,7 +175,7 @@ def test_wrong_values(block, problem):
     [
         ("ingest.max_words", 0), ("ingest.max_bad_share", 1.5), ("ingest.max_bad_share", -0.1),
         ("dedupe.max_docs", 0), ("dedupe.min_chars", 0), ("dedupe.window", -1),
-        ("generate.resources.actors", -1), ("mine.resources.gpus", -1), ("label.resources.threads", -1),
+        ("generate.resources.actors", -1), ("mine.resources.gpus", -1), ("encode.resources.threads", -1),
         ("select.source_within", -1), ("select.low", 99.5), ("select.dev_share", 0), ("select.dev_share", 1),
         ("train.epochs", 0), ("train.batch_size", 0), ("train.learning_rate", 0), ("train.warmup", 2),
         ("train.floor", -1), ("train.list_length", 1), ("train.patience", 0),

@@ -51,7 +51,7 @@ class Stage:
 
 
 def test_resources_do_not_change_it():
-    assert name({"s": Stage()}) == name({"s": Stage(resources=Workers(actors=7, threads=3))})
+    assert name({"s": Stage()}) == name({"s": Stage(resources=Workers(actors=7, gpus=1))})
     assert name({"s": {"resources": 1, "x": 2}}) == name({"s": {"resources": 9, "x": 2}})
     assert name({"s": Stage()}) != name({"s": Stage(size=2)})
 

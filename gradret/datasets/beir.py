@@ -71,7 +71,8 @@ class Beir:
                 yield number, _judgment(text, part.split)
 
     def _files(self, table: str) -> list[Path]:
-        folder = Path(self.path)
+        # Absolute: a worker of a cluster has a working folder of its own.
+        folder = Path(self.path).absolute()
         if not folder.is_dir():
             raise DataError(f"dataset.path: no folder at {folder}")
         if table == "qrels":

@@ -173,6 +173,7 @@ class _Student:
     """
 
     def __init__(self, folder: Path) -> None:
+        import numpy as np
         import torch
         from sentence_transformers import SentenceTransformer
 
@@ -181,6 +182,7 @@ class _Student:
         self.static = cast("Any", self.model[0])
         weight: torch.Tensor = self.static.embedding.weight.detach()
         self.rows = torch.arange(len(weight))
+        self.row_of = np.arange(len(weight), dtype=np.int32)
         self.weight = torch.nn.Parameter(weight.clone())
         self.dimension: int = self.weight.shape[1]
 
@@ -193,21 +195,22 @@ class _Student:
 
         self.rows = torch.from_numpy(ids.astype("int64"))
         self.weight = torch.nn.Parameter(self.static.embedding.weight.detach()[self.rows].clone())
+        self.row_of[ids] = range(len(ids))
 
     def tokenize(self, texts: list[str]) -> list[np.ndarray]:
+        """Ids in ascending order, for only their number counts and sorted ones are counted faster."""
         import numpy as np
 
         encodings = self.static.tokenizer.encode_batch(texts, add_special_tokens=False)
-        return [np.array(encoding.ids, np.int32) for encoding in encodings]
+        return [np.sort(np.array(encoding.ids, np.int32)) for encoding in encodings]
 
     def __call__(self, ids: np.ndarray, starts: np.ndarray) -> torch.Tensor:
         import numpy as np
         import scipy.sparse as sp
         from torch.nn import functional
 
-        columns = np.searchsorted(self.rows.numpy(), ids)
         counts = np.ones(len(ids), self.weight.detach().numpy().dtype)
-        bags = sp.csr_matrix((counts, columns, starts), shape=(len(starts) - 1, len(self.weight)))
+        bags = sp.csr_matrix((counts, self.row_of[ids], starts), shape=(len(starts) - 1, len(self.weight)))
         bags.sum_duplicates()
         return functional.normalize(_bag_sum()(self.weight, bags), dim=1)
 

@@ -87,7 +87,7 @@ def _fit(job: Job, queries: int, draft: Draft) -> None:
 
     connect()
     resources = job.settings.resources
-    with _watch(job, queries):
+    with _Watch(job, queries):
         trainer = TorchTrainer(
             functools.partial(_worker, job),
             torch_config=TorchConfig(backend="nccl" if resources.gpus else "gloo"),
@@ -136,7 +136,7 @@ def _worker_error(error: BaseException) -> BaseException:
     return StageError(f"training failed: {error}")
 
 
-class _watch:  # noqa: N801 - a context manager
+class _Watch:
     """Prints the progress that the workers write to the metrics file."""
 
     def __init__(self, job: Job, queries: int) -> None:

@@ -72,7 +72,7 @@ class _Training:
         self.student = load_student(job)
         self.objective = Objective([loss.load() for loss in settings.loss], [loss.weight for loss in settings.loss])
         self.parameters = [*self.student.parameters(), *self.objective.parameters()]
-        self.optimizer = torch.optim.Adam(self.parameters, lr=settings.learning_rate)
+        self.optimizer = torch.optim.Adam(self.parameters, lr=settings.learning_rate, fused=True)
         self.steps = self.groups["train"].steps(settings.batch_size) * settings.epochs
         self.progress: dict[str, Any] = {"epoch": 0, "step": 0, "best": None, "best_epoch": -1}
         if not self._resume():

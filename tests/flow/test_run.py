@@ -105,7 +105,7 @@ def test_a_second_run_computes_nothing_and_starts_no_ray(finished, dataset, stor
 
 
 def test_a_resource_changes_nothing(finished, dataset, storage):
-    done = gradret("run", dataset, storage, "train.resources.chunk_size=77", "label.resources.threads=1")
+    done = gradret("run", dataset, storage, "train.resources.chunk_size=77", "label.resources.actors=2")
     assert done.returncode == 0, done.stderr
     assert made(done) == []
 
