@@ -109,10 +109,9 @@ def same_result(run, expected):
         assert (run / "runs" / path.name).read_bytes() == path.read_bytes()
     mine, theirs = (json.loads((folder / "metrics.json").read_text()) for folder in (run, expected))
     assert mine["systems"] == theirs["systems"]
-    counts = [json.loads((folder / "lineage.json").read_text()) for folder in (run, expected)]
-    mine, theirs = (entry.get("artifacts", entry) for entry in counts)
+    mine, theirs = (json.loads((folder / "lineage.json").read_text()) for folder in (run, expected))
     for name, entry in theirs.items():
-        assert mine[name]["fingerprint"] == entry["fingerprint"]
+        assert mine[name]["artifact"] == entry["artifact"]
         assert mine[name]["counts"] == entry["counts"], name
 
 

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from gradret.artifacts import read_shard
 from gradret.cli import main
 
-from .conftest import ROOT, gradret, made, model_bytes
+from .conftest import ROOT, command, gradret, made, model_bytes
 
 SYSTEMS = ["bm25", "base", "tuned", "teacher"]
 
@@ -34,11 +35,10 @@ def test_metrics_json_is_as_specified(finished):
 
 def test_lineage_names_every_artifact_and_counts_reconcile(finished, storage):
     lineage = json.loads((finished / "lineage.json").read_text())
-    entries = lineage.get("artifacts", lineage)
     assert {"ingest", "generate", "mine", "label", "select", "base", "train", "index.tuned", "search.bm25"} <= set(
         entries
     )
-    for entry in entries.values():
+    for entry in lineage.values():
         manifest = json.loads((storage / entry["path"] / "manifest.json").read_text())
         counts = manifest["counts"]
         if "quarantined" in counts:
@@ -75,7 +75,6 @@ def test_tuned_model_in_sentence_transformers_gives_the_vectors_of_the_index(fin
 
     model = SentenceTransformer(str(finished / "model"), device="cpu")
     entries = json.loads((finished / "lineage.json").read_text())
-    entries = entries.get("artifacts", entries)
     folder = storage / entries["index.tuned"]["path"] / "shards"
     ids = json.loads((folder / "00000.ids.json").read_text())
     vectors = np.load(folder / "00000.npy")
@@ -94,8 +93,6 @@ def test_a_second_run_computes_nothing_and_starts_no_ray(finished, dataset, stor
         "import sys; from gradret.cli import main; status = main(sys.argv[1:]); ray = sys.modules.get('ray');"
         "assert not (ray and ray.is_initialized()), 'Ray was started'; sys.exit(status)"
     )
-    from .conftest import command
-
     again = subprocess.run(
         [sys.executable, "-c", code, *command("run", dataset, storage)[3:]],
         capture_output=True, text=True, check=False, cwd=ROOT,
@@ -154,16 +151,13 @@ def test_poisoned_test_judgments_give_the_identical_model(finished, dataset, tmp
     done = gradret("train", poisoned, tmp_path / "storage")
     assert done.returncode == 0, done.stderr
     folder = done.stdout.strip().splitlines()[-1]
-    from pathlib import Path
-
     assert model_bytes(Path(folder)) == model_bytes(finished)
     clean = json.loads((finished / "lineage.json").read_text())
-    assert clean.get("artifacts", clean)["train"]["fingerprint"] == Path(folder).name
+    assert clean["train"]["artifact"] == f"train/{Path(folder).name}"
 
 
 def test_every_table_of_the_run_keeps_its_contract(finished, storage):
     entries = json.loads((finished / "lineage.json").read_text())
-    entries = entries.get("artifacts", entries)
     tables = {"ingest": "docs", "generate": "queries", "mine": "pairs", "label": "labels", "select": "groups"}
     for stage, table in tables.items():
         shards = sorted((storage / entries[stage]["path"] / table).glob("*.parquet"))
