@@ -8,6 +8,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,8 @@ def test_commands_and_flags():
 
 
 def test_every_stage_is_a_command():
-    assert tuple(cli._STAGES) == flow.STAGES
+    made = [name for name, value in vars(flow.Flow).items() if isinstance(value, cached_property)]
+    assert sorted(cli._STAGES) == sorted(made)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=[str(path.relative_to(ROOT)) for path in CONFIGS])
