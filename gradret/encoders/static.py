@@ -221,7 +221,7 @@ class _Student:
 
 
 def _bag_sum() -> Any:
-    """``(weight, bags) -> bags @ weight``, whose gradient is a sparse product too: faster than EmbeddingBag's."""
+    """``(weight, bags) -> bags @ weight``, whose gradient is a sparse product too."""
     import torch
 
     class BagSum(torch.autograd.Function):

@@ -29,8 +29,10 @@ _BLOCK = 64
 class Fusion:
     """``w * z(cosine) + (1 - w) * z(BM25)``, z over all documents of the corpus for each query.
 
-    Needs no GPU and no model hub. It is better than either of its halves on scifact, cranfield and
-    vaswani. Source: score standardisation before adding is Renda & Straccia (2003); ours otherwise.
+    Needs no GPU and no model hub. It ranks better than either of its halves on scifact, cranfield and
+    vaswani, but not than MiniLM on pydocs (benchmarks/results/quality_*).
+
+    Source: score standardisation before adding is Renda & Straccia (2003); ours otherwise.
     """
 
     encoder: Any = component("encoders", {"name": "pretrained"})

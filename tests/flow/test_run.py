@@ -45,11 +45,11 @@ def test_lineage_names_every_artifact_and_counts_reconcile(finished, storage):
     assert needed <= set(lineage)
     for entry in lineage.values():
         manifest = json.loads((storage / entry["path"] / "manifest.json").read_text())
-        counts = manifest["counts"]
-        if "quarantined" in counts:
-            kept = counts["rows_in"] - counts["quarantined"]
-            assert kept >= 0
-            assert sum(manifest["quarantined"].values()) == counts["quarantined"]
+        assert sum(manifest["quarantined"].values()) == manifest["counts"].get("quarantined", 0)
+    for name in ("ingest", "label", "select"):  # one row out for each row in
+        counts = lineage[name]["counts"]
+        assert counts["rows_in"] == counts["rows_out"] + counts["quarantined"] > 0
+    assert lineage["label"]["counts"]["rows_in"] == lineage["mine"]["counts"]["rows_out"]
 
 
 def test_report_needs_nothing_from_outside(finished):
