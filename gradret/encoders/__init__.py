@@ -1,7 +1,8 @@
 """Encoders: where a MODEL, a sentence-transformers folder, comes from.
 
-An encoder is a frozen dataclass whose ``build`` writes the folder. To add one, write
-``gradret/encoders/NAME.py`` with a dataclass called NAME.
+An encoder is a frozen dataclass whose ``build`` writes the folder. One that can be trained also has
+``student(folder, device)``, which gives that model as a ``gradret.training.step.Student``. To add
+one, write ``gradret/encoders/NAME.py`` with a dataclass called NAME.
 """
 
 from __future__ import annotations

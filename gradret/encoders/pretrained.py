@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from gradret.models import locate, quiet
+from gradret.models import locate, open_model
 
 if TYPE_CHECKING:
     from gradret.artifacts import Artifact
@@ -36,11 +36,9 @@ class Pretrained:
 
     def build(self, config: Config, ingested: Artifact, folder: Path) -> dict[str, object]:
         import torch
-        from sentence_transformers import SentenceTransformer
 
-        quiet()
         precision = self._precision()
-        model = SentenceTransformer(str(locate(self.model, self.sha256)), device="cpu", trust_remote_code=False)
+        model = open_model(locate(self.model, self.sha256))
         model.max_seq_length = min(self.max_length, model.max_seq_length or self.max_length)
         model.to(getattr(torch, precision))
         model.save(str(folder), create_model_card=False)

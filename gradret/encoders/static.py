@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal
 
-from gradret.models import locate, quiet
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch.nn import functional
+
+from gradret.models import locate, open_model
 from gradret.text import passage
 
 if TYPE_CHECKING:
-    import numpy as np
-    import torch
+    from sentence_transformers import SentenceTransformer
     from tokenizers import Tokenizer
 
     from gradret.artifacts import Artifact
@@ -58,11 +64,9 @@ class Static:
         return {"language": config.dataset.language, "seed": config.seed}
 
     def build(self, config: Config, ingested: Artifact, folder: Path) -> dict[str, object]:
-        import numpy as np
         from sentence_transformers import SentenceTransformer
         from sentence_transformers.models import Normalize, StaticEmbedding
 
-        quiet()
         source = locate(self.model, self.sha256)
         tokenizer, added = _tokenizer(source, ingested, self.min_docs)
         tokens = [token for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
@@ -76,14 +80,12 @@ class Static:
         model.save(str(folder), create_model_card=False)
         return {"dimension": vectors.shape[1], "tokens": len(tokens), "words_added": added}
 
-    def student(self, folder: Path) -> _Student:
+    def student(self, folder: Path, device: str = "cpu") -> _Student:
         """The model in ``folder``, to be trained."""
-        return _Student(folder)
+        return _Student(folder, device)
 
     def _weights(self, tokenizer: Tokenizer, tokens: list[str], ingested: Artifact, language: str) -> np.ndarray:
         """``log(1 + documents / (1 + documents with the token))``, mean 1; less for stop words."""
-        import numpy as np
-
         from gradret.retrievers.bm25 import stopwords
 
         total, holding = 0, np.zeros(len(tokens))
@@ -131,7 +133,6 @@ def _tokenizer(source: Path, ingested: Artifact, min_docs: int) -> tuple[Tokeniz
 
 def _embeddings(source: Path, tokens: list[str]) -> np.ndarray:
     """The transformer's input embedding of each token, an added word's pieces averaged; centred, length 1."""
-    import numpy as np
     from safetensors.numpy import load_file
     from tokenizers import Tokenizer
 
@@ -151,7 +152,6 @@ def _embeddings(source: Path, tokens: list[str]) -> np.ndarray:
 
 def _stems(tokens: list[str], config: Config, dimension: int) -> np.ndarray:
     """A random direction of length 1 for every stem; tokens of one stem share it."""
-    import numpy as np
     import Stemmer
 
     language = config.dataset.language
@@ -166,88 +166,79 @@ def _stems(tokens: list[str], config: Config, dimension: int) -> np.ndarray:
     return draws[[places[name] for name in stems]].astype(np.float32)
 
 
-class _Student:
+class _Student(torch.nn.Module):
     """The static model in training; see ``gradret.training.step.Student``.
 
     Only tokens that the training texts hold are trained: the others have no gradient.
     """
 
-    def __init__(self, folder: Path) -> None:
-        import numpy as np
-        import torch
-        from sentence_transformers import SentenceTransformer
+    dropout = 0.0
 
-        quiet()
-        self.model = SentenceTransformer(str(folder), device="cpu", trust_remote_code=False)
-        self.static = cast("Any", self.model[0])
-        weight: torch.Tensor = self.static.embedding.weight.detach()
-        self.rows = torch.arange(len(weight))
-        self.row_of = np.arange(len(weight), dtype=np.int32)
-        self.weight = torch.nn.Parameter(weight.clone())
+    def __init__(self, folder: Path, device: str) -> None:
+        super().__init__()
+        self.folder = folder
+        static = _static(open_model(folder))
+        self.tokenizer: Tokenizer = static.tokenizer
+        self.weight = torch.nn.Parameter(static.embedding.weight.detach().to(device))
+        self.tokens = np.arange(len(self.weight))
+        self.row_of = self.tokens.astype(np.int32)
         self.dimension: int = self.weight.shape[1]
-
-    def parameters(self) -> Sequence[torch.nn.Parameter]:
-        return [self.weight]
+        self.lengths = dict.fromkeys(("docs", "queries"), sys.maxsize)
 
     def restrict(self, ids: np.ndarray) -> None:
         """Train the tokens ``ids`` (ascending) alone; no others may be asked for from now on."""
-        import torch
-
-        self.rows = torch.from_numpy(ids.astype("int64"))
-        self.weight = torch.nn.Parameter(self.static.embedding.weight.detach()[self.rows].clone())
+        rows = torch.from_numpy(self.row_of[ids].astype(np.int64)).to(self.weight.device)
+        self.weight = torch.nn.Parameter(self.weight.detach()[rows])
+        self.tokens = ids.astype(np.int64)
         self.row_of[ids] = range(len(ids))
 
-    def tokenize(self, texts: list[str]) -> list[np.ndarray]:
+    def tokenize(self, texts: list[str], table: Literal["docs", "queries"]) -> list[np.ndarray]:
         """Ids in ascending order, for only their number counts and sorted ones are counted faster."""
-        import numpy as np
-
-        encodings = self.static.tokenizer.encode_batch(texts, add_special_tokens=False)
+        encodings = self.tokenizer.encode_batch(texts, add_special_tokens=False)
         return [np.sort(np.array(encoding.ids, np.int32)) for encoding in encodings]
 
-    def __call__(self, ids: np.ndarray, starts: np.ndarray) -> torch.Tensor:
-        import numpy as np
-        import scipy.sparse as sp
-        from torch.nn import functional
-
-        counts = np.ones(len(ids), self.weight.detach().numpy().dtype)
+    def forward(self, ids: np.ndarray, starts: np.ndarray) -> torch.Tensor:
+        counts = np.ones(len(ids), np.float32)
         bags = sp.csr_matrix((counts, self.row_of[ids], starts), shape=(len(starts) - 1, len(self.weight)))
         bags.sum_duplicates()
-        return functional.normalize(_bag_sum()(self.weight, bags), dim=1)
+        sums: torch.Tensor = _BagSum.apply(self.weight, bags)  # type: ignore[no-untyped-call]
+        return functional.normalize(sums, dim=1)
 
     def save(self, folder: Path) -> None:
         """Write the model, with the weights as they are now, as a sentence-transformers folder."""
-        self.static.embedding.weight.data[self.rows] = self.weight.detach()
-        self.model.save(str(folder), create_model_card=False)
+        model = open_model(self.folder)
+        weight: torch.Tensor = _static(model).embedding.weight.data
+        weight[torch.from_numpy(self.tokens)] = self.weight.detach().to(weight)
+        model.save(str(folder), create_model_card=False)
 
 
-def _bag_sum() -> Any:
+def _static(model: SentenceTransformer) -> Any:
+    """The model's StaticEmbedding."""
+    return model[0]
+
+
+class _BagSum(torch.autograd.Function):
     """``(weight, bags) -> bags @ weight``, whose gradient is a sparse product too."""
-    import torch
 
-    class BagSum(torch.autograd.Function):
-        @staticmethod
-        def forward(context: Any, weight: torch.Tensor, bags: Any) -> torch.Tensor:
-            context.bags = bags
-            return _csr(bags) @ weight
+    @staticmethod
+    def forward(context: Any, weight: torch.Tensor, bags: Any) -> torch.Tensor:
+        context.bags = bags
+        return _csr(bags, weight) @ weight
 
-        @staticmethod
-        def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
-            return _csr(context.bags.T.tocsr()) @ gradients[0].contiguous(), None
-
-    return BagSum.apply
+    @staticmethod
+    def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        gradient = gradients[0].contiguous()
+        return _csr(context.bags.T.tocsr(), gradient) @ gradient, None
 
 
-def _csr(matrix: Any) -> torch.Tensor:
-    import warnings
-
-    import torch
-
+def _csr(matrix: Any, like: torch.Tensor) -> torch.Tensor:
+    """``matrix`` as a tensor of the type and on the device of ``like``."""
     with warnings.catch_warnings():
-        # torch calls its CSR layout beta; the product used here is MKL's.
+        # torch calls its CSR layout beta; the product used here is MKL's, or cuSPARSE's.
         warnings.simplefilter("ignore", UserWarning)
         return torch.sparse_csr_tensor(
-            torch.from_numpy(matrix.indptr.astype("int64")),
-            torch.from_numpy(matrix.indices.astype("int64")),
-            torch.from_numpy(matrix.data),
+            torch.from_numpy(matrix.indptr.astype(np.int64)).to(like.device),
+            torch.from_numpy(matrix.indices.astype(np.int64)).to(like.device),
+            torch.from_numpy(matrix.data).to(like),
             size=matrix.shape,
         )

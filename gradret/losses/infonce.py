@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
+
+from gradret.losses import Mean
 
 if TYPE_CHECKING:
     from gradret.losses import Lists
 
-__all__ = ["InfoNCE"]
+__all__ = ["InfoNCE", "contrast"]
 
 
 @dataclass(frozen=True)
@@ -21,16 +23,21 @@ class InfoNCE:
     ``hard_negatives``, over every document of the batch. Other documents known to be relevant to
     the query are never among its negatives.
 
-    Source: van den Oord et al. 2018; in-batch form Karpukhin et al. 2020 (DPR).
+    Source: van den Oord et al. 2018; in-batch form Karpukhin et al. 2020 (DPR). The formula is verified
+    against sentence-transformers' MultipleNegativesRankingLoss, at scale 1 / t.
     """
 
     weight: float = 1.0
     temperature: float = 0.05
     hard_negatives: bool = False
+    """Every document of the batch is a candidate, not the first positives alone."""
+
+    needs: ClassVar = ("positive",)
+    whole_batch: ClassVar = False
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:
-            raise ValueError("temperature must be above 0: a negative one turns the objective around")
+            raise ValueError(f"temperature must be above 0, got {self.temperature}")
 
     def load(self) -> torch.nn.Module:
         return _Contrast(self.temperature, self.hard_negatives)
@@ -41,24 +48,20 @@ class _Contrast(torch.nn.Module):
         super().__init__()
         self.temperature, self.hard_negatives = temperature, hard_negatives
 
-    def forward(self, lists: Lists) -> torch.Tensor:
-        has_positive_Q = lists.positives_QG[:, 0] & lists.present_QG[:, 0]
-        positive_Q1 = lists.columns_QG[:, :1]
-        out_QN = lists.masked_QN | _other_positives(lists)
+    def forward(self, lists: Lists) -> Mean:
+        others_QG = lists.positives_QG & lists.present_QG
+        others_QG[:, 0] = False
+        out_QN = lists.masked_QN | lists.spread(others_QG, others_QG, fill=False)
         if not self.hard_negatives:
-            candidate_N = torch.zeros(lists.scores_QN.shape[1], dtype=torch.bool, device=out_QN.device)
-            candidate_N[positive_Q1[has_positive_Q, 0]] = True
-            out_QN = out_QN | ~candidate_N
-        scores_QN = lists.scores_QN / self.temperature
-        lowest = torch.finfo(scores_QN.dtype).min
-        all_Q = scores_QN.masked_fill(out_QN, lowest).logsumexp(dim=1)
-        losses_Q = all_Q - scores_QN.gather(1, positive_Q1)[:, 0]
-        return torch.where(has_positive_Q, losses_Q, 0.0).sum() / has_positive_Q.sum().clamp(min=1)
+            out_QN = out_QN | ~lists.firsts_N
+        return contrast(lists, out_QN, self.temperature)
 
 
-def _other_positives(lists: Lists) -> torch.Tensor:
-    """``(Q, N)``: listed positives of the query other than its first."""
-    others_QG = lists.positives_QG & lists.present_QG
-    others_QG[:, 0] = False
-    out_QN = torch.zeros_like(lists.masked_QN)
-    return out_QN.scatter_reduce(1, lists.columns_QG, others_QG, reduce="amax")
+def contrast(lists: Lists, out_QN: torch.Tensor, temperature: float) -> Mean:
+    """Cross-entropy of each list's first positive among all columns but those in ``out_QN``."""
+    has_positive_Q = lists.positives_QG[:, 0] & lists.present_QG[:, 0]
+    scores_QN = lists.scores_QN / temperature
+    lowest = torch.finfo(scores_QN.dtype).min
+    all_Q = scores_QN.masked_fill(out_QN, lowest).logsumexp(dim=1)
+    losses_Q = all_Q - scores_QN.gather(1, lists.columns_QG[:, :1])[:, 0]
+    return Mean(torch.where(has_positive_Q, losses_Q, 0.0).sum(), has_positive_Q.sum())

@@ -8,23 +8,27 @@ from typing import TYPE_CHECKING, Literal
 
 from gradret.artifacts import Artifact, Draft, make, read_shard
 from gradret.errors import StageError
-from gradret.models import quiet
+from gradret.models import open_model
 from gradret.session import cores
 from gradret.stages._map import Pool, Result, map_shards, split_rows
 from gradret.text import passage
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from sentence_transformers import SentenceTransformer
 
     from gradret.config import Config
 
-__all__ = ["encode", "load_model"]
+__all__ = ["encode", "encode_texts", "load_model"]
 
 _QUERIES_A_SHARD = 4000
 
 
 def encode(config: Config, model: Artifact, texts: Artifact, table: Literal["docs", "queries"]) -> Artifact:
     """VECTORS of all rows of ``table``: documents as title and text, queries as their text.
+
+    Prompts and lengths of either kind are the model's own.
 
     Raises:
         StageError: the model gave a vector that is not finite; names the row.
@@ -34,12 +38,13 @@ def encode(config: Config, model: Artifact, texts: Artifact, table: Literal["doc
     return make("encode", config.storage_path, module=__name__, settings={"table": table}, inputs=inputs, body=body)
 
 
-def _encode(config: Config, model: Artifact, texts: Artifact, table: str, draft: Draft) -> None:
+def _encode(config: Config, model: Artifact, texts: Artifact, table: Literal["docs", "queries"], draft: Draft) -> None:
     shards = texts.shards(table)
     if table == "queries":
         shards = split_rows(draft, texts.table(table), table, _QUERIES_A_SHARD)
     resources = config.encode.resources
-    load = functools.partial(_Encoder, model.path / "model", table, resources.threads)
+    folder, trusted = model.path / "model", _trusts(config)
+    load = functools.partial(_Encoder, folder, table, resources.threads, trust_remote_code=trusted)
     total = sum(_rows(path) for path in shards)
     pool = Pool(actors=resources.actors, gpus=resources.gpus)
     map_shards(draft, shards, load, pool=pool, total=total, unit=table)
@@ -52,20 +57,35 @@ def _rows(path: Path) -> int:
     return rows
 
 
-def load_model(folder: Path, threads: int = 0):  # type: ignore[no-untyped-def]  # noqa: ANN201 - heavy import
+def _trusts(config: Config) -> bool:
+    """The config lets a model run code of its own; base has refused one that needs it without leave."""
+    encoders = (config.train.encoder, getattr(config.label.teacher, "encoder", None))
+    return any(getattr(encoder, "trust_remote_code", False) for encoder in encoders)
+
+
+def load_model(folder: Path, threads: int = 0, *, trust_remote_code: bool = False) -> SentenceTransformer:
     """The sentence-transformers model in ``folder``, on the GPU if Ray gave this process one."""
     import torch
-    from sentence_transformers import SentenceTransformer
 
-    quiet()
     torch.set_num_threads(threads or cores())
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return SentenceTransformer(str(folder), device=device, trust_remote_code=False)
+    return open_model(folder, trust_remote_code=trust_remote_code, device=device)
+
+
+def encode_texts(model: SentenceTransformer, texts: list[str], table: Literal["docs", "queries"]) -> np.ndarray:
+    """``(len(texts), dimension)`` in float32, with the model's own prompt and length for that kind of text."""
+    import numpy as np
+
+    encode = model.encode_query if table == "queries" else model.encode_document
+    vectors: np.ndarray = encode(texts, batch_size=32, show_progress_bar=False, convert_to_numpy=True)
+    return vectors.astype(np.float32).reshape(len(texts), model.get_embedding_dimension() or 0)
 
 
 class _Encoder:
-    def __init__(self, folder: Path, table: str, threads: int) -> None:
-        self.model, self.table = load_model(folder, threads), table
+    def __init__(
+        self, folder: Path, table: Literal["docs", "queries"], threads: int, *, trust_remote_code: bool
+    ) -> None:
+        self.model, self.table = load_model(folder, threads, trust_remote_code=trust_remote_code), table
 
     def __call__(self, path: Path) -> Result:
         import numpy as np
@@ -73,8 +93,7 @@ class _Encoder:
 
         rows = read_shard(path, self.table)
         ids, texts = _texts(rows, self.table)
-        vectors = self.model.encode(texts, batch_size=32, show_progress_bar=False, convert_to_numpy=True)
-        vectors = vectors.astype(np.float32).reshape(len(texts), self.model.get_embedding_dimension())
+        vectors = encode_texts(self.model, texts, self.table)
         broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
         if len(broken):
             raise StageError(f"the model gave a vector that is not finite for {self.table} {ids[broken[0]]!r}")

@@ -2,40 +2,52 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import shutil
 import threading
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from gradret.artifacts import Artifact, Draft, make, write_shard
+from gradret.artifacts import Artifact, Draft, make, write_json
 from gradret.errors import ConfigError, DataError, StageError
 from gradret.progress import Progress
+from gradret.stages._map import Quarantined, quarantine_table
 from gradret.text import passage
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from gradret.config import Config
+    from gradret.config import Config, Train
     from gradret.training.loop import Job
+    from gradret.training.step import Student
 
 __all__ = ["train"]
 
+_CHECKED = 32
+"""Documents, and queries, whose vectors must come out the same of the exported model."""
+_APART = 1e-5
+"""How far apart their numbers may be."""
+
 
 def train(config: Config, base_model: Artifact, ingested: Artifact, generated: Artifact, groups: Artifact) -> Artifact:
-    """The folder ``model``, trained from ``base_model``; ``metrics.jsonl`` holds the curve.
+    """The folder ``model``, trained from ``base_model``, and ``loss.safetensors`` where losses learn something.
+
+    ``metrics.jsonl`` holds the curve, ``tensorboard`` the same for TensorBoard. Lists that are broken
+    or that no loss can use are quarantined.
 
     Raises:
-        ConfigError: the encoder cannot be trained.
-        DataError: the loss stopped being a number; names the batch.
-        StageError: a worker failed.
+        ConfigError: the encoder cannot be trained, or a loss can use none of the lists.
+        DataError: no list is left, or the loss stopped being a number.
+        StageError: a worker failed, or the model reads back as another one.
     """
     if not hasattr(config.train.encoder, "student"):
         raise ConfigError(f"train.encoder: {type(config.train.encoder).__name__} cannot be trained")
     inputs = {"model": base_model, "docs": ingested, "queries": generated, "groups": groups}
     body = functools.partial(_train, config, inputs)
-    settings = {"train": config.train, "seed": config.seed}
+    settings: dict[str, object] = {"train": config.train, "seed": config.seed}
+    if getattr(config.train.encoder, "dropout", 0):
+        settings["chunk_size"] = config.train.resources.chunk_size  # decides what is dropped
     return make("train", config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body)
 
 
@@ -44,38 +56,33 @@ def _train(config: Config, inputs: dict[str, Artifact], draft: Draft) -> None:
 
     work = draft.path / "work"
     job = Job(config.train, config.seed, inputs["model"].path / "model", work, draft.path / "metrics.jsonl")
-    if not (work / "ready").exists():
+    if not (work / "prepared.json").exists():
         shutil.rmtree(work, ignore_errors=True)
-        _prepare(job, inputs["docs"], inputs["queries"], inputs["groups"])
-        (work / "ready").touch()
-    sizes = json.loads((work / "sizes.json").read_text(encoding="utf-8"))
-    _fit(job, sizes["train"], draft)
-    draft.notes |= _export(job, draft)
-    draft.count(**sizes)
+        write_json(work / "prepared.json", _prepare(job, inputs, draft))
+    prepared = json.loads((work / "prepared.json").read_text(encoding="utf-8"))
+    _fit(job, prepared["counts"]["train"], draft)
+    draft.notes |= prepared["notes"] | _export(job, inputs, draft)
+    draft.count(**prepared["counts"])
+    draft.quarantined |= prepared["quarantined"]
 
 
-def _prepare(job: Job, ingested: Artifact, generated: Artifact, groups: Artifact) -> None:
-    """Tokenise every text once and split the groups."""
-    import pyarrow.compute as pc
+def _prepare(job: Job, inputs: dict[str, Artifact], draft: Draft) -> dict[str, Any]:
+    """Counts and notes for the manifest; what was set aside is quarantined."""
+    from gradret.training.prepare import prepare
 
-    from gradret.training.tokens import write_tokens
-
-    tokenize = job.settings.encoder.student(job.model).tokenize
-    docs = ingested.table("docs", ["doc_id", "title", "text"])
-    texts = [passage(*row) for row in zip(docs["title"].to_pylist(), docs["text"].to_pylist(), strict=True)]
-    write_tokens(job.work / "tokens" / "docs", texts, tokenize)
-    (job.work / "doc_ids.json").write_text(json.dumps(docs["doc_id"].to_pylist()), encoding="utf-8")
-    queries = generated.table("queries", ["query_id", "text"])
-    text_of = dict(zip(queries["query_id"].to_pylist(), queries["text"].to_pylist(), strict=True))
-    rows = groups.table("groups")
-    sizes = {}
-    for split in ("train", "dev"):
-        part: pa.Table = rows.filter(pc.equal(rows["split"], split))
-        write_shard(job.work / f"{split}.parquet", part, "groups")
-        texts = [text_of[query_id] for query_id in part["query_id"].to_pylist()]
-        write_tokens(job.work / "tokens" / split, texts, tokenize)
-        sizes[split] = part.num_rows
-    (job.work / "sizes.json").write_text(json.dumps(sizes), encoding="utf-8")
+    docs = inputs["docs"].table("docs", ["doc_id", "title", "text"])
+    queries = inputs["queries"].table("queries", ["query_id", "text"])
+    groups = inputs["groups"].table("groups")
+    prepared = prepare(job, docs, queries, groups)
+    aside = [Quarantined(query_id, reason) for query_id, reason in prepared.set_aside]
+    if aside:
+        draft.write("quarantine", quarantine_table("train", aside))
+    kept = groups.num_rows - len(aside)
+    return {
+        "counts": {"rows_in": groups.num_rows, "rows_out": kept, "quarantined": len(aside), **prepared.counts},
+        "quarantined": dict(Counter(row.reason for row in aside)),
+        "notes": {"lists": prepared.usable, "texts_at_length_limit": prepared.at_limit},
+    }
 
 
 def _fit(job: Job, queries: int, draft: Draft) -> None:
@@ -114,6 +121,11 @@ def _fit(job: Job, queries: int, draft: Draft) -> None:
 def _worker(job: Job) -> None:
     from gradret.training.loop import train_loop
 
+    if job.device == "cuda":
+        import torch
+        from ray.train.torch import get_device
+
+        torch.cuda.set_device(get_device())
     try:
         train_loop(job)
     except DataError as error:
@@ -180,26 +192,74 @@ def _last_lines(metrics: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | 
     return last, dev
 
 
-def _export(job: Job, draft: Draft) -> dict[str, Any]:
-    """Write the best checkpoint as a model folder."""
-    from gradret.training.checkpoint import load_checkpoint
-    from gradret.training.loop import load_student, restore
+def _export(job: Job, inputs: dict[str, Artifact], draft: Draft) -> dict[str, Any]:
+    """Write the best checkpoint as a model folder and see that it reads back."""
+    from safetensors.torch import save_file
+
+    from gradret.training.checkpoint import load_checkpoint, restore
+    from gradret.training.loop import load_student
 
     found = load_checkpoint(job.work / "best.safetensors")
-    assert found is not None
-    tensors, progress = found
-    student = load_student(job)
-    restore(list(student.parameters()), tensors)
-    student.save(draft.folder("model"))
     last = load_checkpoint(job.work / "last.safetensors")
+    assert found is not None
     assert last is not None
+    tensors, progress = found
+    student = load_student(dataclasses.replace(job, settings=_plain(job.settings)))
+    parameters = {f"student.{number}": parameter for number, parameter in enumerate(student.parameters())}
+    restore(parameters, tensors, job.work / "best.safetensors")
+    folder = draft.folder("model")
+    student.save(folder)
+    _check_reads_back(student, folder, job, inputs)
+    learned = {name: tensor for name, tensor in tensors.items() if name.startswith("loss.")}
+    if learned:
+        save_file(learned, draft.path / "loss.safetensors")
     # First, so that what a kill leaves of the folder is not taken for a whole one.
-    (job.work / "ready").unlink()
+    (job.work / "prepared.json").unlink()
     shutil.rmtree(job.work)
     return {
-        "best_epoch": progress["best_epoch"] + 1,
+        "best_epoch": progress["best_epoch"],
         "epochs": last[1]["epoch"],
         "steps": last[1]["step"],
         "best_dev_loss": progress["best"]["dev_loss"],
         "best_dev_ndcg": progress["best"]["dev_ndcg"],
+        "calibrated": {f"train.loss[{number}]": chosen for number, chosen in progress["calibrated"].items()},
+        "masked_pairs": last[1]["masked"],
+        "learned": {name: tensor.tolist() for name, tensor in learned.items()},
     }
+
+
+def _plain(settings: Train) -> Train:
+    """On the CPU and in float32, as whoever loads the model will see it."""
+    encoder = settings.encoder
+    if hasattr(encoder, "precision"):
+        encoder = dataclasses.replace(encoder, precision="float32")
+    return dataclasses.replace(settings, encoder=encoder, resources=dataclasses.replace(settings.resources, gpus=0.0))
+
+
+def _check_reads_back(student: Student, folder: Path, job: Job, inputs: dict[str, Artifact]) -> None:
+    """The folder gives the student's vectors of some documents and queries.
+
+    Raises:
+        StageError: it does not.
+    """
+    import numpy as np
+
+    from gradret.stages.encode import encode_texts, load_model
+
+    docs = next(inputs["docs"].batches("docs")).slice(0, _CHECKED)
+    queries = next(inputs["queries"].batches("queries")).slice(0, _CHECKED)
+    titles = zip(docs["title"].to_pylist(), docs["text"].to_pylist(), strict=True)
+    texts: dict[Literal["docs", "queries"], list[str]] = {
+        "docs": [passage(*row) for row in titles],
+        "queries": queries["text"].to_pylist(),
+    }
+    trusted = getattr(job.settings.encoder, "trust_remote_code", False)
+    model = load_model(folder, job.settings.resources.threads, trust_remote_code=trusted)
+    student.train(False)  # noqa: FBT003 - torch.nn.Module's
+    for table, some in texts.items():
+        tokens = student.tokenize(some, table)
+        starts = np.cumsum([0, *map(len, tokens)])
+        want = student(np.concatenate(tokens), starts).detach().float().numpy()
+        apart = np.abs(encode_texts(model, some, table) - want).max()
+        if not apart <= _APART:
+            raise StageError(f"{folder} reads back as another model: its vectors of {table} are {apart:.2g} off")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ __all__ = ["Batch", "Groups"]
 class Batch:
     """One optimizer step's queries and the unique documents of their lists.
 
-    Shapes: Q queries, N unique documents, G the longest list.
+    Shapes: Q queries, N unique documents, G the longest list, M pairs of ``masked_2M``.
     """
 
     queries_Q: np.ndarray
@@ -28,8 +29,12 @@ class Batch:
     columns_QG: np.ndarray
     present_QG: np.ndarray
     grades_QG: np.ndarray
+    teacher_QG: np.ndarray
     positives_QG: np.ndarray
-    masked_QN: np.ndarray
+    masked_2M: np.ndarray
+    """Queries, ascending, and columns: the document is known to be relevant but not in the query's list."""
+    firsts_N: np.ndarray
+    draws_Q: np.ndarray
 
 
 class Groups:
@@ -40,20 +45,25 @@ class Groups:
         doc_ids: all doc_ids, sorted; a document's number is its place.
         list_length: documents a query's list may have in a step.
         seed: of the config.
+        max_positives: positives a list may have, the first in stored order; 0 sets no limit.
     """
 
-    def __init__(self, rows: pa.Table, doc_ids: list[str], list_length: int, seed: int) -> None:
+    def __init__(self, rows: pa.Table, doc_ids: list[str], list_length: int, seed: int, max_positives: int = 0) -> None:
         import numpy as np
 
         number = {doc_id: place for place, doc_id in enumerate(doc_ids)}
-        self.list_length, self.seed = list_length, seed
+        self.list_length, self.seed, self.max_positives = list_length, seed, max_positives
         self.query_ids: list[str] = rows["query_id"].to_pylist()
+        self.draws = np.array([_hash(query_id, seed) for query_id in self.query_ids], np.int64)
         self.docs = [np.array([number[doc] for doc in docs], np.int64) for docs in rows["doc_ids"].to_pylist()]
         self.grades = [np.array(grades, np.float32) for grades in rows["grades"].to_pylist()]
+        self.teacher = [np.array(scores, np.float32) for scores in rows["scores"].to_pylist()]
         self.positives = [np.array(positives, bool) for positives in rows["positives"].to_pylist()]
         self.relevant = [
-            np.array([number[doc] for doc in docs if doc in number], np.int64)
-            for docs in rows["relevant_doc_ids"].to_pylist()
+            np.array([number[doc] for doc in docs if doc in number] + pool[positive].tolist(), np.int64)
+            for docs, pool, positive in zip(
+                rows["relevant_doc_ids"].to_pylist(), self.docs, self.positives, strict=True
+            )
         ]
 
     def __len__(self) -> int:
@@ -63,11 +73,11 @@ class Groups:
         """Batches an epoch; the last may be smaller."""
         return math.ceil(len(self) / batch_size)
 
-    def epoch(self, epoch: int, batch_size: int) -> Iterator[Batch]:
-        """The epoch's batches, queries shuffled, lists drawn from their pools."""
+    def epoch(self, epoch: int, batch_size: int, start: int = 0) -> Iterator[Batch]:
+        """The epoch's batches from number ``start`` on, queries shuffled, lists drawn from their pools."""
         order = _generator(self.seed, epoch).permutation(len(self))
-        for start in range(0, len(self), batch_size):
-            yield self.batch(order[start : start + batch_size], epoch)
+        for first in range(start * batch_size, len(self), batch_size):
+            yield self.batch(order[first : first + batch_size], epoch)
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """All queries once, in stored order, with the lists of epoch 0: for the dev loss."""
@@ -76,37 +86,48 @@ class Groups:
         for start in range(0, len(self), batch_size):
             yield self.batch(np.arange(start, min(start + batch_size, len(self))), 0)
 
-    def batch(self, queries_Q: np.ndarray, epoch: int) -> Batch:
-        """The batch of these queries."""
+    def batch(self, queries_Q: np.ndarray, epoch: int, more_docs: np.ndarray | None = None) -> Batch:
+        """The batch of these queries; ``more_docs`` are columns beside those of the lists."""
         import numpy as np
 
         picks = [self._list(int(query), epoch) for query in queries_Q]
+        lengths_Q = np.array([len(pick) for pick in picks])
+        present_QG = np.arange(lengths_Q.max()) < lengths_Q[:, None]
 
         def listed(pools: list[np.ndarray]) -> np.ndarray:
             """What the lists hold of ``pools``, one list after the other."""
             return np.concatenate([pools[query][pick] for query, pick in zip(queries_Q, picks, strict=True)])
 
-        docs_N, columns = np.unique(listed(self.docs), return_inverse=True)
-        lengths_Q = np.array([len(pick) for pick in picks])
-        present_QG = np.arange(lengths_Q.max()) < lengths_Q[:, None]
+        def padded(pools: list[np.ndarray], fill: float) -> np.ndarray:
+            values = listed(pools)
+            values_QG = np.full(present_QG.shape, fill, values.dtype)
+            values_QG[present_QG] = values
+            return values_QG
+
+        docs = listed(self.docs)
+        docs_N = np.unique(docs if more_docs is None else np.concatenate([docs, more_docs]))
         columns_QG = np.zeros(present_QG.shape, np.int64)
-        columns_QG[present_QG] = columns
-        grades_QG = np.full(present_QG.shape, np.nan, np.float32)
-        grades_QG[present_QG] = listed(self.grades)
-        positives_QG = np.zeros(present_QG.shape, bool)
-        positives_QG[present_QG] = listed(self.positives)
+        columns_QG[present_QG] = np.searchsorted(docs_N, docs)
+        positives_QG = padded(self.positives, fill=False)
+        firsts_N = np.zeros(len(docs_N), bool)
+        firsts_N[columns_QG[positives_QG[:, 0], 0]] = True
         return Batch(
             queries_Q=queries_Q,
             docs_N=docs_N,
             columns_QG=columns_QG,
             present_QG=present_QG,
-            grades_QG=grades_QG,
+            grades_QG=padded(self.grades, np.nan),
+            teacher_QG=padded(self.teacher, np.nan),
             positives_QG=positives_QG,
-            masked_QN=self._relevant_columns(queries_Q, docs_N) & ~_holds(columns_QG, present_QG, len(docs_N)),
+            masked_2M=self._masked(queries_Q, docs_N, columns_QG, present_QG),
+            firsts_N=firsts_N,
+            draws_Q=self.draws[queries_Q] + epoch,
         )
 
-    def _relevant_columns(self, queries_Q: np.ndarray, docs_N: np.ndarray) -> np.ndarray:
-        """``(Q, N)``: the document is known to be relevant to the query."""
+    def _masked(
+        self, queries_Q: np.ndarray, docs_N: np.ndarray, columns_QG: np.ndarray, present_QG: np.ndarray
+    ) -> np.ndarray:
+        """``(2, M)``: row and column where a document known to be relevant is in the batch but not in the list."""
         import numpy as np
 
         relevant = [self.relevant[query] for query in queries_Q]
@@ -114,30 +135,27 @@ class Groups:
         rows = np.repeat(np.arange(len(relevant)), [len(part) for part in relevant])
         columns = np.searchsorted(docs_N, docs).clip(max=len(docs_N) - 1)
         here = docs_N[columns] == docs
-        relevant_QN = np.zeros((len(relevant), len(docs_N)), bool)
-        relevant_QN[rows[here], columns[here]] = True
-        return relevant_QN
+        # Row and column as one number, so that sets of pairs can be taken apart.
+        known = np.unique(rows[here] * len(docs_N) + columns[here])
+        listed = (np.arange(len(columns_QG))[:, None] * len(docs_N) + columns_QG)[present_QG]
+        return np.stack(np.divmod(np.setdiff1d(known, listed), len(docs_N)))
 
     def _list(self, query: int, epoch: int) -> Any:
-        """Places in the query's pool: its positives, short of the last place, then others as there is room."""
+        """Places in the query's pool: its first positives, short of the last place, then others as there is room."""
         import numpy as np
 
-        pool = len(self.docs[query])
-        if pool <= self.list_length:
-            return np.arange(pool)
-        first = min(int(self.positives[query].sum()), max(1, self.list_length - 1))
-        draw = _generator(self.seed, epoch, query).choice(pool - first, self.list_length - first, replace=False)
-        return np.concatenate([np.arange(first), first + np.sort(draw)])
+        positives = int(self.positives[query].sum())
+        others = len(self.docs[query]) - positives
+        first = min(positives, self.max_positives or positives, max(1, self.list_length - min(1, others)))
+        room = self.list_length - first
+        draw: Any = np.arange(others)
+        if others > room:
+            draw = np.sort(_generator(self.seed, epoch, query).choice(others, room, replace=False))
+        return np.concatenate([np.arange(first), positives + draw])
 
 
-def _holds(columns_QG: np.ndarray, present_QG: np.ndarray, width: int) -> np.ndarray:
-    """``(Q, width)``: the query's list holds the column."""
-    import numpy as np
-
-    holds_QN = np.zeros((len(columns_QG), width), bool)
-    rows, places = present_QG.nonzero()
-    holds_QN[rows, columns_QG[rows, places]] = True
-    return holds_QN
+def _hash(query_id: str, seed: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}:{query_id}".encode()).digest()[:6], "big")
 
 
 def _generator(*seeds: int) -> np.random.Generator:

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-__all__ = ["load_checkpoint", "save_checkpoint"]
+from gradret.errors import DataError
+
+__all__ = ["load_checkpoint", "restore", "save_checkpoint"]
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, torch.Tensor], progress: Mapping[str, Any]) -> None:
@@ -27,9 +29,33 @@ def save_checkpoint(path: Path, tensors: Mapping[str, torch.Tensor], progress: M
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
-    """Tensors and progress, or None where there is no checkpoint yet."""
+    """Tensors and progress, or None where there is no checkpoint yet.
+
+    Raises:
+        DataError: the file is no checkpoint of ours.
+    """
     if not path.exists():
         return None
-    with safe_open(path, "pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-        return tensors, json.loads(file.metadata()["progress"])
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            return tensors, json.loads(file.metadata()["progress"])
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} is not a checkpoint of a training: {error}; delete it to begin anew") from error
+
+
+def restore(parameters: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Copy the tensors of the same names into ``parameters``.
+
+    Raises:
+        DataError: they are of another model: a name is missing, or a shape does not fit.
+    """
+    for name, parameter in parameters.items():
+        if name not in tensors:
+            raise DataError(f"{path} is a checkpoint of another model: it has no {name}")
+        if tensors[name].shape != parameter.shape:
+            got, want = tuple(tensors[name].shape), tuple(parameter.shape)
+            raise DataError(f"{path} is a checkpoint of another model: {name} is {got}, the model's is {want}")
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(tensors[name])

@@ -1,10 +1,11 @@
-"""The training loop, as every worker runs it: epochs, dev loss, best checkpoint, early stopping."""
+"""The training loop, as every worker runs it: epochs, dev measures, best checkpoint, early stopping."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,18 +17,21 @@ from gradret.artifacts import read_shard
 from gradret.errors import DataError
 from gradret.session import cores
 from gradret.training.batches import Groups
-from gradret.training.checkpoint import load_checkpoint, save_checkpoint
-from gradret.training.step import Objective, backward, evaluate
+from gradret.training.checkpoint import load_checkpoint, restore, save_checkpoint
+from gradret.training.step import Objective, Texts, backward, encode, lists, ndcg
 from gradret.training.tokens import Tokens
 
 if TYPE_CHECKING:
     import numpy as np
 
     from gradret.config import Train
+    from gradret.losses import Lists
+    from gradret.training.batches import Batch
 
-__all__ = ["Job", "load_student", "train_loop"]
+__all__ = ["Job", "load_losses", "load_student", "train_loop"]
 
 _TOKENS = ("docs", "train", "dev")
+_CALIBRATION_LISTS = 1000
 
 
 @dataclass(frozen=True)
@@ -41,20 +45,29 @@ class Job:
     work: Path
     """Holds ``{train,dev}.parquet``, ``doc_ids.json``, ``tokens/`` and the checkpoints."""
     metrics: Path
-    """JSON lines, one a step."""
+    """JSON lines, one a step; TensorBoard's files go into the folder ``tensorboard`` beside it."""
+
+    @property
+    def device(self) -> str:
+        """Where the student lives."""
+        return "cuda" if self.settings.resources.gpus else "cpu"
 
 
 def train_loop(job: Job) -> None:
     """Train until the last epoch, or until ``patience`` epochs in a row were no better on the dev queries.
 
     Leaves ``last.safetensors`` after every epoch and ``best.safetensors``, the weights that
-    ``choose_by`` prefers. Started again, it goes on after the last epoch that is whole.
+    ``choose_by`` prefers, those before training included. Started again, it goes on after ``last``.
+
+    Raises:
+        DataError: the loss stopped being a number, or a checkpoint is of another model.
     """
     torch.set_num_threads(job.settings.resources.threads or cores())
     torch.manual_seed(job.seed)
     training = _Training(job)
     while not training.done:
         training.epoch()
+    training.close()
 
 
 class _Training:
@@ -63,67 +76,148 @@ class _Training:
         self.job, self.settings = job, settings
         self.main = not distributed.is_initialized() or distributed.get_rank() == 0
         doc_ids = json.loads((job.work / "doc_ids.json").read_text(encoding="utf-8"))
+        limits = settings.list_length, job.seed, settings.max_positives
         self.groups = {
-            split: Groups(read_shard(job.work / f"{split}.parquet", "groups"), doc_ids, settings.list_length, job.seed)
+            split: Groups(read_shard(job.work / f"{split}.parquet", "groups"), doc_ids, *limits)
             for split in ("train", "dev")
         }
-        self.docs = Tokens(job.work / "tokens" / "docs")
-        self.queries = {split: Tokens(job.work / "tokens" / split) for split in ("train", "dev")}
+        docs = Tokens(job.work / "tokens" / "docs")
+        self.texts = {
+            split: Texts(Tokens(job.work / "tokens" / split), docs, settings.resources.chunk_size, job.seed)
+            for split in ("train", "dev")
+        }
+        self.sample = _sample(len(doc_ids), settings.dev_docs, job.seed)
         self.student = load_student(job)
-        self.objective = Objective([loss.load() for loss in settings.loss], [loss.weight for loss in settings.loss])
-        self.parameters = [*self.student.parameters(), *self.objective.parameters()]
-        self.optimizer = torch.optim.Adam(self.parameters, lr=settings.learning_rate, fused=True)
-        self.steps = self.groups["train"].steps(settings.batch_size) * settings.epochs
-        self.progress: dict[str, Any] = {"epoch": 0, "step": 0, "best": None, "best_epoch": -1}
-        if not self._resume():
-            self._log(epoch=0, step=0, **self._dev())
+        self.steps_an_epoch = self.groups["train"].steps(settings.batch_size)
+        self.steps = self.steps_an_epoch * settings.epochs
+        found = load_checkpoint(job.work / "last.safetensors")
+        self.progress: dict[str, Any] = found[1] if found else self._begin()
+        self.log = _Log(job.metrics, self.progress if found else None) if self.main else None
+        self.objective = Objective(self._losses()).to(job.device)
+        self.parameters = {f"student.{n}": parameter for n, parameter in enumerate(self.student.parameters())}
+        self.parameters |= {f"loss.{name}": parameter for name, parameter in self.objective.named_parameters()}
+        self.optimizer = self._optimizer()
+        if found:
+            self._go_on(found[0])
+        else:
+            self._restore_losses()
+            self._keep(self._dev())
 
     @property
     def done(self) -> bool:
         epoch: int = self.progress["epoch"]
-        waited: int = epoch - 1 - self.progress["best_epoch"]
-        return epoch >= self.settings.epochs or (epoch > 0 and waited >= self.settings.patience)
+        waited: int = epoch - self.progress["best_epoch"]
+        return epoch >= self.settings.epochs or waited >= self.settings.patience
 
     def epoch(self) -> None:
-        epoch = self.progress["epoch"]
-        for batch in self.groups["train"].epoch(epoch, self.settings.batch_size):
-            self.optimizer.zero_grad(set_to_none=True)
-            queries, chunk_size = self.queries["train"], self.settings.resources.chunk_size
-            loss = backward(self.student, self.objective, batch, queries, self.docs, chunk_size=chunk_size)
-            self._refuse_not_finite(loss, batch.queries_Q)
-            rate = self._rate(self.progress["step"])
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            self.optimizer.step()
-            self.progress["step"] += 1
-            self._log(epoch=epoch, step=self.progress["step"], loss=loss, learning_rate=rate)
-        self._finish_epoch(self._dev())
-
-    def _finish_epoch(self, dev: dict[str, float]) -> None:
-        epoch, best = self.progress["epoch"], self.progress["best"]
-        self._log(epoch=epoch, step=self.progress["step"], **dev)
-        better = best is None or self._goodness(dev) > self._goodness(best)
-        if better:
-            self.progress |= {"best": dev, "best_epoch": epoch}
+        epoch, groups = self.progress["epoch"], self.groups["train"]
+        done = self.progress["step"] - epoch * self.steps_an_epoch
+        for batch in groups.epoch(epoch, self.settings.batch_size, start=done):
+            self._step(batch)
+            every = self.settings.resources.checkpoint_every
+            if every and self.progress["step"] % every == 0:
+                self._save("last")
         self.progress["epoch"] = epoch + 1
-        if self.main:
-            if better:
-                save_checkpoint(self.job.work / "best.safetensors", self._weights(), self.progress)
-            save_checkpoint(self.job.work / "last.safetensors", self._weights() | self._moments(), self.progress)
+        self._keep(self._dev())
+
+    def close(self) -> None:
+        if self.log:
+            self.log.close()
+
+    def _step(self, batch: Batch) -> None:
+        step, settings = self.progress["step"], self.settings
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = backward(self.student, self.objective, batch, self.texts["train"], step)
+        if not math.isfinite(loss):
+            first = self.groups["train"].query_ids[int(batch.queries_Q[0])]
+            raise DataError(
+                f"the loss became {loss} in step {step + 1}, whose batch begins with query {first!r}; "
+                "lower train.learning_rate, or set train.max_grad_norm=1"
+            )
+        values = {"loss": loss, "learning_rate": self._rate(step), "masked": batch.masked_2M.shape[1]}
+        if settings.max_grad_norm:
+            norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), settings.max_grad_norm)
+            values["grad_norm"] = float(norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = values["learning_rate"]
+        self.optimizer.step()
+        self.progress["step"] += 1
+        self.progress["masked"] += batch.masked_2M.shape[1]
+        self._write(**values)
+
+    def _keep(self, dev: dict[str, float]) -> None:
+        """Note the dev measures of the weights as they are, and save them."""
+        self._write(**dev)
+        best = self.progress["best"]
+        if best is None or self._goodness(dev) > self._goodness(best):
+            self.progress |= {"best": dev, "best_epoch": self.progress["epoch"]}
+            self._save("best")
+        self._save("last")
 
     def _goodness(self, dev: dict[str, float]) -> float:
         return dev["dev_ndcg"] if self.settings.choose_by == "dev_ndcg" else -dev["dev_loss"]
 
+    @torch.no_grad()
     def _dev(self) -> dict[str, float]:
-        """Mean loss and mean nDCG@10 over the dev queries, in batches of stored order."""
-        losses = ndcgs = 0.0
+        """Mean loss in batches of stored order, and mean nDCG@10 on the sampled corpus, over the dev queries."""
+        import numpy as np
+
         dev = self.groups["dev"]
+        whole = dev.batch(np.arange(len(dev)), 0, more_docs=self.sample)
+        vectors = encode(self.student, whole, self.texts["dev"])
+        loss = gain = 0.0
         for batch in dev.in_order(self.settings.batch_size):
-            queries, chunk_size = self.queries["dev"], self.settings.resources.chunk_size
-            loss, ndcg = evaluate(self.student, self.objective, batch, queries, self.docs, chunk_size=chunk_size)
-            losses += loss * len(batch.queries_Q)
-            ndcgs += ndcg * len(batch.queries_Q)
-        return {"dev_loss": losses / len(dev), "dev_ndcg": ndcgs / len(dev)}
+            queries = len(whole.docs_N) + batch.queries_Q
+            rows = np.concatenate([np.searchsorted(whole.docs_N, batch.docs_N), queries])
+            loss += float(self.objective(batch, vectors[torch.from_numpy(rows)])) * len(queries)
+            part = slice(int(batch.queries_Q[0]), int(batch.queries_Q[-1]) + 1)
+            gain += float(ndcg(lists(whole, vectors, part)).sum())
+        found = torch.tensor([loss / len(dev), gain / len(dev)], dtype=torch.float64, device=self.job.device)
+        if distributed.is_initialized():
+            # The same for all workers: they decide by it, and must decide alike.
+            distributed.broadcast(found, 0)
+        return dict(zip(("dev_loss", "dev_ndcg"), found.tolist(), strict=True))
+
+    def _begin(self) -> dict[str, Any]:
+        """Where a training stands before its first step; temperatures are calibrated now."""
+        calibrated = {}
+        for number, loss in enumerate(self.settings.loss):
+            if "calibrated" in vars(loss).values():
+                chosen = vars(loss.calibrated(self._untrained_lists()))
+                calibrated[str(number)] = {key: chosen[key] for key in chosen if getattr(loss, key) == "calibrated"}
+        if distributed.is_initialized():
+            # What one worker found: unlike hardware may differ in the last digits.
+            agreed = [calibrated]
+            distributed.broadcast_object_list(agreed)
+            calibrated = agreed[0]
+        return {"epoch": 0, "step": 0, "best": None, "best_epoch": 0, "masked": 0, "calibrated": calibrated}
+
+    def _losses(self) -> list[Any]:
+        """The config's, with their calibrated temperatures."""
+        chosen = self.progress["calibrated"]
+        return [
+            dataclasses.replace(loss, **chosen.get(str(number), {})) for number, loss in enumerate(self.settings.loss)
+        ]
+
+    @torch.no_grad()
+    def _untrained_lists(self) -> Iterator[Lists]:
+        """Of the first queries of the first epoch, with the student as it is."""
+        batches = self.groups["train"].epoch(0, self.settings.batch_size)
+        for number, batch in enumerate(batches):
+            if number * self.settings.batch_size >= _CALIBRATION_LISTS:
+                return
+            yield lists(batch, encode(self.student, batch, self.texts["train"]))
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        settings = self.settings
+        matrices = [p for name, p in self.parameters.items() if name.startswith("student.") and p.ndim > 1]
+        decayed = {id(parameter) for parameter in matrices}
+        others = [parameter for parameter in self.parameters.values() if id(parameter) not in decayed]
+        groups = [
+            {"params": matrices, "weight_decay": settings.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW([group for group in groups if group["params"]], lr=settings.learning_rate, fused=True)
 
     def _rate(self, step: int) -> float:
         """Linear warm-up from 0, then linear decay to ``floor`` of the learning rate."""
@@ -133,45 +227,81 @@ class _Training:
         left = (self.steps - step) / max(1, self.steps - warm)
         return self.settings.learning_rate * (self.settings.floor + (1 - self.settings.floor) * left)
 
-    def _refuse_not_finite(self, loss: float, queries: Any) -> None:
-        if not math.isfinite(loss):
-            first = self.groups["train"].query_ids[int(queries[0])]
-            raise DataError(f"the loss became {loss} in the batch that begins with query {first!r}")
-
-    def _weights(self) -> dict[str, torch.Tensor]:
-        return {f"parameter.{number}": parameter for number, parameter in enumerate(self.parameters)}
+    def _save(self, name: str) -> None:
+        if self.main:
+            tensors = self.parameters if name == "best" else self.parameters | self._moments()
+            save_checkpoint(self.job.work / f"{name}.safetensors", tensors, self.progress)
 
     def _moments(self) -> dict[str, torch.Tensor]:
         states = self.optimizer.state_dict()["state"]
         return {f"adam.{number}.{key}": value for number, state in states.items() for key, value in state.items()}
 
-    def _resume(self) -> bool:
-        found = load_checkpoint(self.job.work / "last.safetensors")
-        if found is None:
-            if self.main:
-                self.job.metrics.unlink(missing_ok=True)
-            return False
-        tensors, self.progress = found
-        restore(self.parameters, tensors)
+    def _go_on(self, tensors: dict[str, torch.Tensor]) -> None:
+        restore(self.parameters, tensors, self.job.work / "last.safetensors")
         states: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in tensors.items():
             if name.startswith("adam."):
                 _, number, key = name.split(".")
                 states.setdefault(int(number), {})[key] = tensor
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": states})
-        if self.main:
-            _drop_after(self.job.metrics, self.progress["epoch"])
-        return True
 
-    def _log(self, **values: float) -> None:
-        if self.main:
-            with self.job.metrics.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(values) + "\n")
+    def _restore_losses(self) -> None:
+        """Learned parameters of the losses that the model to start from was trained with, where they fit."""
+        found = load_losses(self.job.model.parent / "loss.safetensors")
+        mine = {name: parameter for name, parameter in self.parameters.items() if name.startswith("loss.")}
+        if found.keys() == mine.keys():
+            restore(mine, found, self.job.model.parent / "loss.safetensors")
+
+    def _write(self, **values: float) -> None:
+        if self.log:
+            self.log.write(epoch=self.progress["epoch"], step=self.progress["step"], **values)
+
+
+class _Log:
+    """The curve, line by line as it comes, and the same for TensorBoard.
+
+    What was written after the checkpoint ``progress`` is taken back: it will be written again.
+    """
+
+    def __init__(self, path: Path, progress: dict[str, Any] | None) -> None:
+        from tensorboardX import SummaryWriter
+
+        self.path = path
+        epoch, step = (progress["epoch"], progress["step"]) if progress else (-1, -1)
+        if path.exists():
+            _drop_after(path, epoch, step)
+        # Files are named by the second: another name for a training that is killed and goes on at once.
+        board = str(path.with_name("tensorboard"))
+        self.board = SummaryWriter(board, purge_step=step + 1, flush_secs=10, filename_suffix=f".{step + 1}")
+
+    def write(self, epoch: int, step: int, **values: float) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"epoch": epoch, "step": step, **values}) + "\n")
+        for name, value in values.items():
+            self.board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self.board.close()
+
+
+def _drop_after(path: Path, epoch: int, step: int) -> None:
+    kept: list[str] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            values = json.loads(line)
+        except ValueError:
+            # The worker was killed while it wrote this line.
+            continue
+        if values["step"] <= step and values["epoch"] <= epoch:
+            kept.append(line)
+    draft = path.with_name(f".{path.name}")
+    draft.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    draft.replace(path)
 
 
 def load_student(job: Job) -> Any:
     """The model to train, with the parameters that the training's tokens touch."""
-    student = job.settings.encoder.student(job.model)
+    student = job.settings.encoder.student(job.model, job.device)
     student.restrict(used_tokens(job.work))
     return student
 
@@ -184,25 +314,17 @@ def used_tokens(work: Path) -> np.ndarray:
     return used
 
 
-def restore(parameters: list[torch.nn.Parameter], tensors: Mapping[str, torch.Tensor]) -> None:
-    """Copy a checkpoint's weights into ``parameters``."""
-    with torch.no_grad():
-        for number, parameter in enumerate(parameters):
-            parameter.copy_(tensors[f"parameter.{number}"])
+def load_losses(path: Path) -> dict[str, torch.Tensor]:
+    """Learned parameters of losses, by the names that a training gives them; none where there is no file."""
+    from safetensors.torch import load_file
+
+    found: dict[str, torch.Tensor] = load_file(path) if path.exists() else {}
+    return found
 
 
-def _drop_after(metrics: Path, epoch: int) -> None:
-    """Take back the lines of an epoch that will be run again."""
-    lines = metrics.read_text(encoding="utf-8").splitlines()
-    kept: list[str] = []
-    for line in lines:
-        try:
-            values = json.loads(line)
-        except ValueError:
-            # The worker was killed while it wrote this line.
-            continue
-        if values["epoch"] < epoch:
-            kept.append(line)
-    draft = metrics.with_name(f".{metrics.name}")
-    draft.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-    draft.replace(metrics)
+def _sample(docs: int, size: int, seed: int) -> np.ndarray:
+    """Numbers of ``size`` of ``docs`` documents, the same for one seed."""
+    import numpy as np
+
+    drawn: np.ndarray = np.random.Generator(np.random.PCG64(seed)).permutation(docs)[:size]
+    return drawn

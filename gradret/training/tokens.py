@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,14 +14,14 @@ __all__ = ["Tokenize", "Tokens", "write_tokens"]
 class Tokenize(Protocol):
     """Texts to token ids, one array a text."""
 
-    def __call__(self, texts: list[str]) -> list[np.ndarray]: ...
+    def __call__(self, texts: list[str], table: Literal["docs", "queries"]) -> list[np.ndarray]: ...
 
 
-def write_tokens(folder: Path, texts: list[str], tokenize: Tokenize) -> None:
-    """Tokenise ``texts`` into ``folder``; row n of ``Tokens(folder)`` is text n."""
+def write_tokens(folder: Path, texts: list[str], tokenize: Tokenize, table: Literal["docs", "queries"]) -> None:
+    """Tokenise ``texts``, of the kind ``table``, into ``folder``; row n of ``Tokens(folder)`` is text n."""
     import numpy as np
 
-    rows = tokenize(texts)
+    rows = tokenize(texts, table)
     starts = np.zeros(len(rows) + 1, np.int64)
     np.cumsum([len(row) for row in rows], out=starts[1:])
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,125 +1,239 @@
 """What every loss must hold to; a new file in gradret/losses is tested as soon as it is there."""
 
+import copy
 import dataclasses
+import types
+import typing
 
 import pytest
 import torch
 
 from gradret import components
+from gradret.losses import NEEDS, Mean
 
-from ..losses.cases import lists, solved, unlisted
+from ..losses.cases import DOCS, LENGTH, QUERIES, fields, lacking, lists, mixed, rows, unlisted
 
 NAMES = components.names("losses")
 
 
-@pytest.fixture(params=NAMES)
-def loss(request):
+def choices(hint):
+    """Every value that a switch may have; none where the hint is of no switch."""
+    if hint is bool:
+        return [False, True]
+    if typing.get_origin(hint) is typing.Literal:
+        return typing.get_args(hint)
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        return [value for part in typing.get_args(hint) for value in choices(part)]
+    return []
+
+
+def variants(name):
+    """The default fields, and every other choice of every switch, one at a time."""
+    cls = components.find("losses", name)
+    hints = typing.get_type_hints(cls)
+    yield {}
+    for field in dataclasses.fields(cls):
+        for value in choices(hints[field.name]):
+            if value in (field.default, "calibrated"):  # what is to be calibrated cannot be loaded yet
+                continue
+            try:
+                cls(**{field.name: value})
+            except ValueError:
+                continue
+            yield {field.name: value}
+
+
+CASES = [(name, settings) for name in NAMES for settings in variants(name)]
+
+
+def label(case):
+    name, settings = case
+    return "-".join([name, *(f"{key}={value}" for key, value in settings.items())])
+
+
+@pytest.fixture(params=CASES, ids=label)
+def component(request):
+    name, settings = request.param
+    return components.find("losses", name)(**settings)
+
+
+@pytest.fixture
+def loss(component):
     torch.manual_seed(0)
-    return components.find("losses", request.param)().load().double()
+    return component.load().double()
 
 
-def same(left, right, **tolerance):
-    torch.testing.assert_close(left, right, **({"rtol": 1e-10, "atol": 1e-12} | tolerance))
+def solved(loss, given):
+    """Total, count and the total's gradients: to all scores, then to the loss's parameters."""
+    scores_QN = given.scores_QN.detach().clone().requires_grad_()
+    mean = loss(dataclasses.replace(given, scores_QN=scores_QN))
+    gradients = torch.autograd.grad(mean.total, [scores_QN, *loss.parameters()], materialize_grads=True)
+    return mean.total.detach(), mean.count, *gradients
 
 
-def test_every_name_has_a_weight_and_a_docstring():
-    assert {"kl", "infonce"} <= set(NAMES)
-    for name in NAMES:
-        made = components.find("losses", name)()
-        assert made.weight == 1.0
-        assert "Source:" in type(made).__doc__
+def same(left, right):
+    assert len(left) == len(right)
+    for one, other in zip(left, right, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
 
 
-def test_padding_has_no_effect(loss):
+def finite(found):
+    return all(part.isfinite().all() for part in found)
+
+
+def test_every_switch_is_turned():
+    assert {"infonce", "kl", "wasserstein"} <= set(NAMES)
+    for case in [("infonce", {}), ("infonce", {"hard_negatives": True}), ("lambdarank", {"gain": "linear"})]:
+        assert case in CASES
+    assert ("kl", {"student_temperature": "calibrated"}) not in CASES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_declares_what_train_asks(name):
+    cls = components.find("losses", name)
+    assert cls().weight == 1.0
+    assert isinstance(cls.needs, tuple)
+    assert set(cls.needs) <= set(NEEDS)
+    assert isinstance(cls.whole_batch, bool)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_docstring_says_where_it_is_from_and_how_sure_that_is(name):
+    doc = components.find("losses", name).__doc__
+    assert "Source:" in doc
+    assert "verified" in doc or "reconstruction" in doc
+
+
+def test_it_is_a_mean(loss):
+    mean = loss(dataclasses.replace(lists(), scores_QN=lists().scores_QN.requires_grad_()))
+    assert isinstance(mean, Mean)
+    assert mean.total.shape == mean.count.shape == ()
+    assert mean.total.requires_grad
+    assert not mean.count.requires_grad
+    assert mean.count > 0
+
+
+def test_its_weight_is_for_the_sum_of_losses(component, loss):
+    heavy = dataclasses.replace(component, weight=3.0).load().double()
+    same(solved(heavy, lists()), solved(loss, lists()))
+
+
+def test_it_leaves_the_lists_as_they_are(loss):
+    """All losses of a sum are given the same."""
     given = lists()
-    shape = (5, 3)
-    padded = dataclasses.replace(
-        given,
-        columns_QG=torch.cat([given.columns_QG, torch.zeros(shape, dtype=torch.int64)], 1),
-        present_QG=torch.cat([given.present_QG, torch.zeros(shape, dtype=torch.bool)], 1),
-        grades_QG=torch.cat([given.grades_QG, torch.full(shape, torch.nan, dtype=torch.float64)], 1),
-        positives_QG=torch.cat([given.positives_QG, torch.zeros(shape, dtype=torch.bool)], 1),
-    )
-    same(solved(loss, padded)[0], solved(loss, given)[0])
-    same(solved(loss, padded)[1], solved(loss, given)[1])
+    before = copy.deepcopy(given)
+    loss(given)
+    for field in dataclasses.fields(given):
+        assert torch.equal(getattr(given, field.name).nan_to_num(-7), getattr(before, field.name).nan_to_num(-7))
+
+
+@pytest.mark.parametrize(
+    ("grade", "score", "positive"), [(torch.nan, torch.nan, False), (0.9, 7.0, True)], ids=["empty", "anything"]
+)
+def test_padding_has_no_effect(loss, grade, score, positive):
+    """``present_QG`` alone says what a list holds."""
+    given = lists()
+    fill = {"columns_QG": 0, "present_QG": False, "grades_QG": grade, "teacher_QG": score, "positives_QG": positive}
+    assert set(fill) == set(fields("QG"))
+    padded = {name: torch.nn.functional.pad(getattr(given, name), (0, 3), value=value) for name, value in fill.items()}
+    same(solved(loss, dataclasses.replace(given, **padded)), solved(loss, given))
 
 
 def test_the_order_of_a_list_has_no_effect(loss):
+    """Positives stay first, in their order; the padding of query 1 moves into the middle."""
     given = lists()
-    shuffled = dataclasses.replace(given)
-    for name in ("columns_QG", "present_QG", "grades_QG", "positives_QG"):
-        # Positives stay first; the padding of query 1 moves into the middle.
-        setattr(shuffled, name, torch.cat([getattr(given, name)[:, :2], getattr(given, name)[:, 2:].flip(1)], 1))
+    order = [0, 1, *reversed(range(2, LENGTH))]
+    shuffled = dataclasses.replace(given, **{name: getattr(given, name)[:, order] for name in fields("QG")})
     assert not torch.equal(shuffled.present_QG, given.present_QG)
-    same(solved(loss, shuffled)[0], solved(loss, given)[0])
-    same(solved(loss, shuffled)[1], solved(loss, given)[1])
+    same(solved(loss, shuffled), solved(loss, given))
 
 
 def test_the_order_of_queries_and_columns_has_no_effect(loss):
     given = lists()
-    queries, docs = torch.randperm(5), torch.randperm(12)
-    places = torch.argsort(docs)
-    mixed = dataclasses.replace(
-        given,
-        scores_QN=given.scores_QN[queries][:, docs],
-        columns_QG=places[given.columns_QG[queries]],
-        present_QG=given.present_QG[queries],
-        grades_QG=given.grades_QG[queries],
-        positives_QG=given.positives_QG[queries],
-        masked_QN=given.masked_QN[queries][:, docs],
-    )
-    same(solved(loss, mixed)[0], solved(loss, given)[0])
-    same(solved(loss, mixed)[1], solved(loss, given)[1][queries][:, docs])
+    queries, docs = torch.randperm(QUERIES), torch.randperm(DOCS)
+    total, count, gradient_QN, *others = solved(loss, given)
+    same(solved(loss, mixed(rows(given, queries), docs)), (total, count, gradient_QN[queries][:, docs], *others))
+
+
+def test_blocks_of_queries_add_up(component, loss):
+    if component.whole_batch:
+        # It says that they do not: true of no loss that is a sum over queries.
+        blocks = [loss(rows(lists(), torch.tensor([query]))).total for query in range(QUERIES)]
+        assert not torch.isclose(sum(blocks), loss(lists()).total)
+        return
+    blocks = [solved(loss, rows(lists(), torch.tensor(block))) for block in ([0], [1, 2], [3, 4])]
+    totals, counts, gradients, *others = zip(*blocks, strict=True)
+    same((sum(totals), sum(counts), torch.cat(gradients), *map(sum, others)), solved(loss, lists()))
 
 
 @pytest.mark.parametrize("size", [1e4, -1e4, 0.0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_extreme_scores_stay_finite(loss, size, dtype):
     given = lists(dtype=dtype)
-    given.scores_QN = torch.where(torch.rand(5, 12) < 0.5, size, -size).to(dtype)
-    value, gradient = solved(loss.to(dtype), given)
-    assert abs(value) < float("inf")
-    assert gradient.isfinite().all()
+    given.scores_QN = torch.where(torch.rand(QUERIES, DOCS) < 0.5, size, -size).to(dtype)
+    assert finite(solved(loss.to(dtype), given))
+    given.scores_QN = torch.full((QUERIES, DOCS), size, dtype=dtype)
+    assert finite(solved(loss, given))
 
 
 @pytest.mark.parametrize("grade", [0.0, 0.5, 1.0, torch.nan])
-def test_equal_grades_stay_finite(loss, grade):
-    value, gradient = solved(loss, dataclasses.replace(lists(), grades_QG=torch.full((5, 4), grade).double()))
-    assert abs(value) < float("inf")
-    assert gradient.isfinite().all()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_equal_grades_stay_finite(loss, grade, dtype):
+    given = lists(dtype=dtype)
+    given.grades_QG = torch.full((QUERIES, LENGTH), grade, dtype=dtype)
+    assert finite(solved(loss.to(dtype), given))
 
 
 def test_the_gradient_is_the_slope(loss):
+    """The scores are no ties and near none, so that an order or a maximum is the same a step to each side."""
     given = lists()
-    scores = given.scores_QN.clone().requires_grad_()
-    parameters = tuple(loss.parameters())
+    scores_QN = given.scores_QN.clone().requires_grad_()
+    gaps = given.scores_QN.sort(dim=1).values.diff(dim=1)
+    assert gaps.min() > 1e-4
 
-    def value(scores, *_):
-        return loss(dataclasses.replace(given, scores_QN=scores))
+    def total(scores_QN, *parameters):
+        return loss(dataclasses.replace(given, scores_QN=scores_QN)).total
 
-    assert torch.autograd.gradcheck(value, (scores, *parameters), eps=1e-7, atol=1e-5)
+    # A parameter is stepped in place, so the loss need not be given it.
+    assert torch.autograd.gradcheck(total, (scores_QN, *loss.parameters()), eps=1e-7, atol=1e-5)
 
 
 def test_a_masked_column_changes_nothing(loss):
-    """All queries know this document to be relevant and none lists it: as if it were not there."""
+    """All queries know this document to be relevant and none of them lists it: as if it were not there."""
     given = lists()
-    extra = 7 * torch.ones(5, 1, dtype=torch.float64)
+    extra = torch.ones(QUERIES, 1, dtype=torch.bool)
     more = dataclasses.replace(
         given,
-        scores_QN=torch.cat([given.scores_QN, extra], 1),
-        masked_QN=torch.cat([given.masked_QN, extra > 0], 1),
+        scores_QN=torch.cat([given.scores_QN, 7.0 * extra], 1),
+        masked_QN=torch.cat([given.masked_QN, extra], 1),
+        firsts_N=torch.cat([given.firsts_N, extra[0]]),
     )
-    value, gradient = solved(loss, more)
-    same(value, solved(loss, given)[0])
-    same(gradient[:, :-1], solved(loss, given)[1])
-    assert not gradient[:, -1].any()
+    total, count, gradient_QN, *others = solved(loss, more)
+    same((total, count, gradient_QN[:, :-1], *others), solved(loss, given))
+    assert not gradient_QN[:, -1].any()
 
 
 def test_a_document_known_to_be_relevant_is_never_a_negative(loss):
     given = lists()
-    given.masked_QN[0, unlisted(given.columns_QG[0], 12)] = True
-    value, gradient = solved(loss, given)
-    assert not gradient[given.masked_QN].any()
+    given.masked_QN[0, unlisted(given.columns_QG[0], DOCS)] = True
+    found = solved(loss, given)
+    assert not found[2][given.masked_QN].any()
     moved = given.scores_QN.clone()
     moved[given.masked_QN] += 5
-    same(solved(loss, dataclasses.replace(given, scores_QN=moved))[0], value)
+    same(solved(loss, dataclasses.replace(given, scores_QN=moved)), found)
+
+
+@pytest.mark.parametrize("query", range(QUERIES))
+def test_a_query_that_lacks_what_is_needed_adds_nothing(component, loss, query):
+    """Its documents stay: they are columns of the other queries."""
+    others = torch.tensor([other for other in range(QUERIES) if other != query])
+    for need in component.needs:
+        given = lacking(lists(), need, [query])
+        total, count, gradient_QN, *parameters = solved(loss, given)
+        assert not gradient_QN[query].any()
+        same((total, count, gradient_QN[others], *parameters), solved(loss, rows(given, others)))
+
+
+def test_where_no_query_has_what_is_needed_the_loss_is_0(component, loss):
+    for need in component.needs:
+        assert not any(part.any() for part in solved(loss, lacking(lists(), need, list(range(QUERIES)))))

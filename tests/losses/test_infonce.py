@@ -10,7 +10,7 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 from gradret.losses import Lists
 from gradret.losses.infonce import InfoNCE
 
-from .cases import lists, solved
+from .cases import firsts, lists, solved
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.05, 0.01])
@@ -28,10 +28,14 @@ def test_equals_sentence_transformers(temperature, hard_negatives):
         columns_QG=torch.arange(18).reshape(3, 6).T,
         present_QG=torch.ones(6, 3, dtype=torch.bool),
         grades_QG=torch.full((6, 3), torch.nan, dtype=torch.float64),
+        teacher_QG=torch.full((6, 3), torch.nan, dtype=torch.float64),
         positives_QG=torch.tensor([True, False, False]).expand(6, 3),
         masked_QN=torch.zeros(6, 18, dtype=torch.bool),
+        firsts_N=torch.arange(18) < 6,
+        draws_Q=torch.zeros(6, dtype=torch.int64),
     )
-    got = InfoNCE(temperature=temperature, hard_negatives=hard_negatives).load()(given)
+    total, count = InfoNCE(temperature=temperature, hard_negatives=hard_negatives).load()(given)
+    got = total / count
     assert got.item() == pytest.approx(want.item(), rel=1e-12)
     ours = torch.autograd.grad(got, mine, materialize_grads=True)
     # cos_sim normalises again, so only the part of the gradient along the sphere is theirs.
@@ -70,16 +74,17 @@ def test_the_other_listed_positives_are_no_negatives():
     moved[0, given.columns_QG[0, 1]] += 3
     for hard_negatives in (False, True):
         loss = InfoNCE(hard_negatives=hard_negatives).load()
-        assert float(loss(given)) == float(loss(dataclasses.replace(given, scores_QN=moved)))
+        assert float(loss(given).total) == float(loss(dataclasses.replace(given, scores_QN=moved)).total)
 
 
 def test_a_batch_without_positives_is_zero():
-    given = dataclasses.replace(lists(), positives_QG=torch.zeros(5, 4, dtype=torch.bool))
+    none = torch.zeros(5, 4, dtype=torch.bool)
+    given = dataclasses.replace(lists(), positives_QG=none, firsts_N=firsts(lists().columns_QG, none, 12))
     value, gradient = solved(InfoNCE().load(), given)
     assert value == 0
     assert not gradient.any()
 
 
 def test_refuses_a_temperature_that_turns_the_objective_around():
-    with pytest.raises(ValueError, match="above 0"):
+    with pytest.raises(ValueError, match=r"^temperature must be above 0"):
         InfoNCE(temperature=0)

@@ -4,9 +4,14 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
+from gradret.config import Label, Train
 from gradret.dense.vectors import read_vectors
+from gradret.encoders.transformer import Transformer
 from gradret.errors import StageError
-from gradret.stages.encode import encode, load_model
+from gradret.losses.kl import KL
+from gradret.stages.base import base
+from gradret.stages.encode import encode, encode_texts, load_model
+from gradret.teachers.fusion import Fusion
 from gradret.text import passage
 
 from . import tiny
@@ -31,6 +36,40 @@ def test_vectors_are_what_sentence_transformers_gives(world, kind, table):
         assert "" in texts
         assert max(map(len, texts)) > 10_000
         assert matrix.any(axis=1).sum() == len(rows) - (kind == "static")
+
+
+def test_queries_and_documents_have_their_own_prompts_and_lengths(world, tmp_path):
+    """The vectors are those of the words that the lengths leave, prompt first, read by the bare model."""
+    config, ingested, models = world
+    words = " ".join(tiny.WORDS)
+    docs, queries = [tiny.doc(0, "bal dim"), tiny.doc(1, words)], [tiny.query(0, "kun"), tiny.query(1, words)]
+    texts = tiny.artifact(tmp_path, "ingest", {"docs": [docs], "queries": [queries]})
+    source = models["transformer"].path / "model"
+    fields = {"query_prompt": "lin ", "document_prompt": "gor gor ", "query_length": 5, "document_length": 7}
+    model = base(config, ingested, Transformer(model=str(source), **fields))
+    plain = SentenceTransformer(str(source), device="cpu")
+    read = {"docs": ["gor gor bal dim", "gor gor " + " ".join(tiny.WORDS[:3])]}
+    read["queries"] = ["lin kun", "lin " + " ".join(tiny.WORDS[:2])]
+    for table, expected in read.items():
+        _, matrix = read_vectors(encode(config, model, texts, table))
+        np.testing.assert_allclose(matrix, plain.encode(expected), atol=1e-5)
+        np.testing.assert_allclose(encode_texts(plain, expected, table), plain.encode(expected), atol=1e-5)
+
+
+@pytest.mark.parametrize("place", ["student", "teacher", "nowhere"])
+def test_code_of_a_model_is_trusted_where_an_encoder_says_so(world, tmp_path, monkeypatch, place):
+    asked = []
+    monkeypatch.setattr("gradret.stages.encode.open_model", lambda *_, **options: asked.append(options))
+    monkeypatch.setattr("gradret.stages.encode.map_shards", lambda draft, shards, load, **_: load())
+    config, ingested, models = world
+    encoder = Transformer(trust_remote_code=place != "nowhere")
+    config = dataclasses.replace(config, storage_path=str(tmp_path))
+    if place == "teacher":
+        config = dataclasses.replace(config, label=Label(teacher=Fusion(encoder=encoder)))
+    else:
+        config = dataclasses.replace(config, train=Train(encoder=encoder, loss=(KL(),)))
+    encode(config, models["transformer"], ingested, "docs")
+    assert [options["trust_remote_code"] for options in asked] == [place != "nowhere"]
 
 
 def test_a_shard_may_be_empty(world):

@@ -57,6 +57,7 @@ def settings_of(**keys):
     resources = TrainResources(num_workers=2, threads=1, chunk_size=16)
     loss = (KL(teacher_temperature=0.3), InfoNCE(weight=0.1))
     keys = {"encoder": Static(), "loss": loss, "epochs": 3, "learning_rate": 1e-2, "resources": resources} | keys
+    keys = {"choose_by": "dev_loss"} | keys
     return Train(batch_size=16, warmup=0.05, floor=0.1, **keys)
 
 
@@ -64,7 +65,7 @@ def test_two_workers_train_and_the_exported_model_is_the_best_student(settings, 
     seen = {}
 
     def _save(self, folder):
-        tokens = self.tokenize(["bal dim", "", "kun kun kun gor"])
+        tokens = self.tokenize(["bal dim", "", "kun kun kun gor"], "docs")
         starts = np.cumsum([0, *map(len, tokens)])
         seen["vectors"] = self(np.concatenate(tokens), starts).detach().numpy()
         real(self, folder)
@@ -86,12 +87,18 @@ def test_two_workers_train_and_the_exported_model_is_the_best_student(settings, 
     assert dev[-1] < dev[0]
     notes = tuned.manifest["notes"]
     ndcg = [line["dev_ndcg"] for line in curve if "dev_loss" in line]
-    best = ndcg[1:].index(max(ndcg[1:]))
-    assert (notes["best_dev_ndcg"], notes["best_dev_loss"]) == (max(ndcg[1:]), dev[1 + best])
-    assert (notes["epochs"], notes["steps"], notes["best_epoch"]) == (3, 9, 1 + best)
-    assert tuned.counts == {"train": 38, "dev": 10}
+    best = ndcg.index(max(ndcg))
+    assert (notes["best_dev_ndcg"], notes["best_dev_loss"]) == (max(ndcg), dev[best])
+    assert (notes["epochs"], notes["steps"], notes["best_epoch"]) == (3, 9, best)
+    assert tuned.counts == {"rows_in": 48, "rows_out": 48, "quarantined": 0, "train": 38, "dev": 10}
+    assert notes["lists"] == {"train.loss[0] kl": 38, "train.loss[1] infonce": 38}
     # Nothing but the result is left.
-    assert sorted(path.name for path in tuned.path.iterdir()) == ["manifest.json", "metrics.jsonl", "model"]
+    assert sorted(path.name for path in tuned.path.iterdir()) == [
+        "manifest.json",
+        "metrics.jsonl",
+        "model",
+        "tensorboard",
+    ]
 
 
 def test_a_refusal_comes_back_as_it_is(settings, tmp_path, monkeypatch):
@@ -110,7 +117,7 @@ def test_a_refusal_comes_back_as_it_is(settings, tmp_path, monkeypatch):
 def test_a_student_gives_the_vectors_of_its_folder_and_saves_what_it_learned(tmp_path):
     folder = tiny.model(tmp_path, "static").path / "model"
     student = Static().student(folder)
-    tokens = student.tokenize(TEXTS)
+    tokens = student.tokenize(TEXTS, "docs")
     given = np.concatenate(tokens), np.cumsum([0, *map(len, tokens)])
     want = SentenceTransformer(str(folder), device="cpu").encode(TEXTS)
     np.testing.assert_allclose(student(*given).detach(), want, atol=1e-5)

@@ -79,23 +79,31 @@ def _static(folder: Path) -> None:
 def _transformer(folder: Path) -> None:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
-    from tokenizers.processors import TemplateProcessing
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-    tokenizer = _tokenizer()
-    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-    )
-    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    bert = BertModel(BertConfig(vocab_size=len(WORDS) + 4, max_position_embeddings=32, **sizes))
-    source = folder.parent / "transformer"
-    fast.save_pretrained(source)
-    bert.save_pretrained(source)
+    source = plain(folder.parent / "transformer", "bert")
     layer = Transformer(str(source), max_seq_length=16)
     modules = [layer, Pooling(16), Normalize()]
     SentenceTransformer(modules=modules, device="cpu").save(str(folder), create_model_card=False)
+
+
+def plain(folder: Path, kind: str, **options: Any) -> Path:
+    """A transformers folder of two layers and 32 positions: ``bert``, ``modernbert``, ``roberta`` or ``decoder``.
+
+    The decoder's tokenizer adds nothing to a text and has no padding token. ``options`` are the tokenizer's.
+    """
+    from tokenizers.processors import TemplateProcessing
+    from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
+
+    tokenizer = _tokenizer()
+    tokens = {"unk_token": "[UNK]", "eos_token": "[SEP]"}
+    if kind != "decoder":
+        ends = [("[CLS]", 2), ("[SEP]", 3)]
+        tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+        tokens = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    sizes |= {"vocab_size": len(WORDS) + 4, "max_position_embeddings": 32, "pad_token_id": 0}
+    model_type = "llama" if kind == "decoder" else kind
+    model = AutoModel.from_config(AutoConfig.for_model(model_type, **sizes, bos_token_id=2, eos_token_id=3))
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **tokens, **options).save_pretrained(folder)
+    model.save_pretrained(folder)
+    return folder

@@ -1,7 +1,9 @@
-"""Small students in float64, a small training set, and plain training to compare with."""
+"""Tiny models in float64, a small training set, and plain training to compare with."""
 
 from __future__ import annotations
 
+import dataclasses
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,85 +15,40 @@ import torch
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from gradret import contracts
+from gradret import components, contracts
+from gradret.encoders.static import Static
+from gradret.encoders.transformer import Transformer
 from gradret.losses import Lists
+from gradret.losses.bixse import BiXSE
 from gradret.losses.infonce import InfoNCE
-from gradret.losses.kl import KL
-from gradret.training.batches import Batch, Groups
-from gradret.training.step import Objective
+from gradret.training.batches import Groups
+from gradret.training.step import Objective, Texts, backward
 from gradret.training.tokens import Tokens, write_tokens
 
-WORDS, SIZE = 50, 6
+from ..stages import tiny
+
+WORDS = 50
+LOSSES = {name: components.find("losses", name)() for name in components.names("losses")}
+FAMILIES = ("static", "transformer")
 
 
-class _Whole(torch.nn.Module):
-    """Trains all its parameters, whichever tokens are asked for."""
-
-    dimension = SIZE
-
-    def restrict(self, ids: np.ndarray) -> None:
-        pass
+def make_models(folder: Path) -> None:
+    """A tiny model of each family, as ``base`` leaves it."""
+    torch.manual_seed(1)
+    for family, make in (("static", tiny._static), ("transformer", tiny._transformer)):
+        make(folder / family)
 
 
-class StaticStudent(_Whole):
-    def __init__(self) -> None:
-        super().__init__()
-        self.table = torch.nn.Parameter(torch.randn(WORDS, SIZE, dtype=torch.float64))
-
-    def forward(self, ids: np.ndarray, starts: np.ndarray) -> torch.Tensor:
-        places = torch.from_numpy(starts[:-1].copy())
-        return functional.normalize(
-            functional.embedding_bag(torch.tensor(ids).long(), self.table, places, mode="mean"), dim=1
-        )
+def student(folder: Path, family: str, dropout: float = 0.0) -> Any:
+    """The family's component in training, in float64."""
+    encoder = Static() if family == "static" else Transformer(dropout=dropout)
+    return encoder.student(folder / family).double()
 
 
-class DeepStudent(_Whole):
-    """A recurrent layer, attention and an MLP: as in deep models, a text's vector needs all its tokens at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.table = torch.nn.Embedding(WORDS + 1, 8)
-        self.gru = torch.nn.GRU(8, 8, batch_first=True)
-        self.attention = torch.nn.MultiheadAttention(8, 2, batch_first=True)
-        self.head = torch.nn.Sequential(torch.nn.LayerNorm(8), torch.nn.Linear(8, 16), torch.nn.GELU())
-        self.out = torch.nn.Linear(16, SIZE)
-        self.double()
-
-    def forward(self, ids: np.ndarray, starts: np.ndarray) -> torch.Tensor:
-        # Every text begins with a token of its own, so that an empty one has something to look at.
-        rows = [torch.tensor([WORDS, *part]) for part in np.split(ids, starts[1:-1])]
-        padded = pad_sequence(rows, batch_first=True)
-        empty = torch.arange(padded.shape[1]) >= torch.tensor([[len(row)] for row in rows])
-        states, _ = self.gru(self.table(padded))
-        states, _ = self.attention(states, states, states, key_padding_mask=empty, need_weights=False)
-        keep = (~empty)[..., None].double()
-        return functional.normalize(self.out(self.head((states * keep).sum(1) / keep.sum(1))), dim=1)
-
-
-class Calibrated(torch.nn.Module):
-    """A loss with parameters of its own: cross-entropy of grades and scaled, shifted scores."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = torch.nn.Parameter(torch.tensor(3.0, dtype=torch.float64))
-        self.bias = torch.nn.Parameter(torch.tensor(-1.0, dtype=torch.float64))
-
-    def forward(self, lists: Lists) -> torch.Tensor:
-        graded = lists.present_QG & ~lists.grades_QG.isnan()
-        logits = self.scale * lists.scores_QN.gather(1, lists.columns_QG) + self.bias
-        return functional.binary_cross_entropy_with_logits(logits[graded], lists.grades_QG[graded])
-
-
-STUDENTS = {"static": StaticStudent, "deep": DeepStudent}
-
-
-def objective() -> Objective:
-    return Objective([KL().load(), InfoNCE().load(), Calibrated()], [1.0, 0.1, 0.5])
-
-
-def student(kind: str) -> Any:
-    torch.manual_seed(3)
-    return STUDENTS[kind]()
+def objective(name: str, rows: int = 512) -> Objective:
+    """One loss by name; ``sum`` is a weighted sum of three, one of which learns."""
+    losses = [LOSSES["kl"], InfoNCE(weight=0.1), BiXSE(weight=0.5)] if name == "sum" else [LOSSES[name]]
+    return Objective(losses, rows).double()
 
 
 def rows(queries: int, docs: Sequence[str], seed: int = 0, longest: int = 9) -> list[dict[str, Any]]:
@@ -110,7 +67,7 @@ def rows(queries: int, docs: Sequence[str], seed: int = 0, longest: int = 9) -> 
                 "kind": None,
                 "doc_ids": listed,
                 "grades": [None if draw.random() < 0.1 else float(draw.random()) for _ in listed],
-                "scores": [0.0] * len(listed),
+                "scores": [None if draw.random() < 0.1 else float(10 * draw.random() - 5) for _ in listed],
                 "positives": [place < positives for place in range(len(listed))],
                 "relevant_doc_ids": [*listed[:positives], *also, "not in the corpus"],
             }
@@ -122,49 +79,57 @@ def table(made: list[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(made, contracts.schema("groups"))
 
 
-def texts(count: int, seed: int) -> list[np.ndarray]:
-    """Token ids of texts; the first text is empty."""
-    draw = np.random.default_rng(seed)
-    return [draw.integers(0, WORDS, draw.integers(1, 13) if number else 0, np.int32) for number in range(count)]
+def sentences(count: int, seed: int, longest: int = 12) -> list[str]:
+    """Texts of 1 to ``longest`` words."""
+    draw = random.Random(seed)
+    return [tiny.sentence(draw, draw.randint(1, longest)) for _ in range(count)]
 
 
-def training_set(folder: Path, queries: int = 30, docs: int = 40, seed: int = 0) -> tuple[Groups, Tokens, Tokens]:
-    """Groups, query tokens and document tokens; the tokens lie in ``folder``."""
-    ids = [f"d{number:03d}" for number in range(docs)]
-    if not (folder / "docs").exists():
-        for name, count in (("queries", queries), ("docs", docs)):
-            parts = texts(count, seed + count)
-            write_tokens(folder / name, [str(n) for n in range(count)], lambda _, parts=parts: parts)
-    groups = Groups(table(rows(queries, ids, seed)), ids, 7, seed)
-    return groups, Tokens(folder / "queries"), Tokens(folder / "docs")
+def training_set(folder: Path, family: str) -> tuple[Groups, Texts]:
+    """30 groups over 40 documents and their tokens, which lie in ``folder``."""
+    ids = [f"d{number:03d}" for number in range(40)]
+    tokens = {}
+    for name, count in (("queries", 30), ("docs", 40)):
+        place = folder / f"{family}-{name}"
+        if not place.exists():
+            write_tokens(place, sentences(count, count), student(folder, family).tokenize, name)
+        tokens[name] = Tokens(place)
+    return Groups(table(rows(30, ids)), ids, 7, 0), Texts(tokens["queries"], tokens["docs"], 10_000)
 
 
-def oracle(kind: str, batches: Sequence[Batch], queries: Tokens, docs: Tokens) -> dict[str, torch.Tensor]:
+def oracle(folder: Path, family: str, name: str) -> dict[str, torch.Tensor]:
     """Three steps of plain autograd over the whole batch, every text encoded by itself."""
-    model, loss_of = student(kind), objective()
+    groups, texts = training_set(folder, family)
+    model, loss_of = student(folder, family), objective(name)
     parameters = [*model.parameters(), *loss_of.parameters()]
-    optimizer = torch.optim.Adam(parameters, lr=1e-2)
+    optimizer = torch.optim.AdamW(parameters, lr=1e-3)
     seen = {}
-    for step, batch in enumerate(batches):
+    for step, batch in enumerate(groups.epoch(0, 11)):
         optimizer.zero_grad()
         query_vectors, doc_vectors = (
             torch.cat([model(np.asarray(text), np.array([0, len(text)])) for text in each(tokens, places)])
-            for tokens, places in ((queries, batch.queries_Q), (docs, batch.docs_N))
+            for tokens, places in ((texts.queries, batch.queries_Q), (texts.docs, batch.docs_N))
         )
-        loss = loss_of(
-            Lists(
-                scores_QN=query_vectors @ doc_vectors.T,
-                columns_QG=torch.from_numpy(batch.columns_QG),
-                present_QG=torch.from_numpy(batch.present_QG),
-                grades_QG=torch.from_numpy(batch.grades_QG).double(),
-                positives_QG=torch.from_numpy(batch.positives_QG),
-                masked_QN=torch.from_numpy(batch.masked_QN),
-            )
+        masked_QN = torch.zeros(len(batch.queries_Q), len(batch.docs_N), dtype=torch.bool)
+        for query, column in batch.masked_2M.T.tolist():
+            masked_QN[query, column] = True
+        given = Lists(
+            scores_QN=query_vectors @ doc_vectors.T,
+            columns_QG=torch.from_numpy(batch.columns_QG),
+            present_QG=torch.from_numpy(batch.present_QG),
+            grades_QG=torch.from_numpy(batch.grades_QG).double(),
+            teacher_QG=torch.from_numpy(batch.teacher_QG).double(),
+            positives_QG=torch.from_numpy(batch.positives_QG),
+            masked_QN=masked_QN,
+            firsts_N=torch.from_numpy(batch.firsts_N),
+            draws_Q=torch.from_numpy(batch.draws_Q),
         )
+        means = [(weight, loss(given)) for weight, loss in zip(loss_of.weights, loss_of.losses, strict=True)]
+        loss = sum(weight * total / count for weight, (total, count) in means)
         loss.backward()
         seen |= record(step, float(loss.detach()), parameters)
         optimizer.step()
-    return seen | {f"weight {n}": parameter.detach().clone() for n, parameter in enumerate(parameters)}
+    return seen | weights(parameters)
 
 
 def each(tokens: Tokens, places: np.ndarray) -> list[np.ndarray]:
@@ -172,31 +137,47 @@ def each(tokens: Tokens, places: np.ndarray) -> list[np.ndarray]:
 
 
 def record(step: int, loss: float, parameters: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
-    gradients = {f"gradient {step}.{n}": parameter.grad.clone() for n, parameter in enumerate(parameters)}
-    return gradients | {f"loss {step}": torch.tensor(loss, dtype=torch.float64)}
+    # Plain autograd leaves None, ours leaves 0, where a parameter has no part in any text.
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in parameters]
+    named = {f"gradient {step}.{n}": gradient for n, gradient in enumerate(gradients)}
+    return named | {f"loss {step}": torch.tensor(loss, dtype=torch.float64)}
 
 
-def stepped(
-    kind: str, batches: Sequence[Batch], queries: Tokens, docs: Tokens, chunk_size: int
-) -> dict[str, torch.Tensor]:
-    """The same through ``gradret.training.step``, on as many workers as there are."""
-    from gradret.training.step import backward, evaluate
+def weights(parameters: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {f"weight {n}": parameter.detach().clone() for n, parameter in enumerate(parameters)}
 
-    model, loss_of = student(kind), objective()
+
+@dataclass(frozen=True)
+class Case:
+    """How a step may be cut up."""
+
+    family: str
+    loss: str
+    chunk_size: int
+    rows: int = 512
+    dropout: float = 0.0
+
+
+NAMES = [*LOSSES, "sum"]
+CASES = [Case(family, name, 7, rows=4) for family in FAMILIES for name in NAMES]
+WHOLE = [Case(family, "sum", chunk_size) for family in FAMILIES for chunk_size in (10_000, 64)]
+DROPPED = [Case("transformer", name, 7, dropout=0.2) for name in NAMES]
+
+
+def stepped(folder: Path, case: Case) -> dict[str, torch.Tensor]:
+    """Three steps through ``gradret.training.step``, on as many workers as there are."""
+    groups, texts = training_set(folder, case.family)
+    texts = dataclasses.replace(texts, chunk_size=case.chunk_size)
+    model, loss_of = student(folder, case.family, case.dropout), objective(case.loss, case.rows)
     parameters = [*model.parameters(), *loss_of.parameters()]
-    optimizer = torch.optim.Adam(parameters, lr=1e-2)
+    optimizer = torch.optim.AdamW(parameters, lr=1e-3)
     seen = {}
-    for step, batch in enumerate(batches):
+    for step, batch in enumerate(groups.epoch(0, 11)):
         optimizer.zero_grad()
-        before, _ = evaluate(model, loss_of, batch, queries, docs, chunk_size=chunk_size)
-        loss = backward(model, loss_of, batch, queries, docs, chunk_size=chunk_size)
-        assert abs(before - loss) < 1e-9
+        loss = backward(model, loss_of, batch, texts, step)
         seen |= record(step, loss, parameters)
         optimizer.step()
-    return seen | {f"weight {n}": parameter.detach().clone() for n, parameter in enumerate(parameters)}
-
-
-CASES = [(kind, chunk_size) for kind in STUDENTS for chunk_size in (10_000, 7, 64)]
+    return seen | weights(parameters)
 
 
 def worker(rank: int, world: int, folder: Path) -> None:
@@ -205,16 +186,45 @@ def worker(rank: int, world: int, folder: Path) -> None:
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{folder}/meet-{world}", rank=rank, world_size=world
     )
-    groups, queries, docs = training_set(folder)
-    batches = list(groups.epoch(0, 11))
-    results = {case: stepped(case[0], batches, queries, docs, case[1]) for case in CASES}
-    torch.save(results, folder / f"{world}-{rank}.pt")
+    results = {case: stepped(folder, case) for case in [*CASES, *WHOLE, *DROPPED]}
+    if rank in {0, world - 1}:
+        torch.save({dataclasses.astuple(case): found for case, found in results.items()}, folder / f"{world}-{rank}.pt")
     torch.distributed.destroy_process_group()
+
+
+class DeepStudent(torch.nn.Module):
+    """A small student for the loop: a recurrent layer over token vectors."""
+
+    dimension, dropout = 6, 0.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = torch.nn.Embedding(WORDS + 1, 8)
+        self.gru = torch.nn.GRU(8, 8, batch_first=True)
+        self.out = torch.nn.Linear(8, self.dimension)
+        self.double()
+
+    def restrict(self, ids: np.ndarray) -> None:
+        pass
+
+    def forward(self, ids: np.ndarray, starts: np.ndarray) -> torch.Tensor:
+        # Every text begins with a token of its own, so that an empty one has something to look at.
+        rows = [torch.tensor([WORDS, *part]) for part in np.split(ids, starts[1:-1])]
+        states, _ = self.gru(self.table(pad_sequence(rows, batch_first=True)))
+        lengths = torch.tensor([len(row) for row in rows])
+        return functional.normalize(self.out(states[torch.arange(len(rows)), lengths - 1]), dim=1)
+
+
+def texts(count: int, seed: int) -> list[np.ndarray]:
+    """Token ids of texts for ``DeepStudent``; the first text is empty."""
+    draw = np.random.default_rng(seed)
+    return [draw.integers(0, WORDS, draw.integers(1, 13) if number else 0, np.int32) for number in range(count)]
 
 
 @dataclass(frozen=True)
 class Tiny:
     """An encoder for ``train_loop``."""
 
-    def student(self, folder: Path) -> Any:
-        return student("deep")
+    def student(self, folder: Path, device: str) -> Any:
+        torch.manual_seed(3)
+        return DeepStudent()

@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import os
 import subprocess
@@ -7,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gradret.training.batches import Groups
+from gradret.training.batches import Batch, Groups
 
 from .students import rows, table
 
 DOCS = [f"d{number:03d}" for number in range(60)]
 ROWS = rows(37, DOCS, seed=5, longest=20)
-FIELDS = ("queries_Q", "docs_N", "columns_QG", "present_QG", "grades_QG", "positives_QG", "masked_QN")
+FIELDS = tuple(field.name for field in dataclasses.fields(Batch))
 
 
 def groups(seed=0, length=6, made=None):
@@ -80,10 +81,10 @@ def test_relevant_documents_outside_the_list_are_masked_and_no_others():
         for row, query in enumerate(batch.queries_Q):
             listed = {DOCS[batch.docs_N[column]] for column in batch.columns_QG[row][batch.present_QG[row]]}
             known = set(ROWS[query]["relevant_doc_ids"]) - listed
-            assert {DOCS[number] for number in batch.docs_N[batch.masked_QN[row]]} == known & {
-                DOCS[number] for number in batch.docs_N
-            }
-    assert any(batch.masked_QN.any() for batch in groups().epoch(0, 10))
+            masked = batch.masked_2M[1][batch.masked_2M[0] == row]
+            assert {DOCS[number] for number in batch.docs_N[masked]} == known & {DOCS[n] for n in batch.docs_N}
+        assert (np.diff(batch.masked_2M[0]) >= 0).all()
+    assert any(batch.masked_2M.size for batch in groups().epoch(0, 10))
 
 
 def test_columns_are_the_unique_documents_of_the_lists():
@@ -136,4 +137,51 @@ def test_every_process_sees_the_same_batches():
 def test_a_query_without_relevant_documents():
     row = {**ROWS[0], "relevant_doc_ids": [], "positives": [False] * len(ROWS[0]["doc_ids"])}
     (batch,) = groups(made=[row]).epoch(0, 4)
-    assert not batch.masked_QN.any()
+    assert not batch.masked_2M.size
+
+
+def test_at_most_so_many_positives_the_first_stored_and_the_others_masked():
+    row = {**ROWS[0], "doc_ids": DOCS[:12], "grades": [0.5] * 12, "scores": [0.0] * 12}
+    # The contract has all positives among relevant_doc_ids; a positive is known relevant without it too.
+    row |= {"positives": [True] * 5 + [False] * 7, "relevant_doc_ids": DOCS[:4]}
+    other = {**row, "query_id": "q999", "doc_ids": DOCS[2:6], "grades": [0.5] * 4, "scores": [0.0] * 4}
+    other |= {"positives": [False] * 4, "relevant_doc_ids": []}
+    made = Groups(table([row, other]), DOCS, 8, 0, max_positives=2)
+    for epoch in range(5):
+        batch = made.batch(np.arange(2), epoch)
+        listed = batch.docs_N[batch.columns_QG[0][batch.present_QG[0]]]
+        assert batch.positives_QG[0].sum() == 2
+        assert listed[:2].tolist() == [0, 1]
+        assert set(listed[2:]) <= set(range(5, 12))
+        assert len(listed) == 8
+        assert set(batch.docs_N[batch.masked_2M[1][batch.masked_2M[0] == 0]]) == {2, 3, 4}
+
+
+def test_first_positives_of_any_query_are_marked():
+    for batch in groups().epoch(0, 10):
+        firsts = {row[0] for row, flags in zip(batch.columns_QG, batch.positives_QG, strict=True) if flags[0]}
+        assert set(np.flatnonzero(batch.firsts_N)) == firsts
+
+
+def test_a_query_draws_another_number_each_epoch_whoever_else_is_there():
+    first, second = (groups().batch(np.arange(37), epoch) for epoch in (4, 5))
+    assert (second.draws_Q - first.draws_Q == 1).all()
+    assert len(set(first.draws_Q)) == 37
+    assert groups(made=ROWS[3:]).batch(np.arange(1), 4).draws_Q[0] == first.draws_Q[3]
+    assert (groups(seed=1).batch(np.arange(37), 4).draws_Q != first.draws_Q).all()
+
+
+def test_an_epoch_goes_on_in_its_middle():
+    whole, rest = (list(groups().epoch(2, 8, start)) for start in (0, 3))
+    assert len(rest) == len(whole) - 3
+    for left, right in zip(whole[3:], rest, strict=True):
+        assert all(np.array_equal(getattr(left, name), getattr(right, name), equal_nan=True) for name in FIELDS)
+
+
+def test_more_columns_change_nothing_else():
+    made = groups()
+    plain, wider = made.batch(np.arange(9), 0), made.batch(np.arange(9), 0, more_docs=np.arange(60))
+    assert wider.docs_N.tolist() == list(range(60))
+    there = plain.present_QG
+    assert np.array_equal(plain.docs_N[plain.columns_QG[there]], wider.docs_N[wider.columns_QG[there]])
+    assert np.array_equal(plain.grades_QG, wider.grades_QG, equal_nan=True)

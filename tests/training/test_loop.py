@@ -8,13 +8,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from gradret.artifacts import write_shard
 from gradret.config import Train, TrainResources
 from gradret.errors import DataError
+from gradret.losses import Mean
+from gradret.losses.bixse import BiXSE
 from gradret.losses.infonce import InfoNCE
 from gradret.losses.kl import KL
 from gradret.training import loop
@@ -34,8 +38,8 @@ def job(folder, **settings):
     # The dev queries are the first of the training queries: their loss is sure to fall.
     for split, count in (("train", QUERIES), ("dev", DEV)):
         write_shard(work / f"{split}.parquet", table(rows(count, DOCS)), "groups")
-        write_tokens(work / "tokens" / split, [""] * count, lambda them: texts(len(them), 0))
-    write_tokens(work / "tokens" / "docs", [""] * len(DOCS), lambda them: texts(len(them), 2))
+        write_tokens(work / "tokens" / split, [""] * count, lambda them, table: texts(len(them), 0), "queries")
+    write_tokens(work / "tokens" / "docs", [""] * len(DOCS), lambda them, table: texts(len(them), 2), "docs")
     (work / "doc_ids.json").write_text(json.dumps(DOCS))
     train = Train(
         encoder=Tiny(), loss=(KL(), InfoNCE(weight=0.1)), epochs=EPOCHS, batch_size=6, learning_rate=RATE, patience=9,
@@ -66,7 +70,7 @@ def test_the_curve(whole):
     dev = [line for line in found if "dev_loss" in line]
     assert [line["step"] for line in steps] == list(range(1, 4 * EPOCHS + 1))
     assert [line["epoch"] for line in steps] == [epoch for epoch in range(EPOCHS) for _ in range(4)]
-    assert [line["step"] for line in dev] == [0, 4, 8, 12, 16]
+    assert [(line["epoch"], line["step"]) for line in dev] == [(0, 0), (1, 4), (2, 8), (3, 12), (4, 16)]
     assert dev[-1]["dev_loss"] < dev[0]["dev_loss"]
     rates = [line["learning_rate"] for line in steps]
     assert rates[0] == pytest.approx(RATE)
@@ -75,14 +79,14 @@ def test_the_curve(whole):
 
 
 def test_best_holds_the_lowest_dev_loss(whole):
-    dev = [line for line in lines(whole) if "dev_loss" in line][1:]
+    dev = [line for line in lines(whole) if "dev_loss" in line]
     same_as_best(whole, dev, min(dev, key=lambda line: line["dev_loss"]))
 
 
 def test_best_holds_the_highest_dev_ndcg_if_that_chooses(tmp_path):
     made = job(tmp_path, choose_by="dev_ndcg")
     train_loop(made)
-    dev = [line for line in lines(made) if "dev_loss" in line][1:]
+    dev = [line for line in lines(made) if "dev_loss" in line]
     best = max(dev, key=lambda line: line["dev_ndcg"])
     assert best["dev_ndcg"] < 1
     same_as_best(made, dev, best)
@@ -94,7 +98,7 @@ def same_as_best(made, dev, best):
     assert progress["best"] == expected
     assert progress["best_epoch"] == dev.index(best)
     training = loop._Training(made)
-    loop.restore(training.parameters, tensors)
+    loop.restore(training.parameters, tensors, made.work)
     assert training._dev() == expected
 
 
@@ -174,17 +178,19 @@ def test_stops_when_dev_is_no_longer_better(tmp_path):
     made = job(tmp_path, learning_rate=1e-30, patience=1)
     train_loop(made)
     _, progress = loop.load_checkpoint(made.work / "last.safetensors")
-    assert (progress["epoch"], progress["best_epoch"]) == (2, 0)
+    assert (progress["epoch"], progress["best_epoch"]) == (1, 0)
 
 
 class _Broken(torch.nn.Module):
     def forward(self, given):
-        return given.scores_QN.sum() * torch.nan
+        return Mean(given.scores_QN.sum() * torch.nan, torch.tensor(1))
 
 
 @dataclasses.dataclass(frozen=True)
 class Broken:
     weight: float = 1.0
+    needs: ClassVar = ()
+    whole_batch: ClassVar = False
 
     def load(self):
         return _Broken()
@@ -194,4 +200,81 @@ def test_a_loss_that_is_not_finite_names_a_query(tmp_path):
     made = job(tmp_path, loss=(Broken(),))
     with pytest.raises(DataError, match=r"the loss became nan .* 'q0\d\d'"):
         train_loop(made)
-    assert not (made.work / "last.safetensors").exists()
+    assert loop.load_checkpoint(made.work / "last.safetensors")[1]["step"] == 0
+
+
+def test_checkpoints_inside_an_epoch_change_nothing_and_are_gone_on_from(whole, tmp_path, monkeypatch):
+    resources = dataclasses.replace(RESOURCES, checkpoint_every=3)
+    made, calls = job(tmp_path, resources=resources), []
+
+    def _stop(*given):
+        calls.append(1)
+        if len(calls) == 7:
+            raise KeyboardInterrupt
+        return real(*given)
+
+    real = loop.backward
+    monkeypatch.setattr(loop, "backward", _stop)
+    with pytest.raises(KeyboardInterrupt):
+        train_loop(made)
+    monkeypatch.undo()
+    _, progress = loop.load_checkpoint(made.work / "last.safetensors")
+    assert (progress["epoch"], progress["step"]) == (1, 6)
+    train_loop(made)
+    assert made.metrics.read_text() == whole.metrics.read_text()
+    assert checkpoints(made) == checkpoints(whole)
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    made = job(tmp_path, epochs=1)
+    train_loop(made)
+    path = made.work / "last.safetensors"
+    tensors, progress = loop.load_checkpoint(path)
+    loop.save_checkpoint(path, tensors | {"student.0": torch.zeros(3, 3)}, progress)
+    with pytest.raises(DataError, match=r"last\.safetensors is a checkpoint of another model: student\.0 is \(3, 3\)"):
+        train_loop(made)
+
+
+def test_tensorboard_shows_the_same_curve(whole):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board = EventAccumulator(str(whole.metrics.with_name("tensorboard")))
+    board.Reload()
+    for name in ("loss", "learning_rate", "dev_loss", "dev_ndcg", "masked"):
+        want = [(line["step"], line[name]) for line in lines(whole) if name in line]
+        assert [(event.step, event.value) for event in board.Scalars(name)] == [
+            (step, pytest.approx(value, rel=1e-6)) for step, value in want
+        ]
+
+
+def test_clipping_scales_the_gradient_and_decay_spares_vectors(tmp_path):
+    made = job(tmp_path, max_grad_norm=1e-3, weight_decay=0.5, epochs=1)
+    train_loop(made)
+    assert all(line["grad_norm"] > 1e-3 for line in lines(made) if "loss" in line)
+    training = loop._Training(made)
+    decay = {id(p): group["weight_decay"] for group in training.optimizer.param_groups for p in group["params"]}
+    for name, parameter in training.parameters.items():
+        assert decay[id(parameter)] == (0.5 if parameter.ndim > 1 else 0.0), name
+
+
+def test_learned_parameters_of_a_loss_are_trained_saved_and_restored(tmp_path):
+    made = job(tmp_path / "first", loss=(BiXSE(),), epochs=2)
+    train_loop(made)
+    tensors, _ = loop.load_checkpoint(made.work / "last.safetensors")
+    (name,) = (name for name in tensors if name.startswith("loss."))
+    assert tensors[name] != BiXSE().bias
+    # A training that starts from that model starts with its bias.
+    save_file({name: tensors[name]}, made.model.parent / "loss.safetensors")
+    again = job(tmp_path / "first" / "again", loss=(BiXSE(),), epochs=2)
+    training = loop._Training(dataclasses.replace(again, model=made.model.parent / "model"))
+    assert training.parameters[name].item() == tensors[name].item()
+
+
+def test_a_calibrated_temperature_is_found_once_and_kept(tmp_path):
+    made = job(tmp_path, loss=(KL(student_temperature="calibrated"), InfoNCE(weight=0.1)), epochs=1)
+    train_loop(made)
+    _, progress = loop.load_checkpoint(made.work / "last.safetensors")
+    chosen = progress["calibrated"]["0"]["student_temperature"]
+    untrained = loop._Training(job(tmp_path / "other"))
+    assert KL(student_temperature="calibrated").calibrated(untrained._untrained_lists()).student_temperature == chosen
+    assert loop._Training(made).objective.losses[0].student_temperature == chosen

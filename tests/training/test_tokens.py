@@ -11,7 +11,7 @@ TEXTS = [[5, 6, 7], [], [8], [9, 9, 9, 9], [], [1, 2]]
 @pytest.fixture(scope="module")
 def tokens(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tokens")
-    write_tokens(folder, ["text"] * len(TEXTS), lambda _: [np.array(text, np.int32) for text in TEXTS])
+    write_tokens(folder, ["text"] * len(TEXTS), lambda *_: [np.array(text, np.int32) for text in TEXTS], "docs")
     return Tokens(folder)
 
 
@@ -29,7 +29,7 @@ def test_take_equals_plain_slices(tokens, rows):
 
 @pytest.mark.parametrize("count", [0, 3])
 def test_nothing_but_empty_texts(tmp_path, count):
-    write_tokens(tmp_path, [""] * count, lambda texts: [np.zeros(0, np.int32) for _ in texts])
+    write_tokens(tmp_path, [""] * count, lambda texts, table: [np.zeros(0, np.int32) for _ in texts], "docs")
     ids, starts = Tokens(tmp_path).take(np.arange(count))
     assert len(ids) == 0
     assert list(starts) == [0] * (count + 1)

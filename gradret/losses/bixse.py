@@ -1,0 +1,79 @@
+"""BiXSE: binary cross-entropy of every query and column, with grades as soft targets."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from torch.nn import functional
+
+from gradret.losses import Mean
+
+if TYPE_CHECKING:
+    from gradret.losses import Lists
+
+__all__ = ["BiXSE"]
+
+
+@dataclass(frozen=True)
+class BiXSE:
+    """``softplus(x) - z * x`` with ``x = scale * score + bias``, over all pairs of a query and a column.
+
+    z is the grade where the query lists the document, and 0 for every other document of the batch.
+    Masked columns, listed documents without a grade, and queries without any grade leave the sum. A
+    pair is at its best where ``sigmoid(x) = z``; the loss there is the entropy of z, not 0. One graded
+    document a query is enough.
+
+    Source: BiXSE, Tsirigotis et al. 2025 (2508.06781). A reconstruction: that grades are soft targets
+    of a binary cross-entropy with in-batch negatives is verified against the abstract; scale, bias
+    and reduction are not known from the paper. With grades of 0 and 1 and ``reduction="queries"`` it
+    is the sigmoid loss of SigLIP, Zhai et al. 2023 (2303.15343).
+
+    Raises:
+        ValueError: ``scale`` is not above 0.
+    """
+
+    weight: float = 1.0
+    scale: float = 20.0
+    """What scores are multiplied by; 20, for cosines, is from a third party's implementation."""
+    learn_scale: bool = False
+    """Train the scale too, as its logarithm."""
+    bias: float = -10.0
+    """Start of the bias, SigLIP's. Nearly all targets are 0, and a start that expects so spares the first
+    steps: where one of N columns is relevant and unrelated documents score c, that is
+    ``-log(N - 1) - scale * c``. Adam moves the bias by about the learning rate a step, so with a low
+    learning rate it stays near its start."""
+    learn_bias: bool = True
+    """Train the bias too."""
+    reduction: Literal["pairs", "queries"] = "pairs"
+    """The sum is divided by the number of pairs in it, or of queries (SigLIP's: larger by about N)."""
+
+    needs: ClassVar = ("grade",)
+    whole_batch: ClassVar = False
+
+    def __post_init__(self) -> None:
+        if self.scale <= 0:
+            raise ValueError(f"scale must be above 0: {self.scale} would turn the objective around")
+
+    def load(self) -> torch.nn.Module:
+        return _Pairs(self)
+
+
+class _Pairs(torch.nn.Module):
+    def __init__(self, settings: BiXSE) -> None:
+        super().__init__()
+        self.settings = settings
+        self.log_scale = torch.nn.Parameter(torch.tensor(math.log(settings.scale))) if settings.learn_scale else None
+        self.bias = torch.nn.Parameter(torch.tensor(settings.bias)) if settings.learn_bias else settings.bias
+
+    def forward(self, lists: Lists) -> Mean:
+        scale = self.settings.scale if self.log_scale is None else self.log_scale.exp()
+        logits_QN = scale * lists.scores_QN + self.bias
+        targets_QN = lists.spread(lists.grades_QG, lists.graded_QG, fill=0.0)
+        ungraded_QG = lists.present_QG & ~lists.graded_QG
+        graded_Q = lists.graded_QG.any(dim=1)
+        keep_QN = graded_Q[:, None] & ~lists.masked_QN & ~lists.spread(ungraded_QG, ungraded_QG, fill=False)
+        total = functional.binary_cross_entropy_with_logits(logits_QN, targets_QN, keep_QN, reduction="sum")
+        return Mean(total, (keep_QN if self.settings.reduction == "pairs" else graded_Q).sum())

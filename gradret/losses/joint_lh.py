@@ -1,0 +1,65 @@
+"""JointLH: every positive of the list is to be likely at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+from gradret.losses import Mean
+
+if TYPE_CHECKING:
+    from gradret.losses import Lists
+
+__all__ = ["JointLH"]
+
+
+@dataclass(frozen=True)
+class JointLH:
+    """``sum_p -log( exp(s_p / t) / sum_c exp(s_c / t) )`` over a list's positives p, mean over queries that have one.
+
+    c runs over every document of the batch, the positives included, so positives compete: with m of
+    them and P the softmax, the gradient on ``s_p / t`` is ``m * P_p - 1``.
+
+    Source: arXiv 2602.12727 (KDD 2026), on several positives a query; verified against the authors'
+    code. There a document that is relevant to a query but stands in another query's list alone is a
+    negative; here it is masked. Their code does not divide by m unless asked. The gradient that a
+    third party's notes give for the paper, ``P_p - 1/m``, is that of the divided form. Which of the
+    two the paper means is not known.
+
+    Raises:
+        ValueError: ``temperature`` is not above 0.
+    """
+
+    weight: float = 1.0
+    temperature: float = 1.0
+    """t. The authors' code has none; cosines need a low one, such as 0.05."""
+    divide_by_positives: bool = False
+    """Divide a query's sum by its number of positives."""
+
+    needs: ClassVar = ("positive",)
+    whole_batch: ClassVar = False
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise ValueError(f"temperature must be above 0: {self.temperature} would turn the objective around")
+
+    def load(self) -> torch.nn.Module:
+        return _Joint(self)
+
+
+class _Joint(torch.nn.Module):
+    def __init__(self, settings: JointLH) -> None:
+        super().__init__()
+        self.settings = settings
+
+    def forward(self, lists: Lists) -> Mean:
+        positives_QG = lists.positives_QG & lists.present_QG
+        scores_QN = lists.scores_QN / self.settings.temperature
+        lowest = torch.finfo(scores_QN.dtype).min
+        all_Q1 = scores_QN.masked_fill(lists.masked_QN, lowest).logsumexp(dim=1, keepdim=True)
+        terms_QG = all_Q1 - scores_QN.gather(1, lists.columns_QG)
+        if self.settings.divide_by_positives:
+            terms_QG = terms_QG / positives_QG.sum(dim=1, keepdim=True).clamp(min=1)
+        return Mean(torch.where(positives_QG, terms_QG, 0.0).sum(), positives_QG.any(dim=1).sum())

@@ -1,0 +1,112 @@
+"""LambdaRank: RankNet with each pair weighted by what it is worth to nDCG."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from torch.nn import functional
+
+from gradret.losses import Mean
+
+if TYPE_CHECKING:
+    from gradret.losses import Lists
+
+__all__ = ["LambdaRank"]
+
+
+@dataclass(frozen=True)
+class LambdaRank:
+    """``w_ij * softplus(-(s_i - s_j) / temperature)``, summed over a list's pairs, mean over queries.
+
+    Pairs are those with ``grade_i > grade_j``; a query without one has no part in the mean. w_ij is
+    by how much the list's nDCG would change if i and j changed places in the student's order:
+    ``|gain_i - gain_j| * |1 / log2(1 + rank_i) - 1 / log2(1 + rank_j)| / ideal DCG``. Weights have
+    no gradient. Documents of equal score rank from the lowest grade up, as in the worst order; of
+    equal grade too, they share a rank. Documents without a grade have no rank and are in no pair.
+    The default temperature is for cosines.
+
+    Source: Burges et al. 2006 as a loss, Wang et al. 2018 (LambdaLoss); verified against
+    sentence-transformers' and allRank's code, the papers themselves were not read.
+    sentence-transformers' ``sigma`` is ``1 / temperature``; its mean is over pairs, its logarithm
+    to base 2, its labels are ``grade * (levels - 1)``, and its default scheme is ``mu=10``.
+
+    Raises:
+        ValueError: ``temperature`` is not above 0, ``levels`` is below 2, or ``mu`` is below 0.
+    """
+
+    weight: float = 1.0
+    temperature: float = 0.05
+    gain: Literal["exponential", "linear"] = "exponential"
+    """``2^(grade * (levels - 1)) - 1``, or the grade itself."""
+    levels: int = 4
+    """Steps of the scale that the exponential gain takes grades to lie on: 4 is 0, 1, 2, 3."""
+    mu: float = 0.0
+    """Adds ``mu * |gain_i - gain_j| * (1 / log2(1 + d) - 1 / log2(2 + d)) / ideal DCG`` to w_ij,
+    where d is the distance of the ranks: NDCG-Loss2++ of Wang et al."""
+
+    needs: ClassVar = ("two grades",)
+    whole_batch: ClassVar = False
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ValueError(f"temperature must be above 0: {self.temperature} would turn the objective around")
+        if self.levels < 2:
+            raise ValueError(f"levels must be at least 2: all grades would be worth the same with {self.levels}")
+        if not self.mu >= 0:
+            raise ValueError(f"mu must be at least 0: {self.mu} would turn pairs around")
+
+    def load(self) -> torch.nn.Module:
+        return _WeightedPairs(self)
+
+
+class _WeightedPairs(torch.nn.Module):
+    def __init__(self, settings: LambdaRank) -> None:
+        super().__init__()
+        self.settings = settings
+
+    def forward(self, lists: Lists) -> Mean:
+        scores_QG = lists.listed_QG
+        # NaN is above nothing and below nothing.
+        grades_QG = lists.grades_QG.masked_fill(~lists.present_QG, torch.nan)
+        pairs_QGG = grades_QG[:, :, None] > grades_QG[:, None, :]
+        weights_QGG = self._weights(_ranks(scores_QG, grades_QG), grades_QG.nan_to_num())
+        scores_QG = scores_QG / self.settings.temperature
+        # Softplus becomes a straight line above 20.
+        losses_QGG = -weights_QGG * functional.logsigmoid(scores_QG[:, :, None] - scores_QG[:, None, :])
+        return Mean(torch.where(pairs_QGG, losses_QGG, 0.0).sum(), pairs_QGG.any(dim=(1, 2)).sum())
+
+    def _weights(self, ranks_QG: torch.Tensor, grades_QG: torch.Tensor) -> torch.Tensor:
+        settings = self.settings
+        gains_QG = grades_QG if settings.gain == "linear" else (grades_QG * (settings.levels - 1)).exp2() - 1
+        discounts_QGG = _differences(_discount(ranks_QG))
+        if settings.mu:
+            distances_QGG = _differences(ranks_QG).clamp(min=1)
+            discounts_QGG = discounts_QGG + settings.mu * (_discount(distances_QGG) - _discount(distances_QGG + 1))
+        return _differences(gains_QG) * discounts_QGG / _ideal_dcg(gains_QG)[:, None, None]
+
+
+def _ranks(scores_QG: torch.Tensor, grades_QG: torch.Tensor) -> torch.Tensor:
+    """1 for the first; equal scores from the lowest grade up; equal grades, too, share the best rank."""
+    mine_QG1, other_Q1G = scores_QG[:, :, None], scores_QG[:, None, :]
+    lower_QGG = grades_QG[:, None, :] < grades_QG[:, :, None]
+    before_QGG = (other_Q1G > mine_QG1) | ((other_Q1G == mine_QG1) & lower_QGG)
+    before_QGG = before_QGG & ~grades_QG.isnan()[:, None, :]
+    return 1 + before_QGG.sum(dim=2).to(scores_QG.dtype)
+
+
+def _ideal_dcg(gains_QG: torch.Tensor) -> torch.Tensor:
+    """``(Q,)``: gains from the highest down, discounted; never 0."""
+    ranks_G = torch.arange(1, gains_QG.shape[1] + 1, dtype=gains_QG.dtype, device=gains_QG.device)
+    ideal_Q = gains_QG.sort(dim=1, descending=True).values @ _discount(ranks_G)
+    return ideal_Q.clamp(min=torch.finfo(ideal_Q.dtype).tiny)
+
+
+def _discount(ranks: torch.Tensor) -> torch.Tensor:
+    return 1 / (1 + ranks).log2()
+
+
+def _differences(values_QG: torch.Tensor) -> torch.Tensor:
+    """``(Q, G, G)``: how far apart the values of two documents are."""
+    return (values_QG[:, :, None] - values_QG[:, None, :]).abs()

@@ -1,0 +1,64 @@
+"""ListNet: cross-entropy between the distributions that grades and scores make over a list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+from gradret.losses import Mean
+
+if TYPE_CHECKING:
+    from gradret.losses import Lists
+
+__all__ = ["ListNet"]
+
+
+@dataclass(frozen=True)
+class ListNet:
+    """``-sum_d softmax(grades / teacher_temperature)_d * log softmax(scores / temperature)_d``, mean over queries.
+
+    d runs over the graded documents of the query's own list; a query without one has no part in
+    the mean. With the same temperatures the gradient is that of ``kl``: the two differ by the
+    entropy of the grades' distribution. The default temperature is for cosines.
+
+    Source: Cao et al. 2007, top-one probabilities; verified against sentence-transformers' and
+    allRank's code, both of which have temperatures of 1; the paper itself was not read.
+
+    Raises:
+        ValueError: a temperature is not above 0.
+    """
+
+    weight: float = 1.0
+    temperature: float = 0.05
+    teacher_temperature: float = 0.15
+
+    needs: ClassVar = ("grade",)
+    whole_batch: ClassVar = False
+
+    def __post_init__(self) -> None:
+        for name in ("temperature", "teacher_temperature"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0: {getattr(self, name)} would turn the objective around")
+
+    def load(self) -> torch.nn.Module:
+        return _CrossEntropy(self.temperature, self.teacher_temperature)
+
+
+class _CrossEntropy(torch.nn.Module):
+    def __init__(self, temperature: float, teacher_temperature: float) -> None:
+        super().__init__()
+        self.temperature, self.teacher_temperature = temperature, teacher_temperature
+
+    def forward(self, lists: Lists) -> Mean:
+        graded_QG = lists.graded_QG
+        student_QG = _only(lists.listed_QG / self.temperature, graded_QG).log_softmax(dim=1)
+        teacher_QG = _only(lists.grades_QG / self.teacher_temperature, graded_QG).softmax(dim=1)
+        terms_QG = torch.where(graded_QG, teacher_QG * student_QG, 0.0)
+        return Mean(-terms_QG.sum(), graded_QG.any(dim=1).sum())
+
+
+def _only(logits_QG: torch.Tensor, keep_QG: torch.Tensor) -> torch.Tensor:
+    """The lowest number where not kept: minus infinity would make a row that keeps none NaN."""
+    return logits_QG.masked_fill(~keep_QG, torch.finfo(logits_QG.dtype).min)

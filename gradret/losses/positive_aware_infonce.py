@@ -1,0 +1,62 @@
+"""InfoNCE without the negatives that the teacher finds nearly as good as the positive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+from gradret.losses.infonce import contrast
+
+if TYPE_CHECKING:
+    from gradret.losses import Lists, Mean
+
+__all__ = ["PositiveAwareInfoNCE"]
+
+
+@dataclass(frozen=True)
+class PositiveAwareInfoNCE:
+    """InfoNCE without the negatives that have nearly the grade of the positive.
+
+    ``-log( exp(s_p / t) / sum_c exp(s_c / t) )``, mean over queries that have a positive.
+
+    p is the first positive of the list. c runs over every document of the batch, save documents of
+    the query's own list whose grade is above ``threshold`` times that of p, and documents known to
+    be relevant to the query. Where p has no grade, grades exclude nothing.
+
+    Source: Tamber et al. 2025 (2502.19712), equation 2, with the defaults here; verified against the
+    paper's text and code. There a document counts once for every list that holds it; here once.
+    The paper adds it at weight 0.1 to ``kl``.
+    """
+
+    weight: float = 1.0
+    temperature: float = 0.01
+    threshold: float = 0.6
+    """Share of the positive's grade above which a document is no negative."""
+
+    needs: ClassVar = ("positive",)
+    whole_batch: ClassVar = False
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise ValueError(f"temperature must be above 0, got {self.temperature}")
+        if self.threshold < 0:
+            raise ValueError(f"threshold must not be below 0, got {self.threshold}")
+
+    def load(self) -> torch.nn.Module:
+        return _PositiveAwareContrast(self.temperature, self.threshold)
+
+
+class _PositiveAwareContrast(torch.nn.Module):
+    def __init__(self, temperature: float, threshold: float) -> None:
+        super().__init__()
+        self.temperature, self.threshold = temperature, threshold
+
+    def forward(self, lists: Lists) -> Mean:
+        # A comparison with NaN, no grade, is false.
+        too_good_QG = lists.grades_QG > self.threshold * lists.grades_QG[:, :1]
+        others_QG = lists.present_QG & (lists.positives_QG | too_good_QG)
+        others_QG[:, 0] = False
+        out_QN = lists.masked_QN | lists.spread(others_QG, others_QG, fill=False)
+        return contrast(lists, out_QN, self.temperature)

@@ -1,0 +1,64 @@
+"""SumMargLH: the positives of the list are to be likely together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch.nn import functional
+
+from gradret.losses import Mean
+
+if TYPE_CHECKING:
+    from gradret.losses import Lists
+
+__all__ = ["SumMargLH"]
+
+
+@dataclass(frozen=True)
+class SumMargLH:
+    """``-log( sum_p exp(s_p / t) / sum_c exp(s_c / t) )``, mean over queries that have a positive.
+
+    p runs over the list's positives, c over every document of the batch, the positives included. One
+    strong positive is enough: of the gradient, each gets a share that grows with its own score.
+
+    Source: arXiv 2602.12727 (KDD 2026), on several positives a query; verified against the authors'
+    code. There a document that is relevant to a query but stands in another query's list alone is a
+    negative; here it is masked.
+
+    Raises:
+        ValueError: ``temperature`` is not above 0.
+    """
+
+    weight: float = 1.0
+    temperature: float = 1.0
+    """t. The authors' code has none; cosines need a low one, such as 0.05."""
+
+    needs: ClassVar = ("positive",)
+    whole_batch: ClassVar = False
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise ValueError(f"temperature must be above 0: {self.temperature} would turn the objective around")
+
+    def load(self) -> torch.nn.Module:
+        return _SumMarginal(self.temperature)
+
+
+class _SumMarginal(torch.nn.Module):
+    def __init__(self, temperature: float) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, lists: Lists) -> Mean:
+        positives_QG = lists.positives_QG & lists.present_QG
+        positives_QN = lists.spread(positives_QG, positives_QG, fill=False)
+        scores_QN = lists.scores_QN / self.temperature
+        lowest = torch.finfo(scores_QN.dtype).min
+        for_Q = scores_QN.masked_fill(~positives_QN, lowest).logsumexp(dim=1)
+        against_Q = scores_QN.masked_fill(positives_QN | lists.masked_QN, lowest).logsumexp(dim=1)
+        # log((for + against) / for), without the difference of two nearly equal logarithms.
+        losses_Q = functional.softplus(against_Q - for_Q)
+        has_positive_Q = positives_QG.any(dim=1)
+        return Mean(torch.where(has_positive_Q, losses_Q, 0.0).sum(), has_positive_Q.sum())

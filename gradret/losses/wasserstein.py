@@ -1,0 +1,103 @@
+"""SyCL's loss: the distance of the batch's score distributions from its grade distributions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+from gradret.losses import Mean
+
+if TYPE_CHECKING:
+    from gradret.losses import Lists
+
+__all__ = ["Wasserstein"]
+
+
+@dataclass(frozen=True)
+class Wasserstein:
+    """Squared 2-Wasserstein distance between two Gaussians: one fitted to the scores, one to the grades.
+
+    ``|mu_P - mu_Y|^2 + |A|^2 + |C|^2 - 2 |A C^T|_*``, one number for the batch.
+
+    Each of the B queries with a grade is a row of ``P = softmax(scores / temperature)`` and of
+    ``Y = softmax(grades * (levels - 1))``, ``(B, N)``, over all documents of the batch; those that
+    its list lacks have grade 0. mu is the mean row; A and C are P and Y less it, divided by
+    ``sqrt(B - 1)`` (B = 1: by 1), so that ``A^T A`` and ``C^T C`` are the covariances; ``|.|_*`` is
+    the sum of singular values. Documents that a list holds without a grade, or that are known to be
+    relevant and not in it, have probability 0 in both rows.
+
+    The targets depend on the batch: of 256 documents, 4 of them listed, grades 3, 2, 1, 0 of 4 levels
+    have 0.0709, 0.0261, 0.0096, 0.0035 and the others 0.8899 together. Exchanging the scores of two
+    queries changes nothing: only the documents tie a query to its grades.
+
+    Computed in float64, in the time of a singular value decomposition of ``(B, B)`` and the memory of
+    a few ``(B, N)``.
+
+    Source: SyCL (2503.23239); verified against the authors' code, not the paper's text. There a
+    document counts once for every list that holds it, none is masked, and 1e-15 is added to every
+    squared singular value to keep the gradient finite. Its root, 3e-8, can be more than the singular
+    values of a large batch; here instead those that are 0 up to rounding are left out.
+    """
+
+    weight: float = 1.0
+    temperature: float = 1.0
+    """1 is for dot products of vectors that are not normalised; cosines need much less."""
+    levels: int = 4
+    """Grades are multiplied by one less: 0 to 1 become 0 to 3."""
+
+    needs: ClassVar = ("grade",)
+    whole_batch: ClassVar = True
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise ValueError(f"temperature must be above 0, got {self.temperature}")
+        if self.levels < 2:
+            raise ValueError(f"levels must be 2 or more, got {self.levels}")
+
+    def load(self) -> torch.nn.Module:
+        return _SquaredDistance(self.temperature, self.levels)
+
+
+class _SquaredDistance(torch.nn.Module):
+    def __init__(self, temperature: float, levels: int) -> None:
+        super().__init__()
+        self.temperature, self.levels = temperature, levels
+
+    def forward(self, lists: Lists) -> Mean:
+        has_grade_Q = lists.graded_QG.any(dim=1)
+        if not has_grade_Q.any():
+            return Mean(lists.scores_QN[has_grade_Q].sum(), has_grade_Q.sum())
+        grades_QN = lists.spread(lists.grades_QG, lists.present_QG, fill=0.0)
+        out_BN = (lists.masked_QN | grades_QN.isnan())[has_grade_Q]
+        scores_BN = lists.scores_QN[has_grade_Q].double() / self.temperature
+        grades_BN = grades_QN[has_grade_Q].double() * (self.levels - 1)
+        distance = _squared_distance(
+            scores_BN.masked_fill(out_BN, -torch.inf).softmax(dim=1),
+            grades_BN.masked_fill(out_BN, -torch.inf).softmax(dim=1),
+        )
+        return Mean(distance.to(lists.scores_QN.dtype), has_grade_Q.any().long())
+
+
+def _squared_distance(p_BN: torch.Tensor, y_BN: torch.Tensor) -> torch.Tensor:
+    """Between the Gaussians with the means and covariances of the rows."""
+    scale = math.sqrt(max(1, len(p_BN) - 1))
+    mean_p_N, mean_y_N = p_BN.mean(dim=0), y_BN.mean(dim=0)
+    a_BN, c_BN = (p_BN - mean_p_N) / scale, (y_BN - mean_y_N) / scale
+    rounding = torch.finfo(p_BN.dtype).eps * len(p_BN) * p_BN.detach().norm() * y_BN.norm() / scale**2
+    overlap = _nuclear_norm(a_BN @ c_BN.T, rounding)
+    return (mean_p_N - mean_y_N).square().sum() + a_BN.square().sum() + c_BN.square().sum() - 2 * overlap
+
+
+def _nuclear_norm(matrix_BB: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
+    """The sum of singular values, without those up to ``zero``: theirs is a gradient of any direction.
+
+    With the singular vectors held fixed, both the value and the gradient, ``U V^T``, are exact.
+    """
+    # A NaN is for the loss to show, not for the decomposition to fail at.
+    left_BB, values_B, right_BB = torch.linalg.svd(matrix_BB.detach().nan_to_num())
+    kept = int((values_B > zero).sum())
+    direction_BB: torch.Tensor = left_BB[:, :kept] @ right_BB[:kept]
+    return (matrix_BB * direction_BB).sum()

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from torch.nn import functional
+
+from gradret.encoders.static import Static
+
+from ..stages import tiny
+
+TEXTS = ["bal dim", "", "kun kun kun gor", "never seen", " ".join(tiny.WORDS * 9)]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tiny.model(tmp_path, "static").path / "model"
+
+
+def tokens_of(student):
+    tokens = student.tokenize(TEXTS, "docs")
+    return np.concatenate(tokens), np.cumsum([0, *map(len, tokens)])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_student_gives_the_vectors_of_its_folder_and_the_gradient_of_an_embedding_bag(folder, dtype):
+    student = Static().student(folder).to(dtype)
+    given = tokens_of(student)
+    want = SentenceTransformer(str(folder), device="cpu").encode(TEXTS)
+    for ids in (given[0], np.unique(given[0])):
+        np.testing.assert_allclose(student(*given).detach(), want, atol=1e-5)
+        student.restrict(np.unique(ids))
+    (weight,) = student.parameters()
+    assert len(weight) == len(np.unique(given[0])) < len(tiny.WORDS) + 4
+    vectors = student(*given)
+    assert vectors.dtype == weight.dtype == dtype
+    aim = torch.randn_like(vectors)
+    (gradient,) = torch.autograd.grad((vectors * aim).sum(), weight)
+    plain = weight.detach().clone().requires_grad_()
+    places = np.searchsorted(np.unique(given[0]), given[0])
+    bags = functional.embedding_bag(torch.tensor(places), plain, torch.tensor(given[1][:-1]), mode="mean")
+    (slope,) = torch.autograd.grad((functional.normalize(bags, dim=1) * aim).sum(), plain)
+    torch.testing.assert_close(gradient, slope, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("restricted", [False, True])
+def test_a_student_saves_what_it_learned(folder, tmp_path, restricted):
+    student = Static().student(folder)
+    given = tokens_of(student)
+    if restricted:
+        student.restrict(np.unique(given[0]))
+    (weight,) = student.parameters()
+    with torch.no_grad():
+        weight.add_(torch.randn_like(weight))
+    student.save(tmp_path / "saved")
+    before, saved = (SentenceTransformer(str(path), device="cpu") for path in (folder, tmp_path / "saved"))
+    np.testing.assert_allclose(saved.encode(TEXTS), student(*given).detach(), atol=1e-5)
+    unused = np.setdiff1d(np.arange(len(tiny.WORDS) + 4), given[0])
+    assert len(unused)
+    rows = [model[0].embedding.weight.detach()[unused] for model in (before, saved)]
+    assert torch.equal(*rows) == restricted
+
+
+def test_nothing_is_left_to_chance_and_nothing_is_cut(folder):
+    student = Static().student(folder)
+    given = tokens_of(student)
+    student.train(True)
+    assert student.dropout == 0
+    assert torch.equal(student(*given), student(*given))
+    assert len(student.tokenize([" ".join(tiny.WORDS * 99)], "queries")[0]) == 99 * len(tiny.WORDS)
+    assert min(student.lengths.values()) > 10**9
+    assert student.dimension == student(*given).shape[1]
