@@ -83,6 +83,11 @@ def _parser() -> argparse.ArgumentParser:
         if stage != "search":
             _add_config(command)
             command.set_defaults(command=_stage, stage=stage)
+    export = commands.add_parser("export", help="a finished run's model as a folder to give away, checked, with a card")
+    export.add_argument("run", metavar="RUN", help="the folder of a finished run, STORAGE/runs/NAME")
+    export.add_argument("folder", metavar="DIR", help="a folder that is empty or not there yet")
+    export.add_argument("--json", action="store_true", help="print JSON")
+    export.set_defaults(command=_export)
     show = commands.add_parser("show", help="components: their fields, defaults, formulas and sources")
     show.add_argument("kind", nargs="?", help="such as losses")
     show.add_argument("name", nargs="?", help="such as kl")
@@ -151,6 +156,14 @@ def _search(parsed: argparse.Namespace) -> int:
         return 0
     for hit in found:
         print(f"{hit['rank']:>3}  {hit['score']:.4f}  {hit['doc_id']}  {hit['title']}\n     {hit['text'][:160]}")
+    return 0
+
+
+def _export(parsed: argparse.Namespace) -> int:
+    from gradret.export import export
+
+    folder = str(export(parsed.run, parsed.folder))
+    print(json.dumps({"model": folder}, indent=2) if parsed.json else folder)
     return 0
 
 

@@ -14,7 +14,7 @@ import inspect
 import operator
 import pkgutil
 import textwrap
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from types import ModuleType
 
 from gradret.errors import ConfigError
@@ -62,9 +62,10 @@ def field_docs(component: type) -> dict[str, str]:
     """What stands under each field in the class's source; empty where nothing does."""
     body = ast.parse(textwrap.dedent(inspect.getsource(component))).body[0]
     assert isinstance(body, ast.ClassDef)
+    named = {f.name for f in fields(component)}  # annotations of the class itself are no fields
     found = {}
     for node, following in zip(body.body, [*body.body[1:], None], strict=True):
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id in named:
             text = following.value if isinstance(following, ast.Expr) else None
             documented = isinstance(text, ast.Constant) and isinstance(text.value, str)
             found[node.target.id] = inspect.cleandoc(str(text.value)) if documented else ""  # type: ignore[union-attr]

@@ -48,6 +48,10 @@ def _at_least(least: float, value: float) -> str:
     return "" if value >= least else f"must be at least {least}, got {value}"
 
 
+def _above_zero(value: float) -> str:
+    return "" if value > 0 else f"must be above 0, got {value}"
+
+
 def _share(value: float) -> str:
     return "" if 0 <= value <= 1 else f"must be a share from 0 to 1, got {value}"
 
@@ -193,6 +197,9 @@ class Train:
     batch_size: int = 128
     """Queries an optimizer step, over all workers."""
     learning_rate: float = 5e-3
+    loss_learning_rate: float | None = None
+    """Of the losses' own parameters, such as BiXSE's bias; null is learning_rate, which is too low for
+    them where a transformer's is right."""
     warmup: float = 0.08
     """Share of all steps over which the learning rate rises from 0."""
     floor: float = 0.02
@@ -219,7 +226,8 @@ class Train:
         _refuse(
             epochs=_at_least(1, self.epochs),
             batch_size=_at_least(1, self.batch_size),
-            learning_rate="" if self.learning_rate > 0 else f"must be above 0, got {self.learning_rate}",
+            learning_rate=_above_zero(self.learning_rate),
+            loss_learning_rate="" if self.loss_learning_rate is None else _above_zero(self.loss_learning_rate),
             warmup=_share(self.warmup),
             floor=_share(self.floor),
             weight_decay=_at_least(0, self.weight_decay),

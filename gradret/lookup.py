@@ -40,13 +40,14 @@ def lookup(run: Path, query: str, k: int = 10) -> list[dict[str, Any]]:
 
     from gradret.dense.shards import Shard
     from gradret.dense.topk import ordered
-    from gradret.stages.encode import load_model
+    from gradret.export import trusted
+    from gradret.stages.encode import encode_texts, load_model
 
-    vector = load_model(run / "model").encode([query], convert_to_numpy=True, show_progress_bar=False)
+    vector = encode_texts(load_model(run / "model", trust_remote_code=trusted(run)), [query], "queries")
     ids: list[str] = []
     scores = []
     for number in range(shards):
-        (found,), (values,) = Shard(index / "shards", number).search(vector.astype(np.float32), k)
+        (found,), (values,) = Shard(index / "shards", number).search(vector, k)
         ids += found
         scores.append(values)
     merged = np.concatenate(scores)

@@ -38,6 +38,7 @@ COMMANDS = {
     "search": {"CONFIG|RUN", "key=value|QUERY", "--json"},
     "evaluate": STAGE,
     "report": STAGE,
+    "export": {"RUN", "DIR", "--json"},
     "show": {"kind", "name", "--json"},
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -131,10 +132,11 @@ class Transformer:
             raise ConfigError(f"model {self.model!r}: its pooling leaves out the prompt, which training cannot")
         if self.pooling != "auto":
             pooling = Pooling(pooling.embedding_dimension, _POOLINGS[self.pooling])
-        normalized = "Normalize" in names or model.similarity_fn_name == "cosine"
-        normalized = normalized if self.normalize is None else self.normalize
         modules = [pooling if isinstance(module, Pooling) else module for module in model]
-        modules = [module for module in modules if not isinstance(module, Normalize)]
+        normalized = self.normalize
+        if normalized is None:
+            normalized = isinstance(modules[-1], Normalize) or model.similarity_fn_name == "cosine"
+        modules = modules[:-1] if isinstance(modules[-1], Normalize) else modules
         modules += [Normalize()] if normalized else []
         del model[:]
         model.extend(modules)
@@ -197,7 +199,9 @@ class _Student(torch.nn.Module):
         self.model = open_model(folder, trust_remote_code=trusted, device=device, model_kwargs=_WEIGHTS)
         transformer: Any = self.model[0]
         self.dimension = self.model.get_embedding_dimension() or 0
-        self.lengths: dict[str, int] = {"docs": transformer.document_length, "queries": transformer.query_length}
+        lengths = {"docs": transformer.document_length, "queries": transformer.query_length}
+        longest = self.model.max_seq_length or sys.maxsize
+        self.lengths: dict[str, int] = {name: length or longest for name, length in lengths.items()}
         self.dropout, self.autocast = encoder.dropout, encoder.precision == "bfloat16"
         with warnings.catch_warnings():
             # Late releases of transformers 5 call checkpointing otherwise; peft and the line below do not yet.

@@ -23,7 +23,7 @@ NEEDS = {
     "positive": "a document known to be relevant",
     "grade": "a graded document",
     "two grades": "two documents of different grades",
-    "teacher scores": "a relevant document and another one, both with the teacher's raw scores",
+    "teacher scores": "the teacher's raw scores of its first positive and of a document that is none",
 }
 """What a loss may need of a query's list, as ``Loss.needs`` names it. Where a list lacks it, the
 query adds nothing to the loss; where no list has it, training stops before the first step."""

@@ -5,7 +5,7 @@
     metrics.json    means and significance; other programs read it
     report.html     one page for people
     runs/*.trec     each system's results
-    model/          the tuned model
+    model/          the tuned model, with a card
 
 Every file is written whole or not at all.
 """
@@ -22,6 +22,7 @@ from gradret.artifacts import Artifact, write_json
 from gradret.components import name_of
 from gradret.config import to_yaml
 from gradret.errors import StorageError
+from gradret.report.card import card
 from gradret.report.page import page
 from gradret.report.tables import Results, results
 
@@ -58,6 +59,7 @@ def report(config: Config, artifacts: Mapping[str, Artifact]) -> Path:
             _write(folder / "runs" / f"{system}.trec", _trec(run, system))
         if "train" in artifacts:
             _copy_model(artifacts["train"], folder / "model")
+            _write(folder / "model" / "README.md", [card(config, artifacts, found, lineage)])
         _write(folder / "report.html", [html])
         write_json(folder / "metrics.json", _metrics(config, artifacts, found))
     except StorageError:

@@ -139,7 +139,7 @@ class _Training:
             norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), settings.max_grad_norm)
             values["grad_norm"] = float(norm)
         for group in self.optimizer.param_groups:
-            group["lr"] = values["learning_rate"]
+            group["lr"] = values["learning_rate"] * group["share"]
         self.optimizer.step()
         self.progress["step"] += 1
         self.progress["masked"] += batch.masked_2M.shape[1]
@@ -209,13 +209,14 @@ class _Training:
             yield lists(batch, encode(self.student, batch, self.texts["train"]))
 
     def _optimizer(self) -> torch.optim.Optimizer:
+        """Its groups' ``share`` is what each multiplies the learning rate by."""
         settings = self.settings
-        matrices = [p for name, p in self.parameters.items() if name.startswith("student.") and p.ndim > 1]
-        decayed = {id(parameter) for parameter in matrices}
-        others = [parameter for parameter in self.parameters.values() if id(parameter) not in decayed]
-        groups = [
-            {"params": matrices, "weight_decay": settings.weight_decay},
-            {"params": others, "weight_decay": 0.0},
+        student = [parameter for name, parameter in self.parameters.items() if name.startswith("student.")]
+        share = (settings.loss_learning_rate or settings.learning_rate) / settings.learning_rate
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in student if p.ndim > 1], "weight_decay": settings.weight_decay, "share": 1.0},
+            {"params": [p for p in student if p.ndim <= 1], "weight_decay": 0.0, "share": 1.0},
+            {"params": list(self.objective.parameters()), "weight_decay": 0.0, "share": share},
         ]
         return torch.optim.AdamW([group for group in groups if group["params"]], lr=settings.learning_rate, fused=True)
 

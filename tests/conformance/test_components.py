@@ -124,8 +124,9 @@ def test_it_has_the_methods_of_its_protocol(component):
             assert list(inspect.signature(getattr(cls, method)).parameters) == list(
                 inspect.signature(wanted).parameters
             )
-    for attribute in protocol.__annotations__:
-        assert attribute in {field.name for field in dataclasses.fields(cls)}
+    for attribute, hint in protocol.__annotations__.items():
+        assert hasattr(cls, attribute)
+        assert "ClassVar" in hint or attribute in {field.name for field in dataclasses.fields(cls)}
 
 
 def test_it_pickles(made):

@@ -128,7 +128,9 @@ def test_it_leaves_the_lists_as_they_are(loss):
 
 
 @pytest.mark.parametrize(
-    ("grade", "score", "positive"), [(torch.nan, torch.nan, False), (0.9, 7.0, True)], ids=["empty", "anything"]
+    ("grade", "score", "positive"),
+    [(torch.nan, torch.nan, False), (0.9, 7.0, False), (0.9, 7.0, True)],
+    ids=["empty", "graded", "positive"],
 )
 def test_padding_has_no_effect(loss, grade, score, positive):
     """``present_QG`` alone says what a list holds."""

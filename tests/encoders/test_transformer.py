@@ -171,6 +171,18 @@ def test_bfloat16_is_close_and_comes_out_in_the_precision_of_the_weights(sources
     np.testing.assert_allclose(np.linalg.norm(got.detach(), axis=1), 1, atol=1e-6)
 
 
+def test_pooling_and_normalisation_are_as_precise_as_the_weights(sources, tmp_path):
+    """Also where the model's last layer gives bfloat16, as not all do."""
+    encoder, folder = built(sources["bert"], tmp_path, precision="bfloat16")
+    student = encoder.student(folder)
+    student.model[0].register_forward_hook(
+        lambda *call: {**call[2], "token_embeddings": call[2]["token_embeddings"].bfloat16()}
+    )
+    got = vectors(student, "docs").detach()
+    assert got.dtype == torch.float32
+    np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-6)
+
+
 @pytest.mark.parametrize("fields", [{}, {"lora_rank": 2}, {"dropout": 0.3}], ids=["all", "lora", "dropout"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_checkpointing_gives_the_same_gradients(sources, tmp_path, kind, fields):
@@ -299,6 +311,8 @@ def test_a_sentence_transformers_folder_keeps_its_modules_and_prompts(sources, t
     np.testing.assert_allclose(vectors(student, "queries").detach(), want, atol=1e-5)
     assert student.dimension == 8
     assert any("linear" in name for name, _ in student.named_parameters())
+    adapted = Transformer(lora_rank=2).student(folder)
+    assert all("lora_" in name for name, parameter in adapted.named_parameters() if parameter.requires_grad)
 
     model = SentenceTransformer(str(built(tmp_path / "source", tmp_path / "bare", query_prompt="")[1]), device="cpu")
     assert model.prompts == {"query": "", "document": "dim "}

@@ -197,6 +197,7 @@ def test_the_run_folder_holds_these_files_and_no_other(storage: Path, folder: Pa
         "config.yaml",
         "lineage.json",
         "metrics.json",
+        "model/README.md",
         "model/config.json",
         "model/fingerprint.txt",
         "report.html",
@@ -332,7 +333,7 @@ def test_the_model_is_copied_once_and_replaced_when_another_was_trained(tmp_path
     report(config(tmp_path), {"train": first})
     assert (model / "mark").exists()
     report(config(tmp_path), {"train": artifact(tmp_path, "train", {}, {"model/b.txt": "2"})})
-    assert sorted(path.name for path in model.iterdir()) == ["b.txt", "fingerprint.txt"]
+    assert sorted(path.name for path in model.iterdir()) == ["README.md", "b.txt", "fingerprint.txt"]
     assert not [path for path in model.parent.iterdir() if path.name.startswith(".")]
 
 

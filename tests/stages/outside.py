@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
+
+from gradret.losses.kl import KL
 
 
 @dataclass(frozen=True)
@@ -66,3 +70,16 @@ class _Numbers:
     def search(self, queries: Any, k: int) -> list[list[tuple[str, float]]]:
         found = [("d001", 2.0), ("d000", 2.0), ("d002", 3.0)]
         return [found[:k] if query["query_id"] != "q002" else [] for query in queries]
+
+
+@dataclass(frozen=True)
+class SlowKL(KL):
+    """KL that takes its time, so that a test can do something meanwhile."""
+
+    seconds: float = 0.0
+
+    def load(self) -> torch.nn.Module:
+        loss = super().load()
+        if self.seconds:
+            loss.register_forward_pre_hook(lambda *_: time.sleep(self.seconds))
+        return loss

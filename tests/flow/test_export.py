@@ -1,0 +1,40 @@
+"""A whole run's model given away."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from huggingface_hub import ModelCard
+from safetensors.numpy import load_file, save_file
+from sentence_transformers import SentenceTransformer
+
+from gradret.errors import StageError
+from gradret.export import export
+
+
+def test_the_folder_gives_the_vectors_of_the_index(finished, storage, dataset, tmp_path):
+    folder = export(finished, tmp_path / "given")
+    model = SentenceTransformer(str(folder), device="cpu")
+    index = storage / json.loads((finished / "lineage.json").read_text())["index.tuned"]["path"] / "shards"
+    rows = [json.loads(line) for line in (dataset / "corpus.jsonl").read_text().splitlines()]
+    texts = {row["_id"]: f"{row['title']} {row['text']}" for row in rows}
+    got = model.encode_document([texts[doc_id] for doc_id in json.loads((index / "00000.ids.json").read_text())])
+    np.testing.assert_allclose(got, np.load(index / "00000.npy"), atol=1e-5)
+    card = ModelCard.load(folder / "README.md")
+    assert card.data.library_name == "sentence-transformers"
+    assert f"- Documents: {len(rows)}" in card.text
+    tuned = json.loads((finished / "metrics.json").read_text())["systems"]["tuned"]
+    assert f"| tuned | {' | '.join(f'{value:.4f}' for value in tuned.values())} |" in card.text
+
+
+def test_a_changed_model_is_refused_and_nothing_is_written(finished, storage, tmp_path):
+    run = shutil.copytree(finished, storage / "runs" / "changed")
+    weights = load_file(run / "model" / "model.safetensors")
+    (table,) = weights.values()
+    tokens = json.loads((run / "model" / "tokenizer.json").read_text())["model"]["vocab"]
+    table[tokens["the"], 0] += 1
+    save_file(weights, run / "model" / "model.safetensors")
+    with pytest.raises(StageError, match=r"of 100 docs the model gives another vector than the run had"):
+        export(run, tmp_path / "given")
+    assert list(tmp_path.iterdir()) == []

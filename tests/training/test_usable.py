@@ -1,0 +1,135 @@
+"""Lists that cannot be trained on are set aside, each for its reason, and a loss without any stops the run."""
+
+import dataclasses
+import math
+
+import pyarrow as pa
+import pytest
+
+from gradret import contracts
+from gradret.encoders.static import Static
+from gradret.errors import ConfigError, DataError
+from gradret.losses import NEEDS
+from gradret.losses.bixse import BiXSE
+from gradret.losses.infonce import InfoNCE
+from gradret.losses.kl import KL
+from gradret.losses.margin_mse import MarginMSE
+from gradret.losses.ranknet import RankNet
+from gradret.training.loop import Job
+from gradret.training.prepare import prepare
+from gradret.training.usable import broken, refuse_idle, unusable
+
+from ..stages import tiny
+from ..stages.test_train import settings_of
+
+CORPUS = frozenset(f"d{number:03d}" for number in range(9))
+GOOD = {
+    "query_id": "q1",
+    "split": "train",
+    "source_doc_id": "d000",
+    "kind": None,
+    "doc_ids": ["d000", "d001", "d002"],
+    "grades": [1.0, 0.5, None],
+    "scores": [3.0, -1.0, None],
+    "positives": [True, False, False],
+    "relevant_doc_ids": ["d000"],
+}
+
+
+def test_a_good_list_is_not_broken():
+    assert not broken(GOOD, CORPUS)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"doc_ids": [], "grades": [], "scores": [], "positives": []}, "empty"),
+        ({"grades": [1.0, 0.5]}, "not of one length"),
+        ({"positives": [True, False, False, False]}, "not of one length"),
+        ({"doc_ids": ["d000", "d001", "d000"]}, "a document twice"),
+        ({"doc_ids": ["d000", "d001", "gone"]}, "not in the corpus"),
+        ({"scores": [math.nan, 0.0, None]}, "not a finite number"),
+        ({"scores": [0.0, math.inf, None]}, "not a finite number"),
+        ({"grades": [1.0, math.nan, None]}, "outside 0 to 1"),
+        ({"grades": [1.0, 1.5, None]}, "outside 0 to 1"),
+        ({"grades": [-0.1, 0.5, None]}, "outside 0 to 1"),
+        ({"positives": [False, True, False]}, "positive after"),
+    ],
+)
+def test_a_broken_list_has_a_reason(fields, reason):
+    assert reason in broken(GOOD | fields, CORPUS)
+
+
+LACKING = {
+    "positive": {"positives": [False] * 3},
+    "grade": {"grades": [None] * 3},
+    "two grades": {"grades": [0.5, None, 0.5]},
+    "teacher scores": {"scores": [3.0, None, None]},
+}
+NEEDY = {"positive": InfoNCE(), "grade": BiXSE(), "two grades": RankNet(), "teacher scores": MarginMSE()}
+
+
+@pytest.mark.parametrize("need", NEEDS)
+def test_a_list_that_lacks_what_the_only_loss_needs_is_unusable(need):
+    assert not unusable(GOOD, [NEEDY[need]])
+    assert NEEDS[need] in unusable(GOOD | LACKING[need], [NEEDY[need]])
+    # Another loss may do with it.
+    other = NEEDY["grade" if need == "positive" else "positive"]
+    assert not unusable(GOOD | LACKING[need], [NEEDY[need], other])
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"scores": [None, 1.0, 2.0]},
+        {"positives": [True, True, True]},
+        {"positives": [False, False, False]},
+    ],
+)
+def test_margins_need_a_scored_positive_and_a_scored_document_that_is_none(fields):
+    assert unusable(GOOD | fields, [MarginMSE()])
+
+
+def test_a_loss_that_can_use_no_list_is_refused_by_name_and_need():
+    lists = [GOOD | LACKING["two grades"], GOOD | LACKING["two grades"] | LACKING["positive"]]
+    assert refuse_idle(lists, [KL(), InfoNCE()]) == {"train.loss[0] kl": 2, "train.loss[1] infonce": 1}
+    message = r"train\.loss\[1\]: ranknet needs two documents of different grades in a list, and none of the 2 training"
+    with pytest.raises(ConfigError, match=message):
+        refuse_idle(lists, [KL(), RankNet()])
+
+
+def tables(groups):
+    docs = pa.Table.from_pylist(
+        [{"doc_id": doc_id, "title": None, "text": "bal dim"} for doc_id in sorted(CORPUS)],
+        pa.schema([("doc_id", pa.string()), ("title", pa.string()), ("text", pa.string())]),
+    )
+    queries = pa.table({"query_id": [row["query_id"] for row in groups], "text": ["kun"] * len(groups)})
+    return docs, queries, pa.Table.from_pylist(groups, contracts.schema("groups"))
+
+
+def job(folder):
+    tiny._static(folder / "model")
+    settings = dataclasses.replace(settings_of(encoder=Static()), list_length=2)
+    return Job(settings, 0, folder / "model", folder / "work", folder / "metrics.jsonl")
+
+
+def test_what_is_set_aside_and_what_is_left_add_up(tmp_path):
+    groups = [
+        GOOD,
+        GOOD | {"query_id": "q2", "split": "dev"},
+        GOOD | {"query_id": "q3", "scores": [math.nan, 1.0, None]},
+        GOOD | {"query_id": "q4"} | LACKING["positive"] | LACKING["grade"],
+        GOOD | {"query_id": "q5"} | LACKING["positive"],
+    ]
+    prepared = prepare(job(tmp_path), *tables(groups))
+    assert prepared.counts == {"train": 2, "dev": 1}
+    assert [query_id for query_id, _ in prepared.set_aside] == ["q3", "q4"]
+    assert prepared.usable == {"train.loss[0] kl": 2, "train.loss[1] infonce": 1}
+
+
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_nothing_left_to_train_on_or_to_choose_by_is_refused(tmp_path, split):
+    other = {"train": "dev", "dev": "train"}[split]
+    groups = [GOOD | {"split": other}, GOOD | {"query_id": "q2", "split": split, "scores": [math.inf, None, None]}]
+    with pytest.raises(DataError, match=f"no list is left for {split} of the 2 .* a score that is not a finite"):
+        prepare(job(tmp_path), *tables(groups))
