@@ -69,7 +69,7 @@ ENCODINGS = [
 ]
 SCORINGS = [
     *(Scoring("kl + infonce", 2**power) for power in range(7, 13)),
-    Scoring("kl + infonce", LARGE, rows=LARGE),
+    Scoring("kl + infonce", LARGE // 2, rows=LARGE // 2),
     *(Scoring("wasserstein", 2**power) for power in range(7, 12)),
 ]
 
@@ -96,7 +96,7 @@ def encoding(case: Encoding) -> dict:
         batch = apart(case.queries)
         texts = Texts(
             tokens(folder / "queries", case.queries, longest=12),
-            tokens(folder / "docs", len(batch.docs_N), longest=24),
+            tokens(folder / "docs", len(batch.docs_N), longest=16),
             case.chunk,
         )
         kept = Kept(student)
@@ -165,11 +165,12 @@ def static(folder: Path) -> torch.nn.Module:
 
 def transformer(folder: Path) -> torch.nn.Module:
     """A random BERT of 2 layers, 64 wide, over MiniLM's tokens."""
-    from transformers import AutoTokenizer, BertConfig, BertModel
+    from transformers import BertConfig, BertModel
 
+    tokenizer = open_model(locate(MODEL)).tokenizer
     config = BertConfig(hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=256)
     BertModel(config).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(locate(MODEL)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return Transformer().student(folder)
 
 
@@ -245,10 +246,10 @@ def markdown(results: dict) -> str:
         "",
         "## Encoding",
         "",
-        "The student is a static encoder of 384 dimensions, or a BERT of 2 layers, 64 wide; texts have 4 to 24 tokens.",
+        "The student is a static encoder of 384 dimensions, or a BERT of 2 layers, 64 wide; texts have 4 to 16 tokens.",
         "`kept` is the most that autograd held for the backward pass while texts were encoded, counted tensor by",
-        "tensor, parameters left out. `step` is how far the process's memory rose in the whole step, the batch's",
-        "vectors and a block of scores included.",
+        "tensor, parameters left out. `step` is how far the process's memory rose in the whole step: with it the gradients,",
+        "the batch's vectors and a block of scores.",
         "",
         "| encoder | queries | texts | chunk | kept | step | seconds |",
         "|---" * 7 + "|",

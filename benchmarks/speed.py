@@ -36,7 +36,7 @@ import gradret
 from gradret.contracts import schema
 from gradret.encoders.transformer import Transformer
 from gradret.losses.infonce import InfoNCE
-from gradret.models import locate
+from gradret.models import locate, open_model
 from gradret.session import cores, session
 from gradret.text import passage
 from gradret.training.batches import Groups
@@ -63,7 +63,7 @@ class Sizes:
     runs: int
 
 
-SIZES = {"cpu": Sizes(32, 8, 32, 3, 3), "cuda": Sizes(4096, 20, 1024, 3, 3)}
+SIZES = {"cpu": Sizes(32, 8, 32, 3, 3), "cuda": Sizes(4096, 20, 512, 3, 3)}
 SMALL = Sizes(batch=4, documents=4, chunk=8, steps=1, runs=1)
 
 
@@ -79,7 +79,9 @@ class Examples:
     def first(self, sizes: Sizes) -> Examples:
         """As much of them as ``sizes`` takes."""
         queries = sizes.batch * sizes.steps
-        return Examples(self.queries[:queries], [docs[: sizes.documents] for docs in self.docs[:queries]], self.passages)
+        return Examples(
+            self.queries[:queries], [docs[: sizes.documents] for docs in self.docs[:queries]], self.passages
+        )
 
     def apart(self) -> Examples:
         """The same texts, but every list has documents of its own."""
@@ -183,7 +185,7 @@ def drawn(folder: Path, sizes: Sizes) -> Examples:
 
 
 def ours(examples: Examples, sizes: Sizes, device: str, *, by_length: bool = True) -> Run:
-    """gradret's step; every text is tokenised once, inside the time."""
+    """The step of gradret; every text is tokenised once, inside the time."""
     student = Transformer(precision=PRECISION[device]).student(locate(MODEL), device)
     objective = Objective([InfoNCE(temperature=TEMPERATURE, hard_negatives=True)]).to(device)
     optimizer = torch.optim.AdamW(student.parameters(), lr=RATE, weight_decay=0.0, fused=True)
@@ -202,7 +204,7 @@ def ours(examples: Examples, sizes: Sizes, device: str, *, by_length: bool = Tru
 
 
 def apart(examples: Examples, sizes: Sizes, device: str) -> Run:
-    """gradret's step where a document is encoded once for every list that holds it."""
+    """The step of gradret where a document is encoded once for every list that holds it."""
     return ours(examples.apart(), sizes, device)
 
 
@@ -241,13 +243,9 @@ class InOrder:
 def peer(examples: Examples, sizes: Sizes, device: str) -> Run:
     """sentence-transformers' trainer, which tokenises in its collator."""
     from datasets import Dataset
-    from sentence_transformers import (
-        SentenceTransformer,
-        SentenceTransformerTrainer,
-        SentenceTransformerTrainingArguments,
-        losses,
-    )
+    from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
     from sentence_transformers.base.sampler import DefaultBatchSampler
+    from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
     from torch.utils.data import SequentialSampler
     from transformers import PrinterCallback, TrainerCallback
 
@@ -262,7 +260,7 @@ def peer(examples: Examples, sizes: Sizes, device: str) -> Run:
         return DefaultBatchSampler(SequentialSampler(dataset), batch_size, drop_last=False)
 
     no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    model = SentenceTransformer(str(locate(MODEL)), device=device, config_kwargs=no_dropout)
+    model = open_model(locate(MODEL), device=device, config_kwargs=no_dropout)
     columns = zip(*([examples.passages[doc] for doc in row] for row in examples.docs), strict=True)
     names = ["positive", *(f"negative_{number}" for number in range(1, sizes.documents))]
     dataset = Dataset.from_dict({"anchor": examples.queries, **dict(zip(names, columns, strict=True))})
@@ -283,7 +281,7 @@ def peer(examples: Examples, sizes: Sizes, device: str) -> Run:
             report_to="none",
             disable_tqdm=True,
         )
-        loss = losses.CachedMultipleNegativesRankingLoss(model, scale=1 / TEMPERATURE, mini_batch_size=sizes.chunk)
+        loss = CachedMultipleNegativesRankingLoss(model, scale=1 / TEMPERATURE, mini_batch_size=sizes.chunk)
         clock = Clock()
         trainer = SentenceTransformerTrainer(model, arguments, dataset, loss=loss, callbacks=[clock])
         trainer.remove_callback(PrinterCallback)
@@ -297,7 +295,7 @@ def peer(examples: Examples, sizes: Sizes, device: str) -> Run:
 SIDES: dict[str, Callable[[Examples, Sizes, str], Run]] = {
     PEER: peer,
     "gradret": ours,
-    "gradret, shared documents once a list": apart,
+    "gradret, no document shared": apart,
     "gradret, chunks in stored order": functools.partial(ours, by_length=False),
 }
 
@@ -386,52 +384,46 @@ def matmul_rate(device: str) -> float:
 
 def markdown(results: dict, runs: dict[str, list[Run]]) -> str:
     """The result file."""
-    sizes, batch, predicted = Sizes(**results["sizes"]), results["batch"], results["predicted"]
+    sizes, batch, least = Sizes(**results["sizes"]), results["batch"], results["predicted"]
     where = "" if results["device"] == "cpu" else f" GPU: {results['device']}."
-    queries = sizes.batch * sizes.steps
-    median = {name: statistics.median(run.seconds for run in found) for name, found in runs.items()}
+    median = {name: statistics.median(run.seconds for run in found) / sizes.steps for name, found in runs.items()}
+    seconds = median["gradret"]
     lines = [
         f"# Training speed on {results['collection']}",
         "",
         f"{hardware()}.{where} Command: `python benchmarks/speed.py DATA --collection {results['collection']}`.",
         f"MiniLM in {results['precision']}, batches of {sizes.batch} queries with {sizes.documents} documents each,",
-        f"chunks of {sizes.chunk} texts, {sizes.steps} steps a run, median of {sizes.runs} runs (slowest to fastest);",
+        f"chunks of {sizes.chunk} texts; {sizes.steps} steps a run, median (slowest to fastest) of {sizes.runs} runs;",
         "tokenisation and the optimizer's step are in the time.",
         f"First loss on a small batch: {results['first_losses'][0]:.6f} and {results['first_losses'][1]:.6f}.",
         "",
-        "| | queries/s | | x | texts a step | tokens | padded tokens | padded tokens/s | tokenising, s |",
-        "|---" * 9 + "|",
+        "| | queries/s | times | texts | tokens | padded | padded/s | tokenising, s |",
+        "|---" * 8 + "|",
     ]
     for name, found in runs.items():
-        run = found[0]
-        rates = [queries / each.seconds for each in found]
+        run, rates = found[0], [sizes.batch * sizes.steps / each.seconds for each in found]
         tokenising = statistics.median(each.tokenising for each in found) / sizes.steps
         cells = [
             name,
-            f"{queries / median[name]:.2f}",
-            f"{min(rates):.2f}-{max(rates):.2f}",
+            f"{sizes.batch / median[name]:.2f} ({min(rates):.2f}-{max(rates):.2f})",
             f"{median[PEER] / median[name]:.2f}",
             *(f"{count / sizes.steps:,.0f}" for count in (run.texts, run.tokens, run.padded)),
-            f"{run.padded / median[name]:,.0f}",
+            f"{run.padded / sizes.steps / median[name]:,.0f}",
             f"{tokenising:.3f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    once = statistics.median(run.seconds for run in runs["gradret"]) / sizes.steps
-    return "\n".join(
-        [
-            *lines,
-            "",
-            "Texts and tokens are what goes through the transformer in a step, the pass without gradient and the one",
-            f"with it together. A batch has {sizes.batch} queries and {batch['places']} places in lists, which hold",
-            f"{batch['unique']:g} different documents.",
-            "",
-            f"Predicted before the measurement: {predicted['tokens']:,.0f} tokens x {predicted['parameters']:,} parameters"
-            f" x 8 at {predicted['matmul_teraflops']:.3g} Tflop/s (a plain matrix product",
-            f"here) take {predicted['seconds']:.3g} s a step at the least. gradret took {once:.3g} s: "
-            f"{predicted['tokens'] / once:,.0f} tokens/s,",
-            f"{predicted['seconds'] / once:.0%} of that rate.",
-        ]
-    ) + "\n"
+    lines += [
+        "",
+        "Of a step: texts, tokens and tokens with padding that go through the transformer, in the pass without",
+        f"gradient and the one with it together. A batch has {sizes.batch} queries and {batch['places']} places in",
+        f"lists, which hold {batch['unique']:g} different documents.",
+        "",
+        "Predicted before the measurement: tokens of unique texts, times 8, times parameters of linear layers,",
+        f"{least['tokens']:,.0f} x 8 x {least['parameters']:,}, take at least {least['seconds']:.3g} s a step at the",
+        f"{least['matmul_teraflops']:.3g} Tflop/s of a plain matrix product here. gradret took {seconds:.3g} s:",
+        f"{least['tokens'] / seconds:,.0f} tokens/s, {least['seconds'] / seconds:.0%} of that rate.",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

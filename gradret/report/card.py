@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from importlib import resources
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradret import __version__
 from gradret.components import name_of
-from gradret.report.page import headline
+from gradret.report.page import headline, kinds
 from gradret.report.tables import p_text
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def card(config: Config, artifacts: Mapping[str, Artifact], results: Results, li
         dataset=inspect.getdoc(type(config.dataset)) or "",
         trusted=getattr(config.train.encoder, "trust_remote_code", False),
         counts={name: artifact.counts for name, artifact in artifacts.items()},
-        kinds=_kinds(artifacts.get("generate")),
+        kinds=kinds(artifacts.get("generate")),
         notes=trained.manifest["notes"],
         headline=headline(results),
         results=results,
@@ -84,14 +83,6 @@ def _hub_id(reference: str) -> str:
     except HFValidationError:
         return ""
     return "" if Path(reference).is_dir() else reference
-
-
-def _kinds(generated: Artifact | None) -> dict[str, int]:
-    """Written queries by kind, the most first."""
-    kinds: Counter[str] = Counter()
-    for table in generated.batches("queries") if generated else ():
-        kinds.update(kind or "no kind" for kind in table["kind"].to_pylist())
-    return dict(sorted(kinds.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _shown(value: object) -> str:

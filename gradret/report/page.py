@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from importlib import resources
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from gradret.artifacts import Artifact
     from gradret.config import Config
 
-__all__ = ["headline", "page"]
+__all__ = ["headline", "kinds", "page"]
 
 _NAMES = {"bm25": "BM25", "base": "the base model", "tuned": "the tuned model", "teacher": "the teacher"}
 _SUMS = ("rows_in", "rows_out", "quarantined")
@@ -134,16 +135,45 @@ def _summary(config: Config, artifacts: Mapping[str, Artifact]) -> list[tuple[st
         ("Documents", _count(artifacts.get("ingest"), "rows_out")),
         ("Test queries", _count(artifacts.get("queries"), "test_queries")),
         ("Generator", _describe(config.generate.generator)),
-        ("Training queries", _kinds(artifacts.get("generate"))),
+        ("Training queries", ", ".join(f"{n:,} {kind}" for kind, n in kinds(artifacts.get("generate")).items())),
         ("Candidates", _describe(config.mine.retrievers)),
         ("Teacher", _describe(config.label.teacher)),
         ("Encoder", _describe(train.encoder)),
         ("Loss", _describe(train.loss)),
         ("Training", training),
+        *_training(artifacts.get("train")),
         ("Index", f"{config.index.factory}, {config.index.num_shards} shard{'s' * (config.index.num_shards != 1)}"),
         ("Seed", str(config.seed)),
     ]
     return [(term, text) for term, text in rows if text]
+
+
+def _training(trained: Artifact | None) -> list[tuple[str, str]]:
+    """What the training chose and counted."""
+    if trained is None:
+        return []
+    notes = trained.manifest["notes"]
+    epoch, limits = notes.get("best_epoch"), notes.get("texts_at_length_limit", {})
+    calibrated = [
+        f"{loss} {key} {value:.3g}" for loss, keys in notes.get("calibrated", {}).items() for key, value in keys.items()
+    ]
+    learned = [f"{name} {value:.3g}" for name, value in notes.get("learned", {}).items()]
+    cut = ", ".join(f"{number:,} {kind}" for kind, number in limits.items() if number)
+    kept = (
+        "the untrained ones: no epoch was better on the held-out queries"
+        if epoch == 0
+        else f"those after epoch {epoch}"
+    )
+    return [
+        ("Weights kept", kept if epoch is not None else ""),
+        ("Calibrated", ", ".join(calibrated)),
+        ("Learned by losses", ", ".join(learned)),
+        (
+            "Relevant documents kept from the negatives",
+            f"{notes['masked_pairs']:,}" if notes.get("masked_pairs") else "",
+        ),
+        ("Texts as long as the model reads", cut),
+    ]
 
 
 def _describe(value: object) -> str:
@@ -165,16 +195,9 @@ def _count(artifact: Artifact | None, key: str) -> str:
     return f"{artifact.counts[key]:,}" if artifact and key in artifact.counts else ""
 
 
-def _kinds(generated: Artifact | None) -> str:
-    """Training queries by kind, the most first."""
-    if generated is None:
-        return ""
-    from gradret.artifacts import read_shard
-
-    kinds: dict[str, int] = {}
-    for path in generated.shards("queries"):
-        for item in read_shard(path, "queries", ["kind"])["kind"].value_counts().to_pylist():
-            kind = item["values"] or "no kind"
-            kinds[kind] = kinds.get(kind, 0) + item["counts"]
-    ranked = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{number:,} {kind}" for kind, number in ranked)
+def kinds(generated: Artifact | None) -> dict[str, int]:
+    """Written queries by kind, the most first."""
+    kinds: Counter[str] = Counter()
+    for table in generated.batches("queries") if generated else ():
+        kinds.update(kind or "no kind" for kind in table["kind"].to_pylist())
+    return dict(sorted(kinds.items(), key=lambda item: (-item[1], item[0])))

@@ -261,6 +261,8 @@ def test_dropout_is_the_one_that_is_asked_for(sources, tmp_path, kind):
     settings = json.loads((folder / "config.json").read_text())
     assert kind != "bert" or settings["hidden_dropout_prob"] == 0.1
     for dropout in (0.0, 0.5):
+        student = Transformer(dropout=dropout, lora_rank=2).student(folder)
+        assert not any(module.training for module in student.modules())
         student = Transformer(dropout=dropout).student(folder)
         student.train(True)
         assert student.dropout == dropout

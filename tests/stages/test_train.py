@@ -1,7 +1,10 @@
 import json
 import random
+import threading
+import time
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
@@ -11,13 +14,14 @@ from gradret.config import Train, TrainResources
 from gradret.encoders import static
 from gradret.encoders.pretrained import Pretrained
 from gradret.encoders.static import Static
+from gradret.encoders.transformer import Transformer
 from gradret.errors import ConfigError, DataError, StageError
 from gradret.losses.infonce import InfoNCE
 from gradret.losses.kl import KL
 from gradret.stages.train import _last_lines, _refusal, _worker, _worker_error, train
 from gradret.training.loop import Job
 
-from . import tiny
+from . import outside, tiny
 
 TEXTS = ["bal dim", "", "kun kun kun gor", "never seen", " ".join(tiny.WORDS * 9)]
 
@@ -158,3 +162,38 @@ def test_the_newest_lines_of_a_file_that_is_being_written(tmp_path):
     assert _last_lines(path) == (None, None)
     path.write_text('{"dev_loss": 3}\n{"loss": 2, "step": 1}\n{"loss": 1, "st')
     assert _last_lines(path) == ({"loss": 2, "step": 1}, {"dev_loss": 3})
+
+
+def test_a_killed_worker_changes_nothing(settings, tmp_path, ray_session):
+    """kill -9 in the middle of an epoch, with dropout on: Ray Train starts another that goes on from the checkpoint."""
+    resources = TrainResources(threads=1, chunk_size=16, checkpoint_every=2)
+    encoder = Transformer(dropout=0.1, query_length=16, document_length=16)
+
+    def trained(storage, seconds):
+        losses = (outside.SlowKL(seconds=seconds),)
+        config = settings(
+            storage_path=str(storage), train=settings_of(encoder=encoder, loss=losses, resources=resources)
+        )
+        return train(config, tiny.model(storage, "transformer"), *groups(storage)).path
+
+    killed = []
+    killer = threading.Thread(target=kill_worker, args=(tmp_path / "killed", 4, killed), daemon=True)
+    killer.start()
+    disturbed, whole = trained(tmp_path / "killed", 0.3), trained(tmp_path / "whole", 0.0)
+    assert 4 <= killed[0] < 9
+    (weights,), (others,) = (list((path / "model").rglob("*.safetensors")) for path in (whole, disturbed))
+    assert weights.read_bytes() == others.read_bytes()
+    assert (whole / "metrics.jsonl").read_text() == (disturbed / "metrics.jsonl").read_text()
+
+
+def kill_worker(storage, step, killed):
+    while True:
+        for path in storage.glob("artifacts/train/*/metrics.jsonl"):
+            lines = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+            if lines and lines[-1]["step"] >= step:
+                children = psutil.Process().children(recursive=True)
+                (worker,) = (child for child in children if "RayTrainWorker" in " ".join(child.cmdline()))
+                killed.append(lines[-1]["step"])
+                worker.kill()
+                return
+        time.sleep(0.05)
