@@ -78,13 +78,19 @@ def main() -> None:
     """Measure every case, write the tables."""
     fresh = {"mp_context": multiprocessing.get_context("spawn"), "max_workers": 1, "max_tasks_per_child": 1}
     with ProcessPoolExecutor(**fresh) as pool:
-        encodings = list(pool.map(encoding, ENCODINGS))
-        scorings = list(pool.map(scoring, SCORINGS))
+        encodings = [said(row) for row in pool.map(encoding, ENCODINGS)]
+        scorings = [said(row) for row in pool.map(scoring, SCORINGS)]
     results = {"encoding": encodings, "scoring": scorings}
     table = markdown(results)
     print(table)
     result_path("memory", "json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     result_path("memory", "md").write_text(table, encoding="utf-8")
+
+
+def said(row: dict) -> dict:
+    """The row, printed: the whole takes minutes."""
+    print(row, flush=True)
+    return row
 
 
 def encoding(case: Encoding) -> dict:
@@ -248,8 +254,8 @@ def markdown(results: dict) -> str:
         "",
         "The student is a static encoder of 384 dimensions, or a BERT of 2 layers, 64 wide; texts have 4 to 16 tokens.",
         "`kept` is the most that autograd held for the backward pass while texts were encoded, counted tensor by",
-        "tensor, parameters left out. `step` is how far the process's memory rose in the whole step: with it the gradients,",
-        "the batch's vectors and a block of scores.",
+        "tensor, parameters left out. `step` is how far the process's memory rose in the whole step: with the",
+        "parameters' gradients, the batch's vectors and a block of scores.",
         "",
         "| encoder | queries | texts | chunk | kept | step | seconds |",
         "|---" * 7 + "|",

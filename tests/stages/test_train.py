@@ -6,9 +6,7 @@ import time
 import numpy as np
 import psutil
 import pytest
-import torch
 from sentence_transformers import SentenceTransformer
-from torch.nn import functional
 
 from gradret.config import Train, TrainResources
 from gradret.encoders import static
@@ -116,33 +114,6 @@ def test_a_refusal_comes_back_as_it_is(settings, tmp_path, monkeypatch):
     job = Job(settings_of(), 0, tmp_path, tmp_path / "work", tmp_path / "metrics.jsonl")
     _worker(job)
     assert _refusal(job).read_text() == "the loss became nan in the batch that begins with query 'q1'"
-
-
-def test_a_student_gives_the_vectors_of_its_folder_and_saves_what_it_learned(tmp_path):
-    folder = tiny.model(tmp_path, "static").path / "model"
-    student = Static().student(folder)
-    tokens = student.tokenize(TEXTS, "docs")
-    given = np.concatenate(tokens), np.cumsum([0, *map(len, tokens)])
-    want = SentenceTransformer(str(folder), device="cpu").encode(TEXTS)
-    np.testing.assert_allclose(student(*given).detach(), want, atol=1e-5)
-
-    student.restrict(np.unique(given[0]))
-    np.testing.assert_allclose(student(*given).detach(), want, atol=1e-5)
-    (weight,) = student.parameters()
-    vectors = student(*given)
-    aim = torch.randn_like(vectors)
-    (gradient,) = torch.autograd.grad((vectors * aim).sum(), weight)
-    plain = weight.detach().clone().requires_grad_()
-    places = np.searchsorted(np.unique(given[0]), given[0])
-    bags = functional.embedding_bag(torch.tensor(places), plain, torch.tensor(given[1][:-1]), mode="mean")
-    (slope,) = torch.autograd.grad((functional.normalize(bags, dim=1) * aim).sum(), plain)
-    torch.testing.assert_close(gradient, slope, rtol=1e-4, atol=1e-5)
-
-    with torch.no_grad():
-        weight += torch.randn_like(weight)
-    student.save(tmp_path / "saved")
-    got = SentenceTransformer(str(tmp_path / "saved"), device="cpu").encode(TEXTS)
-    np.testing.assert_allclose(got, student(*given).detach(), atol=1e-5)
 
 
 def test_an_encoder_that_cannot_be_trained_is_refused(settings, tmp_path):
