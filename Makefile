@@ -28,9 +28,10 @@ lint: $(VENV)/test  ## ruff and mypy
 bench: $(VENV)/test  ## what is measured: benchmarks/results/
 	$(BIN)/python benchmarks/quality.py $(DATA)
 	$(BIN)/python benchmarks/agreement.py
+	$(BIN)/python benchmarks/losses.py $(DATA)
 	$(BIN)/python benchmarks/memory.py
-	$(BIN)/python benchmarks/speed.py $(DATA) --collection cranfield
-	$(BIN)/python benchmarks/speed.py $(DATA) --collection scifact
+	for name in scifact cranfield vaswani; do $(BIN)/python benchmarks/speed.py $(DATA) --collection $$name || exit 1; done
+	$(BIN)/python -m benchmarks.kill_node
 
 constraints: $(VENV)/test  ## write down what is installed
 	@{ head -2 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > .constraints
