@@ -63,7 +63,7 @@ class Sizes:
     runs: int
 
 
-SIZES = {"cpu": Sizes(32, 8, 32, 3, 3), "cuda": Sizes(4096, 20, 512, 3, 3)}
+SIZES = {"cpu": Sizes(32, 8, 32, 2, 3), "cuda": Sizes(4096, 20, 512, 3, 3)}
 SMALL = Sizes(batch=4, documents=4, chunk=8, steps=1, runs=1)
 
 
@@ -134,8 +134,10 @@ def main() -> None:
     }
     print(results, flush=True)
     runs: dict[str, list[Run]] = {name: [] for name in SIDES}
-    for _ in range(sizes.runs):
+    for turn in range(sizes.runs):
         for name, side in SIDES.items():
+            if turn and name not in (PEER, "gradret"):
+                continue  # what the difference comes from is counted; once is enough
             runs[name].append(side(examples, sizes, parsed.device))
             print(name, runs[name][-1], flush=True)
     results["runs"] = {name: [dataclasses.asdict(run) for run in found] for name, found in runs.items()}
@@ -393,7 +395,7 @@ def markdown(results: dict, runs: dict[str, list[Run]]) -> str:
         "",
         f"{hardware()}.{where} Command: `python benchmarks/speed.py DATA --collection {results['collection']}`.",
         f"MiniLM in {results['precision']}, batches of {sizes.batch} queries with {sizes.documents} documents each,",
-        f"chunks of {sizes.chunk} texts; {sizes.steps} steps a run, median (slowest to fastest) of {sizes.runs} runs;",
+        f"chunks of {sizes.chunk} texts; {sizes.steps} steps a run, median (slowest to fastest) of {sizes.runs} runs, of the last two rows one;",
         "tokenisation and the optimizer's step are in the time.",
         f"First loss on a small batch: {results['first_losses'][0]:.6f} and {results['first_losses'][1]:.6f}.",
         "",
