@@ -64,7 +64,7 @@ def test_the_order_of_settings_does_not_change_it():
 
 def test_canonical_values(tmp_path):
     assert canonical({"k": KL(teacher_temperature=0.3), "c": Beir, "p": tmp_path, "n": None}) == {
-        "k": {"name": "kl", "weight": 1.0, "student_temperature": 0.05, "teacher_temperature": 0.3},
+        "k": {"name": "kl", "weight": 1.0, "student_temperature": 0.05, "teacher_temperature": 0.3, "columns": "list"},
         "c": {"name": "beir"},
         "p": str(tmp_path),
         "n": None,
