@@ -55,7 +55,7 @@ def main() -> int:
         f"A transformer with dropout, 30 steps; killed: "
         f"{', '.join(f'the {what} after step {step}' for what, step in killed)}.\n"
         f"Weights and curve equal those of an undisturbed training byte for byte: **{'yes' if same else 'NO'}**. "
-        f"The disturbed training took {seconds:.0f} s, most of it Ray's finding out that the node was gone.\n",
+        f"The disturbed training took {seconds:.0f} s.\n",
         encoding="utf-8",
     )
     return int(not (same and [what for what, _ in killed] == ["worker", "node"]))
