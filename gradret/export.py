@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from gradret.artifacts import Artifact, write_json
 from gradret.contracts import KEYS
 from gradret.errors import ConfigError, GradretError, StageError, StorageError
+from gradret.lookup import trusted
 from gradret.progress import say
 from gradret.text import passage
 
@@ -79,13 +80,6 @@ def _lineage(run: Path) -> dict[str, Any]:
             "gradret run makes it, and finishes one that was stopped"
         ) from error
     return lineage
-
-
-def trusted(run: Path) -> bool:
-    """The run's config lets the model run code of its own."""
-    from omegaconf import OmegaConf
-
-    return bool(OmegaConf.select(OmegaConf.load(run / "config.yaml"), "train.encoder.trust_remote_code"))
 
 
 def _artifact(storage: Path, reference: str) -> Artifact:

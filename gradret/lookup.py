@@ -8,7 +8,7 @@ from typing import Any
 
 from gradret.errors import ConfigError, StorageError
 
-__all__ = ["lookup"]
+__all__ = ["lookup", "trusted"]
 
 
 def lookup(run: Path, query: str, k: int = 10) -> list[dict[str, Any]]:
@@ -40,7 +40,6 @@ def lookup(run: Path, query: str, k: int = 10) -> list[dict[str, Any]]:
 
     from gradret.dense.shards import Shard
     from gradret.dense.topk import ordered
-    from gradret.export import trusted
     from gradret.stages.encode import encode_texts, load_model
 
     vector = encode_texts(load_model(run / "model", trust_remote_code=trusted(run)), [query], "queries")
@@ -57,6 +56,13 @@ def lookup(run: Path, query: str, k: int = 10) -> list[dict[str, Any]]:
         {"rank": rank, "score": float(merged[place]), "doc_id": ids[place], **texts[ids[place]]}
         for rank, place in enumerate(best, 1)
     ]
+
+
+def trusted(run: Path) -> bool:
+    """The run's config lets the model run code of its own."""
+    from omegaconf import OmegaConf
+
+    return bool(OmegaConf.select(OmegaConf.load(run / "config.yaml"), "train.encoder.trust_remote_code"))
 
 
 def _artifact(run: Path, lineage: dict[str, Any], name: str) -> Path:
