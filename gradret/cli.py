@@ -83,11 +83,17 @@ def _parser() -> argparse.ArgumentParser:
         if stage != "search":
             _add_config(command)
             command.set_defaults(command=_stage, stage=stage)
+    _plan_parser(commands)
     export = commands.add_parser("export", help="a finished run's model as a folder to give away, checked, with a card")
     export.add_argument("run", metavar="RUN", help="the folder of a finished run, STORAGE/runs/NAME")
     export.add_argument("folder", metavar="DIR", help="a folder that is empty or not there yet")
     export.add_argument("--json", action="store_true", help="print JSON")
     export.set_defaults(command=_export)
+    agreement = commands.add_parser("agreement", help="judgments against human ones: kappa, rank correlations")
+    agreement.add_argument("human", metavar="HUMAN_QRELS", help="human judgments: TREC qrels, or BEIR's with tabs")
+    agreement.add_argument("others", nargs="+", metavar="OTHER_QRELS", help="judgments to compare with them")
+    agreement.add_argument("--json", action="store_true", help="print JSON")
+    agreement.set_defaults(command=_agreement)
     show = commands.add_parser("show", help="components: their fields, defaults, formulas and sources")
     show.add_argument("kind", nargs="?", help="such as losses")
     show.add_argument("name", nargs="?", help="such as kl")
@@ -100,6 +106,21 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="CONFIG", help="a YAML file")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="such as train.epochs=3")
     parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _plan_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("plan", help="estimate what the stages that ask a language model will cost")
+    _add_config(parser)
+    parser.add_argument(
+        "--probe", action="store_true", help="ask the real engine about 64 prompts a stage, and go by that"
+    )
+    parser.add_argument(
+        "--gpu", default="H100", help="what the engines run on, for the estimate (default: %(default)s)"
+    )
+    parser.add_argument("--parameters", type=float, metavar="N", help="the model's, such as 8e9")
+    parser.add_argument("--tokens-in-per-second", type=float, metavar="N", help="that one engine reads")
+    parser.add_argument("--tokens-out-per-second", type=float, metavar="N", help="that one engine writes")
+    parser.set_defaults(command=_plan)
 
 
 def _search_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], text: str) -> argparse.ArgumentParser:
@@ -142,6 +163,20 @@ def _stage(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def _plan(parsed: argparse.Namespace) -> int:
+    import gradret
+    from gradret.planning.plan import Given, plan
+    from gradret.planning.text import as_text
+    from gradret.session import session
+
+    config = gradret.load(parsed.config, parsed.overrides)
+    given = Given(parsed.gpu, parsed.parameters, parsed.tokens_in_per_second, parsed.tokens_out_per_second)
+    with session():
+        estimate = plan(config, given, with_probe=parsed.probe)
+    print(json.dumps(estimate, indent=2) if parsed.json else as_text(estimate))
+    return 0
+
+
 def _search(parsed: argparse.Namespace) -> int:
     run = Path(parsed.config)
     if not run.is_dir():
@@ -164,6 +199,17 @@ def _export(parsed: argparse.Namespace) -> int:
 
     folder = str(export(parsed.run, parsed.folder))
     print(json.dumps({"model": folder}, indent=2) if parsed.json else folder)
+    return 0
+
+
+def _agreement(parsed: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from gradret.report.agreement import compare, terminal_text
+
+    found = compare(parsed.human, parsed.others)
+    data = {file: asdict(one) for file, one in found.items()}
+    print(json.dumps(data, indent=2) if parsed.json else terminal_text(found))
     return 0
 
 

@@ -21,7 +21,7 @@ from gradret.errors import ConfigError
 
 __all__ = ["KINDS", "field_docs", "find", "name_of", "names", "unknown"]
 
-KINDS = ("datasets", "encoders", "generators", "losses", "retrievers", "teachers")
+KINDS = ("datasets", "encoders", "engines", "generators", "losses", "retrievers", "teachers")
 
 
 def names(kind: str) -> list[str]:

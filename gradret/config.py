@@ -27,7 +27,8 @@ __all__ = ["Config", "Workers", "component", "load", "parse", "to_yaml"]
 def component(kind: str, default: object = MISSING, *, many: bool = False) -> Any:
     """A field that holds a component of ``kind``, or with ``many`` a list of them.
 
-    ``default`` is what the YAML would hold: ``{"name": ...}`` or a list of such.
+    ``default`` is what the YAML would hold: ``{"name": ...}`` or a list of such, or None where there
+    may be no component.
     """
     metadata = {"kind": kind, "many": many, "default": default}
     return field(metadata=metadata) if default is MISSING else field(default=None, metadata=metadata)
@@ -118,7 +119,12 @@ class Generate:
     """Write queries about documents."""
 
     generator: Any = component("generators", {"name": "extractive"})
+    max_bad_share: float = 0.2
+    """Stop if more than this share of a language model's answers cannot be used."""
     resources: Workers = Workers(actors=0)
+
+    def __post_init__(self) -> None:
+        _refuse(max_bad_share=_share(self.max_bad_share))
 
 
 @dataclass(frozen=True)
@@ -138,7 +144,12 @@ class Label:
     """Score every pair with a teacher."""
 
     teacher: Any = component("teachers", {"name": "fusion"})
+    max_bad_share: float = 0.2
+    """Stop if more than this share of a language model's answers cannot be used."""
     resources: Workers = Workers()
+
+    def __post_init__(self) -> None:
+        _refuse(max_bad_share=_share(self.max_bad_share))
 
 
 @dataclass(frozen=True)
@@ -476,11 +487,10 @@ def _value(f: dataclasses.Field[Any], hint: Any, node: object, where: str, probl
         if node is MISSING:
             problems.append(f"{where}: is required, for example {where}.name=...")
             return MISSING
-        if f.metadata["many"]:
-            return _components(f.metadata["kind"], node, where, problems)
-        if isinstance(node, Mapping) and "name" not in node and default is not MISSING:
+        if isinstance(node, Mapping) and "name" not in node and isinstance(default, Mapping):
             node = {**default, **node}
-        return _component(f.metadata["kind"], node, where, problems)
+        build = _components if f.metadata["many"] else _component
+        return None if node is None else build(f.metadata["kind"], node, where, problems)
     if is_dataclass(hint):
         return _build(typing.cast("type", hint), {} if node is MISSING else node, where, problems)
     if node is MISSING:

@@ -13,7 +13,10 @@ from gradret.errors import ContractError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["KEYS", "check", "schema"]
+__all__ = ["GENERATED", "KEYS", "check", "schema"]
+
+GENERATED = "generated~"
+"""What doc_ids of documents that an LLM wrote begin with, and no doc_id of a corpus may."""
 
 KEYS: dict[str, tuple[str, ...]] = {
     "docs": ("doc_id",),
@@ -27,6 +30,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "vectors": ("id",),
     "run": ("query_id", "rank"),
     "metrics": ("query_id", "measure"),
+    "answers": ("prompt_id",),
     "quarantine": ("table", "where"),
 }
 
@@ -92,6 +96,17 @@ def schema(contract: str) -> pa.Schema:
             _must("rank", pa.int32()),
         ],
         "metrics": [_must("query_id", text), _must("measure", text), _must("value", pa.float64())],
+        "answers": [
+            _must("prompt_id", text),
+            _must("text", text),
+            _must("finish", text),
+            _must("tokens_in", pa.int32()),
+            _must("tokens_out", pa.int32()),
+            _must("logprobs", pa.list_(real)),
+            _must("error", text),
+            _must("cut", pa.int32()),
+            _must("facts", text),
+        ],
         "quarantine": [_must("table", text), _must("where", text), _must("reason", text), ("raw", text)],
     }
     return pa.schema([pa.field(*column) if isinstance(column, tuple) else column for column in columns[contract]])

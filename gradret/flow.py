@@ -90,7 +90,8 @@ class Flow:
             system: search.search(self.config, models[system], built, self.queries)
             for system, built in self.index.items()
         }
-        runs["teacher"] = search.search_teacher(self.config, self.ingest, self.queries)
+        if self.config.label.teacher.searches:
+            runs["teacher"] = search.search_teacher(self.config, self.ingest, self.queries)
         return {system: self._keep(f"search.{system}", run) for system, run in runs.items()}
 
     @cached_property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any
 
 from gradret import components
@@ -45,21 +45,31 @@ def _summary(component: type) -> str:
 def _page(kind: str, name: str) -> Shown:
     component = components.find(kind, name)
     documented = inspect.getdoc(component) or ""
+    rows = _rows(component)
+    lines = [f"{kind} {name}", "", documented, "", "Fields:"]
+    for row in rows:
+        default = "(required)" if row["required"] else f"= {row['default']!r}"
+        lines += [f"  {row['field']}: {row['type']} {default}", *(f"      {line}" for line in row["doc"].splitlines())]
+    return Shown("\n".join(lines), {"kind": kind, "name": name, "doc": documented, "fields": rows})
+
+
+def _rows(component: type, prefix: str = "") -> list[dict[str, Any]]:
+    """A row a field; a block of fields is shown field by field."""
     docs = components.field_docs(component)
     rows: list[dict[str, Any]] = []
     for field in fields(component):
-        default = field.metadata.get("default", field.default)
+        made = MISSING if field.default_factory is MISSING else field.default_factory()
+        default = field.metadata.get("default", made if field.default is MISSING else field.default)
+        if is_dataclass(default) and not isinstance(default, type):
+            rows += _rows(type(default), f"{prefix}{field.name}.")
+            continue
         rows.append(
             {
-                "field": field.name,
+                "field": f"{prefix}{field.name}",
                 "type": str(field.type),
                 "default": None if default is MISSING else default,
                 "required": default is MISSING,
                 "doc": docs.get(field.name, ""),
             }
         )
-    lines = [f"{kind} {name}", "", documented, "", "Fields:"]
-    for row in rows:
-        default = "(required)" if row["required"] else f"= {row['default']!r}"
-        lines += [f"  {row['field']}: {row['type']} {default}", *(f"      {line}" for line in row["doc"].splitlines())]
-    return Shown("\n".join(lines), {"kind": kind, "name": name, "doc": documented, "fields": rows})
+    return rows

@@ -38,6 +38,8 @@ COMMANDS = {
     "search": {"CONFIG|RUN", "key=value|QUERY", "--json"},
     "evaluate": STAGE,
     "report": STAGE,
+    "plan": STAGE | {"--probe", "--gpu", "--parameters", "--tokens-in-per-second", "--tokens-out-per-second"},
+    "agreement": {"HUMAN_QRELS", "OTHER_QRELS", "--json"},
     "export": {"RUN", "DIR", "--json"},
     "show": {"kind", "name", "--json"},
 }

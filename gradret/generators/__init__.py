@@ -1,7 +1,10 @@
-"""Generators: queries about documents.
+"""Generators: queries about documents, or documents for queries.
 
-A generator is a frozen dataclass whose ``load`` runs in the worker and gives a function from one
-document to its queries. To add one, write ``gradret/generators/NAME.py`` with a dataclass called NAME.
+A generator is a frozen dataclass. One that writes by itself gives, from ``load``, a function from a
+document to its queries. One that asks an LLM has an ``engine``, names its ``templates``, and gives a
+``Task``: the prompts about a shard of documents, and how their answers are read. One that writes
+documents has ``drawn`` besides, and its shards are of queries. To add one, write
+``gradret/generators/NAME.py`` with a dataclass called NAME.
 """
 
 from __future__ import annotations
@@ -10,10 +13,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from gradret.artifacts import Artifact
     from gradret.config import Config
+    from gradret.engines import Engine, Task
 
-__all__ = ["Generated", "Generator", "Write"]
+__all__ = ["DocumentGenerator", "Generated", "Generator", "LLMGenerator", "Write"]
 
 
 class Generated(NamedTuple):
@@ -31,7 +37,31 @@ class Generator(Protocol):
     """What generate needs of a generator."""
 
     def prepare(self, config: Config, ingested: Artifact, sample: Artifact) -> dict[str, Artifact]:
-        """Artifacts that ``load`` will read."""
+        """Artifacts that ``load`` will read. What is wrong with the settings is said here, on the driver."""
 
-    def load(self, prepared: dict[str, Artifact], sampled: int, seed: int) -> Write:
+    def load(self, prepared: dict[str, Artifact], sampled: int, seed: int) -> Write | Task:
         """Called once a worker. ``sampled`` is the number of documents to write about."""
+
+
+class LLMGenerator(Generator, Protocol):
+    """What generate needs of a generator that asks an LLM: ``load`` gives a Task over shards of DOCS."""
+
+    @property
+    def engine(self) -> Engine:
+        """Who answers."""
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """Templates that its prompts are made of; their content enters the fingerprint."""
+
+    def load(self, prepared: dict[str, Artifact], sampled: int, seed: int) -> Task: ...
+
+
+class DocumentGenerator(LLMGenerator, Protocol):
+    """What generate needs of a generator that writes documents: ``load`` gives a Task over shards of QUERIES.
+
+    Its results have the tables ``queries``, ``docs`` and ``labels``.
+    """
+
+    def drawn(self, prepared: dict[str, Artifact], seed: int) -> pa.Table:
+        """Rows of QUERIES to write documents for."""

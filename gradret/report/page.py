@@ -9,7 +9,9 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from gradret.components import name_of
-from gradret.report.plots import read_curve, systems_plot, training_plot
+from gradret.report import data
+from gradret.report.agreement import Agreement, teacher_agreement
+from gradret.report.plots import grades_plot, lengths_plot, read_curve, systems_plot, training_plot
 from gradret.report.samples import Change, Shown, changes, documents, quarantined, training_lists
 from gradret.report.tables import ALPHA, Comparison, Results, headline_measure, p_text
 
@@ -58,6 +60,8 @@ def page(
         else "",
         summary=_summary(config, artifacts),
         stages=[_stage(name, artifact) for name, artifact in artifacts.items()],
+        data=_data(artifacts),
+        agreement=_agreement(artifacts),
         bad=[(name, rows) for name, artifact in artifacts.items() if (rows := quarantined(artifact))],
         lists=lists,
         measure=measure,
@@ -121,6 +125,34 @@ def _stage(name: str, artifact: Artifact) -> dict[str, Any]:
         "others": {key.replace("_", " "): number for key, number in counts.items() if number and key not in _SUMS},
         "seconds": artifact.manifest["seconds"],
     }
+
+
+def _data(artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
+    """What was generated; empty if nothing was."""
+    if "generate" not in artifacts:
+        return {}
+    queries, documents = data.queries(artifacts), data.documents(artifacts["generate"])
+    drops = data.dropped(artifacts)
+    kinds = [one.name for one in queries] + [kind for drop in drops for kind in drop.counts]
+    return {
+        "gram": data.GRAM,
+        "sampled": data.SAMPLED,
+        "queries": queries,
+        "documents": documents,
+        "query_lengths": lengths_plot({one.name: one.words for one in queries}, "query lengths"),
+        "document_lengths": lengths_plot({one.name: one.words for one in documents}, "document lengths"),
+        "grades": grades_plot(data.grades(artifacts["select"]) if "select" in artifacts else {}),
+        "drops": drops,
+        "kinds": list(dict.fromkeys(kinds)),
+        "asked": data.asked(artifacts),
+    }
+
+
+def _agreement(artifacts: Mapping[str, Artifact]) -> Agreement | None:
+    """The teacher against human judgments for training, where it graded pairs that have one."""
+    if not {"label", "queries"} <= artifacts.keys():
+        return None
+    return teacher_agreement(artifacts["label"], artifacts["queries"])
 
 
 def _summary(config: Config, artifacts: Mapping[str, Artifact]) -> list[tuple[str, str]]:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from gradret.report.tables import Mean, Results
 
-__all__ = ["COLOURS", "read_curve", "systems_plot", "training_plot"]
+__all__ = ["COLOURS", "grades_plot", "lengths_plot", "read_curve", "systems_plot", "training_plot"]
 
 COLOURS = {"bm25": "#94a3b8", "base": "#93c5fd", "tuned": "#2563eb", "teacher": "#f59e0b"}
 _OTHERS = ("#10b981", "#8b5cf6", "#ec4899", "#14b8a6")
 _INK = "#475569"
 _POINTS = 300
+_COLUMNS = 4
+_BARS = 24
 
 # What would fix the size, reach outside the SVG (a style for every element, the same ids in every
 # figure), or choose another font than the page's.
@@ -59,7 +64,8 @@ def systems_plot(results: Results) -> str:
     if not measures or not results.systems:
         return ""
 
-    def _draw(axes: Axes) -> None:
+    def _draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
         width = 0.8 / len(results.systems)
         for number, system in enumerate(results.systems):
             places = [group - 0.4 + width * (number + 0.5) for group in range(len(measures))]
@@ -96,7 +102,8 @@ def training_plot(rows: Sequence[Mapping[str, Any]]) -> str:
     if not train and not dev:
         return ""
 
-    def _draw(axes: Axes) -> None:
+    def _draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
         if train:
             axes.plot(*zip(*train, strict=True), color="#93c5fd", linewidth=1.4, label="training loss")
         if dev:
@@ -108,6 +115,64 @@ def training_plot(rows: Sequence[Mapping[str, Any]]) -> str:
         axes.legend(loc="upper right")
 
     return _svg(_draw, "training", (8.6, 3.2))
+
+
+def lengths_plot(lengths: Mapping[str, Mapping[int, int]], name: str) -> str:
+    """How long the texts of each kind or grade are, a panel each; empty if there are none.
+
+    Args:
+        lengths: how many texts have so many words, by kind or grade.
+        name: of the plot, unlike any other on the page.
+    """
+    everything: Counter[int] = sum((Counter(one) for one in lengths.values()), Counter())
+    if not everything:
+        return ""
+    # The longest hundredth would squeeze the others: it goes into the last bar.
+    width = max(1, math.ceil((_percentile(everything, 0.99) + 1) / _BARS))
+    panels = {}
+    for label, own in lengths.items():
+        bars = [0] * _BARS
+        for words, number in own.items():
+            bars[min(words // width, _BARS - 1)] += number
+        panels[label] = bars
+    return _panels(panels, float(width), "words", name)
+
+
+def grades_plot(bins: Mapping[str, Sequence[int]]) -> str:
+    """Grades from 0 to 1 in parts of one width, a panel a kind; empty if there are none."""
+    return _panels(bins, 1 / len(next(iter(bins.values()))), "grade", "grades") if bins else ""
+
+
+def _panels(panels: Mapping[str, Sequence[int]], width: float, unit: str, name: str) -> str:
+    """Small histograms on the same axes: bars of ``width`` from 0 on, as shares of their panel."""
+    from matplotlib.ticker import PercentFormatter
+
+    rows = math.ceil(len(panels) / _COLUMNS)
+
+    def _draw(figure: Figure) -> None:
+        grid = figure.subplots(rows, _COLUMNS, sharex=True, sharey=True, squeeze=False).flatten()
+        for axes, (label, bars) in zip(grid, panels.items(), strict=False):
+            places = [width * number for number in range(len(bars))]
+            shares = [bar / max(1, sum(bars)) for bar in bars]
+            axes.bar(places, shares, width * 0.92, align="edge", color="#93c5fd")
+            axes.set_title(f"{label} ({sum(bars):,})", fontsize=9.5)
+            axes.set_xlabel(unit)
+            axes.tick_params(labelbottom=True)
+            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        for axes in grid[len(panels) :]:
+            axes.set_axis_off()
+
+    return _svg(_draw, name, (8.6, 1.9 * rows))
+
+
+def _percentile(counts: Mapping[int, int], share: float) -> int:
+    """The least value that this share of the values does not exceed."""
+    left = share * sum(counts.values())
+    for value, number in sorted(counts.items()):
+        left -= number
+        if left <= 0:
+            return value
+    return max(counts)
 
 
 def _whiskers(axes: Axes, places: Sequence[float], means: Sequence[Mean]) -> None:
@@ -134,14 +199,14 @@ def _smooth(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return [(sum(x for x, _ in group) / len(group), sum(y for _, y in group) / len(group)) for group in groups]
 
 
-def _svg(draw: Callable[[Axes], None], name: str, size: tuple[float, float]) -> str:
+def _svg(draw: Callable[[Figure], None], name: str, size: tuple[float, float]) -> str:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     # The salt makes the ids inside the SVG repeat from run to run and differ between plots.
     with rc_context({**_STYLE, "svg.hashsalt": name}):
         figure = Figure(figsize=size, layout="constrained")
-        draw(figure.add_subplot())
+        draw(figure)
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True)
     svg = text.getvalue()

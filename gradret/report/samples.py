@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gradret.artifacts import Artifact
     from gradret.report.tables import Results
 
-__all__ = ["Change", "Shown", "TrainingList", "changes", "documents", "quarantined", "training_lists"]
+__all__ = ["Change", "Shown", "TrainingList", "changes", "documents", "matching", "quarantined", "training_lists"]
 
 _CHANGES = 5
 _TOP = 3
@@ -97,7 +97,7 @@ def documents(ingested: Artifact | None, shown: Iterable[Shown]) -> dict[str, di
     wanted = {one.doc_id for one in shown}
     if ingested is None or not wanted:
         return {}
-    return {row["doc_id"]: row for row in _rows(ingested, "docs", "doc_id", wanted)}
+    return {row["doc_id"]: row for row in matching(ingested, "docs", "doc_id", wanted)}
 
 
 def quarantined(artifact: Artifact) -> list[dict[str, str]]:
@@ -110,8 +110,8 @@ def quarantined(artifact: Artifact) -> list[dict[str, str]]:
     return rows
 
 
-def _rows(artifact: Artifact, table: str, column: str, wanted: set[str]) -> Iterator[dict[str, Any]]:
-    """Rows whose ``column`` is wanted, a shard in memory at a time."""
+def matching(artifact: Artifact, table: str, column: str, wanted: set[str]) -> Iterator[dict[str, Any]]:
+    """Rows of ``table`` whose ``column`` is wanted, a shard in memory at a time."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -121,17 +121,18 @@ def _rows(artifact: Artifact, table: str, column: str, wanted: set[str]) -> Iter
 
 
 def _texts(sources: list[Artifact], wanted: set[str]) -> dict[str, str]:
-    return {row["query_id"]: row["text"] for source in sources for row in _rows(source, "queries", "query_id", wanted)}
+    rows = (row for source in sources for row in matching(source, "queries", "query_id", wanted))
+    return {row["query_id"]: row["text"] for row in rows}
 
 
 def _judgments(queries: Artifact, wanted: set[str]) -> dict[tuple[str, str], int]:
-    rows = _rows(queries, "qrels", "query_id", wanted)
+    rows = matching(queries, "qrels", "query_id", wanted)
     return {(row["query_id"], row["doc_id"]): row["relevance"] for row in rows if row["split"] == "test"}
 
 
 def _tops(run: Artifact | None, wanted: set[str], grades: Mapping[tuple[str, str], int]) -> dict[str, list[Shown]]:
     """The first documents of each wanted query."""
-    rows = [] if run is None else [row for row in _rows(run, "run", "query_id", wanted) if row["rank"] <= _TOP]
+    rows = [] if run is None else [row for row in matching(run, "run", "query_id", wanted) if row["rank"] <= _TOP]
     tops: dict[str, list[Shown]] = {}
     for row in sorted(rows, key=lambda row: (row["query_id"], row["rank"])):
         grade = grades.get((row["query_id"], row["doc_id"]))

@@ -1,60 +1,84 @@
-"""Write queries about the sampled documents: QUERIES."""
+"""Write queries about the sampled documents: QUERIES; or documents for queries: QUERIES, DOCS and LABELS."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradret.artifacts import Artifact, Draft, make, read_shard
 from gradret.components import name_of
 from gradret.errors import DataError
+from gradret.prompts import digests
+from gradret.stages._ask import ask
 from gradret.stages._map import Pool, Quarantined, Result, map_shards, split_rows
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from gradret.config import Config
-    from gradret.generators import Generator
+    from gradret.generators import Generator, Write
 
 __all__ = ["generate"]
 
-_DOCS_A_SHARD = 2000
+_ROWS_A_SHARD = 2000
 
 
 def generate(config: Config, ingested: Artifact, deduped: Artifact) -> Artifact:
-    """QUERIES about the documents of SAMPLE; a document that yields none is quarantined.
+    """QUERIES about the documents of SAMPLE; a document or a prompt that yields none is quarantined.
+
+    A generator that writes documents gives DOCS and LABELS for the QUERIES that it draws, and depends
+    on nothing but these.
 
     Raises:
-        DataError: no document yields a query.
+        DataError: nothing was written.
     """
     generator: Generator = config.generate.generator
     prepared = generator.prepare(config, ingested, deduped)
-    inputs = {"docs": ingested, "sample": deduped} | prepared
+    inputs = prepared if hasattr(generator, "drawn") else {"docs": ingested, "sample": deduped} | prepared
     body = functools.partial(_generate, config, ingested, deduped, prepared)
-    settings = {"generate": config.generate, "seed": config.seed, "language": config.dataset.language}
+    settings = {
+        "generator": generator,
+        "templates": digests(getattr(generator, "templates", ())),
+        "seed": config.seed,
+        "language": config.dataset.language,
+    }
     return make("generate", config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body)
 
 
 def _generate(
     config: Config, ingested: Artifact, deduped: Artifact, prepared: dict[str, Artifact], draft: Draft
 ) -> None:
+    settings, generator = config.generate, config.generate.generator
+    if hasattr(generator, "drawn"):
+        table, rows = "queries", generator.drawn(prepared, config.seed)
+    else:
+        table, rows = "docs", _sampled(ingested, deduped)
+    shards = split_rows(draft, rows, table, _ROWS_A_SHARD)
+    load = functools.partial(generator.load, prepared, rows.num_rows, config.seed)
+    if hasattr(generator, "engine"):
+        limit = settings.max_bad_share
+        ask(draft, shards, load, generator.engine, seed=config.seed, max_bad_share=limit, unit="prompts")
+    else:
+        pool = Pool(actors=settings.resources.actors, gpus=settings.resources.gpus)
+        writer = functools.partial(_Writer, load, name_of(generator))
+        map_shards(draft, shards, writer, pool=pool, total=rows.num_rows, unit="documents")
+    if not draft.counts.get("rows_out"):
+        raise DataError(f"nothing could be written for any of {rows.num_rows:,} {table} ({draft.quarantined})")
+
+
+def _sampled(ingested: Artifact, deduped: Artifact) -> pa.Table:
     import pyarrow as pa
 
     sample = set(deduped.table("sample")["doc_id"].to_pylist())
     docs = ingested.table("docs")
-    docs = docs.filter(pa.array([doc_id in sample for doc_id in docs["doc_id"].to_pylist()], pa.bool_()))
-    shards = split_rows(draft, docs, "docs", _DOCS_A_SHARD)
-    load = functools.partial(_Writer, config, prepared, docs.num_rows)
-    resources = config.generate.resources
-    pool = Pool(actors=resources.actors, gpus=resources.gpus)
-    map_shards(draft, shards, load, pool=pool, total=docs.num_rows, unit="documents")
-    if not draft.counts.get("rows_out"):
-        raise DataError(f"not one of {docs.num_rows:,} documents yielded a query ({draft.quarantined})")
+    return docs.filter(pa.array([doc_id in sample for doc_id in docs["doc_id"].to_pylist()], pa.bool_()))
 
 
 class _Writer:
-    def __init__(self, config: Config, prepared: dict[str, Artifact], sampled: int) -> None:
-        self.write = config.generate.generator.load(prepared, sampled, config.seed)
-        self.name = name_of(config.generate.generator)
+    def __init__(self, load: Callable[[], Write], name: str) -> None:
+        self.write, self.name = load(), name
 
     def __call__(self, path: Path) -> Result:
         import pyarrow as pa

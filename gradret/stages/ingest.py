@@ -9,6 +9,7 @@ import functools
 from typing import TYPE_CHECKING
 
 from gradret.artifacts import Artifact, Draft, make
+from gradret.contracts import GENERATED
 from gradret.datasets import Bad, Part, reading
 from gradret.errors import DataError
 from gradret.stages._map import Quarantined, Result, map_shards
@@ -55,10 +56,17 @@ class _Reader:
         from gradret.contracts import schema
 
         placed, bad = read_part(self.dataset, "docs", part)
-        rows = [row for _, row in placed]
+        reason = f"doc_id begins with {GENERATED}, which is for documents that an LLM writes"
+        bad += [Quarantined(where, reason, row["doc_id"]) for where, row in placed if _is_reserved(row)]
+        rows = [row for _, row in placed if not _is_reserved(row)]
         table = pa.Table.from_pylist([row | {"origin": "corpus"} for row in rows], schema("docs"))
         long = sum(len(row["text"].split()) > self.max_words for row in rows)
         return Result({"docs": table}, len(rows) + len(bad), len(rows), bad, {"over_long": long})
+
+
+def _is_reserved(row: Row) -> bool:
+    doc_id: str = row["doc_id"]
+    return doc_id.startswith(GENERATED)
 
 
 def read_part(dataset: Dataset, table: str, part: Part) -> tuple[list[tuple[str, Row]], list[Quarantined]]:

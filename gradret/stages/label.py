@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import math
+from collections.abc import Callable, Iterable
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,42 +12,61 @@ from typing import TYPE_CHECKING
 from gradret.artifacts import Artifact, Draft, make, read_shard
 from gradret.components import name_of
 from gradret.errors import StageError
-from gradret.stages._map import Pool, Quarantined, Result, map_shards
+from gradret.prompts import digests
+from gradret.stages._labels import labels
+from gradret.stages._map import Pool, Result, map_shards
 
 if TYPE_CHECKING:
     from gradret.config import Config
-    from gradret.teachers import Teacher
+    from gradret.teachers import Grader
 
 __all__ = ["label"]
 
 
 def label(config: Config, ingested: Artifact, generated: Artifact, mined: Artifact) -> Artifact:
-    """LABELS: the teacher's raw score of every pair; a score that is not finite is quarantined."""
-    teacher: Teacher = config.label.teacher
+    """LABELS: the teacher's raw score of every pair; a pair that gets none, or none that is finite, is quarantined."""
+    teacher = config.label.teacher
     prepared = teacher.prepare(config, ingested, generated)
     inputs = {"docs": ingested, "queries": generated, "pairs": mined} | prepared
-    body = functools.partial(_label, config, generated, mined, prepared)
-    settings = {"label": config.label}
+    settings: dict[str, object] = {"teacher": teacher}
+    if hasattr(teacher, "engine"):
+        settings |= {"templates": digests(teacher.templates), "seed": config.seed}
+        body = functools.partial(_ask, config, mined, prepared)
+    else:
+        body = functools.partial(_score, config, generated, mined, prepared)
     return make("label", config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body)
 
 
-def _label(config: Config, generated: Artifact, mined: Artifact, prepared: dict[str, Artifact], draft: Draft) -> None:
-    load = functools.partial(_Labeler, config.label.teacher, prepared, generated)
-    resources = config.label.resources
+def _ask(config: Config, mined: Artifact, prepared: dict[str, Artifact], draft: Draft) -> None:
+    from gradret.stages._ask import ask
+
+    teacher, limit = config.label.teacher, config.label.max_bad_share
+    load = functools.partial(teacher.load, prepared)
+    ask(draft, mined.shards("pairs"), load, teacher.engine, seed=config.seed, max_bad_share=limit)
+    draft.notes |= _outside(sorted((draft.path / "answers").glob("part-*.parquet")))
+
+
+def _outside(shards: Iterable[Path]) -> dict[str, float]:
+    """The mean probability that answers with choices left to other tokens, if there are such answers."""
+    rows = (row for path in shards for row in read_shard(path, "answers", ["logprobs"])["logprobs"].to_pylist())
+    outside = [max(0.0, 1 - sum(map(math.exp, row))) for row in rows if row]
+    return {"outside_mean": sum(outside) / len(outside)} if outside else {}
+
+
+def _score(config: Config, generated: Artifact, mined: Artifact, prepared: dict[str, Artifact], draft: Draft) -> None:
+    teacher, resources = config.label.teacher, config.label.resources
+    load = functools.partial(_Labeler, functools.partial(teacher.load, prepared), name_of(teacher), generated)
     pool = Pool(actors=resources.actors, gpus=resources.gpus)
     total = mined.counts["rows_out"]
     map_shards(draft, mined.shards("pairs"), load, pool=pool, total=total, unit="pairs")
 
 
 class _Labeler:
-    def __init__(self, teacher: Teacher, prepared: dict[str, Artifact], generated: Artifact) -> None:
-        self.grader, self.source = teacher.load(prepared), name_of(teacher)
+    def __init__(self, load: Callable[[], Grader], source: str, generated: Artifact) -> None:
+        self.grader, self.source = load(), source
         self.queries = {row["query_id"]: row for row in generated.table("queries").to_pylist()}
 
     def __call__(self, path: Path) -> Result:
-        import numpy as np
-        import pyarrow as pa
-
         pairs = read_shard(path, "pairs")
         columns = zip(pairs["query_id"].to_pylist(), pairs["doc_id"].to_pylist(), strict=True)
         grouped = groupby(columns, key=lambda row: row[0])
@@ -54,14 +75,4 @@ class _Labeler:
         scored = self.grader.score(queries, list(groups.values()))
         if [len(row) for row in scored] != [len(doc_ids) for doc_ids in groups.values()]:
             raise StageError(f"teacher {self.source}: score() must give one score a document of every query's list")
-        scores = np.concatenate(scored).astype(np.float32) if scored else np.zeros(0, np.float32)
-        labels = pairs.select(["pair_id", "query_id", "doc_id"])
-        labels = labels.append_column("source", pa.array([self.source] * pairs.num_rows, pa.string()))
-        labels = labels.append_column("score", pa.array(scores))
-        finite = np.isfinite(scores)
-        broken = labels.filter(pa.array(~finite)).to_pylist()
-        bad = [
-            Quarantined(f"{row['query_id']} {row['doc_id']}", "score is not finite", str(row["score"]))
-            for row in broken
-        ]
-        return Result({"labels": labels.filter(pa.array(finite))}, pairs.num_rows, int(finite.sum()), bad)
+        return labels(pairs, [score for row in scored for score in row.tolist()], self.source)

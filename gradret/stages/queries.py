@@ -19,7 +19,7 @@ from gradret.stages.ingest import read_part, refuse_mostly_bad
 if TYPE_CHECKING:
     from gradret.config import Config
 
-__all__ = ["queries"]
+__all__ = ["queries", "read_rows", "unique_texts"]
 
 _MAX_UNKNOWN = 0.5
 
@@ -52,9 +52,9 @@ def _queries(config: Config, ingested: Artifact, draft: Draft) -> None:
     from gradret.contracts import schema
 
     split = config.dataset.split
-    rows, bad_queries = _read(config, "queries")
-    placed, bad_judgments = _read(config, "qrels")
-    texts = _unique_texts(rows)
+    rows, bad_queries = read_rows(config, "queries")
+    placed, bad_judgments = read_rows(config, "qrels")
+    texts = unique_texts(rows)
     placed = [(where, row) for where, row in placed if row["split"] in {split, "train", "dev"}]
     judgments, more_bad = _usable(placed, texts, split)
     bad = [*bad_queries, *bad_judgments, *more_bad]
@@ -82,7 +82,8 @@ def _queries(config: Config, ingested: Artifact, draft: Draft) -> None:
     draft.write("qrels", pa.Table.from_pylist(judgments, schema("qrels")))
 
 
-def _read(config: Config, table: str) -> tuple[Placed, list[Quarantined]]:
+def read_rows(config: Config, table: str) -> tuple[Placed, list[Quarantined]]:
+    """Good rows of ``queries`` or ``qrels``, each with its ``file:line``, and quarantined ones."""
     rows: Placed = []
     bad: list[Quarantined] = []
     for part in config.dataset.parts(table):
@@ -92,7 +93,12 @@ def _read(config: Config, table: str) -> tuple[Placed, list[Quarantined]]:
     return rows, bad
 
 
-def _unique_texts(rows: Placed) -> dict[str, str]:
+def unique_texts(rows: Placed) -> dict[str, str]:
+    """The queries' texts by query_id.
+
+    Raises:
+        DataError: a query_id occurs twice; names both places.
+    """
     places: dict[str, str] = {}
     for where, row in rows:
         first = places.setdefault(row["query_id"], where)

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from gradret.artifacts import Artifact, Draft, make, read_shard
 from gradret.dense.topk import ordered
@@ -163,7 +163,7 @@ class _Lexical:
 
 class _Taught:
     def __init__(self, teacher: Teacher, prepared: dict[str, Artifact], k: int) -> None:
-        self.grader: Grader = teacher.load(prepared)
+        self.grader = cast("Grader", teacher.load(prepared))
         self.k = k
 
     def __call__(self, path: Path) -> Result:

@@ -1,13 +1,16 @@
 """Turn scored pairs into training lists: GROUPS, one list a query.
 
 Scores become grades by clipping them to two percentiles over all pairs and scaling to [0, 1]
-(Tamber et al., section 3.3.1). Queries of one source document stay on one side of the dev split.
+(Tamber et al., section 3.3.1). Positives are the query's source document, the documents that score above
+the teacher's ``positive_above``, and their copies. Queries of one source document stay on one side of the
+dev split.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import math
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +35,7 @@ def select(config: Config, deduped: Artifact, generated: Artifact, mined: Artifa
     """
     inputs = {"deduped": deduped, "queries": generated, "pairs": mined, "labels": labels}
     body = functools.partial(_select, config, inputs)
-    settings = {"select": config.select, "seed": config.seed}
+    settings = {"select": config.select, "positive_above": _positive_above(config), "seed": config.seed}
     return make("select", config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body)
 
 
@@ -65,9 +68,15 @@ def _percentiles(labels: Artifact, low: float, high: float) -> tuple[float, floa
     return float(bounds[0]), float(bounds[1])
 
 
+def _positive_above(config: Config) -> float | None:
+    return getattr(config.label.teacher, "positive_above", None)
+
+
 class _Selector:
     def __init__(self, config: Config, deduped: Artifact, generated: Artifact, low: float, high: float) -> None:
         self.settings, self.seed, self.low, self.high = config.select, config.seed, low, high
+        above = _positive_above(config)
+        self.positive_above = math.inf if above is None else above
         self.queries = {row["query_id"]: row for row in generated.table("queries").to_pylist()}
         self.copies: dict[str, list[str]] = {}
         for row in deduped.table("duplicates").to_pylist():
@@ -100,7 +109,8 @@ class _Selector:
         if len(pool) < _SHORTEST_LIST:
             return Quarantined(query["query_id"], f"fewer than {_SHORTEST_LIST} documents scored", query["text"])
         source = query["source_doc_id"]
-        relevant = {source, *self.copies.get(source, [])} if source else set()
+        relevant = {doc_id for doc_id, score in pool if score > self.positive_above} | ({source} if source else set())
+        relevant |= {copy for doc_id in relevant for copy in self.copies.get(doc_id, [])}
         ranked = sorted(pool, key=lambda pair: (-pair[1], pair[0]))
         position = next((rank for rank, (doc_id, _) in enumerate(ranked, 1) if doc_id == source), None)
         within = self.settings.source_within

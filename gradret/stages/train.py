@@ -18,6 +18,8 @@ from gradret.stages._map import Quarantined, quarantine_table
 from gradret.text import passage
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from gradret.config import Config, Train
     from gradret.training.loop import Job
     from gradret.training.step import Student
@@ -70,10 +72,9 @@ def _prepare(job: Job, inputs: dict[str, Artifact], draft: Draft) -> dict[str, A
     """Counts and notes for the manifest; what was set aside is quarantined."""
     from gradret.training.prepare import prepare
 
-    docs = inputs["docs"].table("docs", ["doc_id", "title", "text"])
     queries = inputs["queries"].table("queries", ["query_id", "text"])
     groups = inputs["groups"].table("groups")
-    prepared = prepare(job, docs, queries, groups)
+    prepared = prepare(job, _docs(inputs), queries, groups)
     aside = [Quarantined(query_id, reason) for query_id, reason in prepared.set_aside]
     if aside:
         draft.write("quarantine", quarantine_table("train", aside))
@@ -83,6 +84,14 @@ def _prepare(job: Job, inputs: dict[str, Artifact], draft: Draft) -> dict[str, A
         "quarantined": dict(Counter(row.reason for row in aside)),
         "notes": {"lists": prepared.usable, "texts_at_length_limit": prepared.at_limit},
     }
+
+
+def _docs(inputs: dict[str, Artifact]) -> pa.Table:
+    """The corpus, and the documents that were generated for the queries, if any; sorted by doc_id."""
+    import pyarrow as pa
+
+    parts = [inputs[name].table("docs", ["doc_id", "title", "text"]) for name in ("docs", "queries")]
+    return pa.concat_tables(parts).sort_by("doc_id")
 
 
 def _fit(job: Job, queries: int, draft: Draft) -> None:

@@ -1,22 +1,25 @@
 """Teachers: who grades the pairs.
 
 A teacher is a frozen dataclass. ``prepare`` runs on the driver and makes, or finds, what the
-workers need; ``load`` runs in the worker. To add one, write ``gradret/teachers/NAME.py`` with a
-dataclass called NAME.
+workers need; ``load`` runs in the worker. One that scores by itself gives a ``Grader`` there. One that
+asks an LLM has an ``engine``, names its ``templates``, and gives a ``Task``: the prompts about a shard of
+pairs, and how their answers are read. To add one, write ``gradret/teachers/NAME.py`` with a dataclass
+called NAME.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
 
     from gradret.artifacts import Artifact
     from gradret.config import Config
+    from gradret.engines import Engine, Task
 
-__all__ = ["Grader", "Teacher"]
+__all__ = ["Grader", "LLMTeacher", "Teacher"]
 
 
 class Grader(Protocol):
@@ -30,10 +33,34 @@ class Grader(Protocol):
 
 
 class Teacher(Protocol):
-    """What label needs of a teacher."""
+    """What label needs of a teacher.
+
+    One whose scores tell what is relevant may also have ``positive_above``: select makes documents whose
+    raw score is above it positives of the query.
+    """
+
+    searches: ClassVar[bool]
+    """Whether it can search the whole corpus; then it is a system of the report."""
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
-        """Artifacts that ``load`` will read; all of them are inputs of the stage's fingerprint."""
+        """Artifacts that ``load`` will read; all of them are inputs of the stage's fingerprint.
 
-    def load(self, prepared: dict[str, Artifact]) -> Grader:
+        What is wrong with the settings is said here, on the driver.
+        """
+
+    def load(self, prepared: dict[str, Artifact]) -> Grader | Task:
         """Called once a worker."""
+
+
+class LLMTeacher(Teacher, Protocol):
+    """What label needs of a teacher that asks an LLM: ``load`` gives a Task over shards of PAIRS."""
+
+    @property
+    def engine(self) -> Engine:
+        """Who answers."""
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """Templates that its prompts are made of; their content enters the fingerprint."""
+
+    def load(self, prepared: dict[str, Artifact]) -> Task: ...

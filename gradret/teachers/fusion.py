@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gradret.config import component
 from gradret.dense.topk import ordered
@@ -40,6 +40,8 @@ class Fusion:
     """w."""
     k1: float = 1.2
     b: float = 0.75
+
+    searches: ClassVar = True
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         model = base(config, ingested, self.encoder)

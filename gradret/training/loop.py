@@ -14,6 +14,7 @@ import torch
 from torch import distributed
 
 from gradret.artifacts import read_shard
+from gradret.contracts import GENERATED
 from gradret.errors import DataError
 from gradret.session import cores
 from gradret.training.batches import Groups
@@ -86,7 +87,7 @@ class _Training:
             split: Texts(Tokens(job.work / "tokens" / split), docs, settings.resources.chunk_size, job.seed)
             for split in ("train", "dev")
         }
-        self.sample = _sample(len(doc_ids), settings.dev_docs, job.seed)
+        self.sample = _sample(doc_ids, settings.dev_docs, job.seed)
         self.student = load_student(job)
         self.steps_an_epoch = self.groups["train"].steps(settings.batch_size)
         self.steps = self.steps_an_epoch * settings.epochs
@@ -323,9 +324,10 @@ def load_losses(path: Path) -> dict[str, torch.Tensor]:
     return found
 
 
-def _sample(docs: int, size: int, seed: int) -> np.ndarray:
-    """Numbers of ``size`` of ``docs`` documents, the same for one seed."""
+def _sample(doc_ids: list[str], size: int, seed: int) -> np.ndarray:
+    """Numbers of ``size`` documents of the corpus, not of those that an LLM wrote; the same for one seed."""
     import numpy as np
 
-    drawn: np.ndarray = np.random.Generator(np.random.PCG64(seed)).permutation(docs)[:size]
+    corpus = np.array([number for number, doc_id in enumerate(doc_ids) if not doc_id.startswith(GENERATED)], np.int64)
+    drawn: np.ndarray = np.random.Generator(np.random.PCG64(seed)).permutation(corpus)[:size]
     return drawn

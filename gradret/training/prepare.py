@@ -43,7 +43,7 @@ def prepare(job: Job, docs: pa.Table, queries: pa.Table, groups: pa.Table) -> Pr
 
     Args:
         job: its ``settings`` say what losses and which encoder; nothing is trained yet.
-        docs: DOCS, sorted by doc_id.
+        docs: DOCS, generated ones among them, sorted by doc_id.
         queries: QUERIES, those of the groups among them.
         groups: GROUPS, sorted by query_id.
 

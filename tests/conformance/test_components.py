@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import importlib
 import inspect
+import json
 import pickle
 import typing
 from pathlib import Path
@@ -24,9 +25,18 @@ ALL = [
     if not path.stem.startswith("_")
 ]
 # What a component cannot be made without.
-REQUIRED = {("datasets", "beir"): {"path": "some/folder"}}
+ENGINE = {"engine": {"name": "vllm", "model": "some/model"}}
+REQUIRED = {
+    ("datasets", "beir"): {"path": "some/folder"},
+    ("engines", "openai"): {"model": "some-model"},
+    ("engines", "vllm"): {"model": "some/model"},
+    ("generators", "graded_documents"): ENGINE,
+    ("generators", "llm_queries"): ENGINE,
+    ("teachers", "annotator"): ENGINE,
+    ("teachers", "judge"): ENGINE,
+}
 # Known to who knows the method, or said once for the whole kind.
-OBVIOUS = {"weight", "temperature", "k1", "b", "encoder", "teacher"}
+OBVIOUS = {"weight", "temperature", "k1", "b", "encoder", "teacher", "resources"}
 
 
 @pytest.fixture(params=ALL, ids=[f"{kind}-{name}" for kind, name in ALL])
@@ -47,6 +57,7 @@ def tree(kind, name):
     places = {
         "datasets": {"dataset": node},
         "encoders": {"train": {"encoder": node}},
+        "engines": {"label": {"teacher": {"name": "judge", "engine": node}}},
         "generators": {"generate": {"generator": node}},
         "losses": {"train": {"loss": [node, {**node, "weight": 0.5}]}},
         "retrievers": {"mine": {"retrievers": [node]}},
@@ -146,15 +157,17 @@ def test_it_can_be_fingerprinted(made):
     config, cls = made
     value = canonical(used(config, cls))
     assert value["name"] == components.name_of(cls)
-    assert set(value) == {"name"} | {field.name for field in dataclasses.fields(cls)}
+    assert set(value) == {"name"} | {field.name for field in dataclasses.fields(cls)} - {"resources"}
 
 
 def test_its_page_shows_every_field(component):
     kind, name = component
     page = describe(kind, name)
     fields = [field.name for field in dataclasses.fields(components.find(kind, name))]
-    assert [row["field"] for row in page.data["fields"]] == fields
-    assert all(f"\n  {field}: " in page.text for field in fields)
+    shown = [row["field"] for row in page.data["fields"]]
+    assert list(dict.fromkeys(field.partition(".")[0] for field in shown)) == fields
+    assert all(f"\n  {field}: " in page.text for field in shown)
+    json.dumps(page.data)
 
 
 def test_its_file_holds_no_other_component(component):
@@ -165,6 +178,7 @@ def test_its_file_holds_no_other_component(component):
         node
         for node in public
         if dataclasses.is_dataclass(getattr(importlib.import_module(f"gradret.{kind}.{name}"), node))
+        and not node.endswith("Resources")  # a part of the component
     ]
     assert dataclass == [components.find(kind, name).__name__]
 

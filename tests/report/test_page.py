@@ -272,6 +272,7 @@ def test_the_page_shows_every_section_and_escapes(folder: Path) -> None:
         "Systems",
         "What was done",
         "Stages",
+        "Generated data",
         "Training",
         "Training lists",
         "Gained most",
@@ -280,7 +281,7 @@ def test_the_page_shows_every_section_and_escapes(folder: Path) -> None:
         "Lineage",
     ):
         assert f"<h2>{text}" in html or f"<summary>{text}" in html, text
-    assert html.count("<svg") == 2
+    assert html.count("<svg") == 4
     assert "On wing flutter &amp; &lt;b&gt;more&lt;/b&gt;" in html
     assert html.count("&lt;script&gt;x&lt;/script&gt;") == 10
     assert "4 keywords, 4 sentence, 4 title" in html
@@ -288,6 +289,85 @@ def test_the_page_shows_every_section_and_escapes(folder: Path) -> None:
     assert "generated-1" in html
     tags = re.findall(r'<span class="tag">([^<]*)<', html[html.index('id="lists"') :])
     assert tags[:4] == ["1.00", "0.90 positive", "0.25", "no grade"]
+
+
+def tables(section: str) -> list[list[list[str]]]:
+    """Tables of rows of cells, as text."""
+    found = re.findall(r"<table.*?</table>", section, re.DOTALL)
+    rows = [re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL) for table in found]
+    cells = [[re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in table] for table in rows]
+    return [[[" ".join(re.sub(r"<[^>]*>", " ", cell).split()) for cell in row] for row in table] for table in cells]
+
+
+def section(folder: Path, name: str) -> str:
+    html = (folder / "report.html").read_text(encoding="utf-8")
+    read(html)
+    found = re.search(rf'<section id="{name}">.*?</section>', html, re.DOTALL)
+    return found.group() if found else ""
+
+
+def test_generated_queries_are_shown(folder: Path) -> None:
+    html = section(folder, "data")
+    (counts,) = tables(html)
+    # Four queries of each kind, three words each; the five topics give no kind the same text twice.
+    assert counts[1:] == [[kind, "4", "4", "0.0%", "0.0%"] for kind in ("keywords", "sentence", "title")]
+    assert html.count("<svg") == 2
+    shown = re.findall(r"<li><b>(.*?)</b> (.*?)\n?</li>", html, re.DOTALL)
+    assert len(shown) == 9
+    assert ("keywords about wing flutter", shown[0][1]) in shown or shown[0][0].startswith("keywords about")
+    assert all("&amp; &lt;b&gt;more&lt;/b&gt;" in document for _, document in shown)
+
+
+def test_generated_documents_drops_and_prompts_are_shown(tmp_path: Path) -> None:
+    written = [
+        {"query_id": f"q{n}", "text": f"<q{n}>", "source_doc_id": f"generated~q{n}", "kind": None, "generator": "g"}
+        for n in range(3)
+    ]
+    docs = [
+        {"doc_id": f"generated~q{n}~{grade}", "title": None, "text": f"for <q{n}> at {grade}", "origin": "g"}
+        for n in range(3)
+        for grade in range(2)
+    ]
+    labels = [
+        {"pair_id": doc["doc_id"], "query_id": doc["doc_id"][10:12], "doc_id": doc["doc_id"], "source": "generated"}
+        | {"score": float(doc["doc_id"][-1])}
+        for doc in docs
+    ]
+    answers = [
+        {"prompt_id": f"q{n}", "text": "", "finish": "length" if n == 3 else "stop", "tokens_in": 100, "tokens_out": 9}
+        | {"logprobs": [], "error": "", "cut": 0, "facts": "{}"}
+        for n in range(4)
+    ]
+    bad = [{"table": "generate", "where": "q3", "reason": "cut <off>", "raw": ""}]
+    made = {"queries": written, "docs": docs, "labels": labels, "answers": answers, "quarantine": bad}
+    generated = artifact(tmp_path, "generate", made, rows_in=4, rows_out=3)
+    html = section(report(config(tmp_path), {"generate": generated}), "data")
+    queries, grades, drops, prompts = tables(html)
+    assert queries[1] == ["no kind", "3", "1", "0.0%", "–"]
+    assert grades[1:] == [["1", "3", "4", "0.0%", "–"], ["0", "3", "4", "0.0%", "–"]]
+    assert drops == [["stage", "why", "no kind"], ["generate", "cut &lt;off&gt;", "25.0% 1"]]
+    assert prompts[1] == ["generate", "", "4", "100.0", "9.0", "0.0%", "25.0%"]
+    assert re.findall(r"<li><b>&lt;q(.)&gt;</b> for &lt;q\1&gt; at (.)", html)[:3] != []
+
+
+def test_the_teacher_is_shown_against_human_training_labels_only(tmp_path: Path) -> None:
+    made = given(tmp_path)
+    human = {("h1", "d1"): 2, ("h1", "d2"): 0, ("h2", "d1"): 1, ("h2", "d3"): 0}
+    qrels = [{"query_id": q, "doc_id": d, "relevance": grade, "split": "train"} for (q, d), grade in human.items()]
+    test = [{"query_id": "q1", "doc_id": "d1", "relevance": 2, "split": "test"}]
+    scores = {("h1", "d1"): 0.9, ("h1", "d2"): 0.1, ("h2", "d1"): 0.2, ("h2", "d3"): 0.1, ("q1", "d1"): 0.0}
+    labels = [
+        {"pair_id": q + d, "query_id": q, "doc_id": d, "source": "judge", "score": score}
+        for (q, d), score in scores.items()
+    ]
+    made["label"] = artifact(tmp_path, "label", {"labels": labels})
+    made["queries"] = artifact(tmp_path, "queries", {"queries": [], "qrels": qrels + test}, test_queries=1)
+    numbers, confusion = tables(section(report(config(tmp_path), made), "agreement"))
+    # Grades 2, 0, 1, 0 against 0.9, 0.1, 0.2, 0.1 times 2, rounded: 2, 0, 0, 0. Kappa: (3/4 - 7/16) / (1 - 7/16).
+    assert numbers[1][:2] == ["4", f"{5 / 9:.3f}"]
+    assert confusion == [["", "0", "1", "2"], ["0", "2", "0", "0"], ["1", "1", "0", "0"], ["2", "0", "0", "1"]]
+    made["queries"] = artifact(tmp_path, "queries", {"queries": [], "qrels": test}, test_queries=1)
+    assert section(report(config(tmp_path), made), "agreement") == ""
 
 
 def test_changes_are_the_largest_with_their_documents(flow: dict[str, Artifact]) -> None:

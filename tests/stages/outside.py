@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -83,3 +84,36 @@ class SlowKL(KL):
         if self.seconds:
             loss.register_forward_pre_hook(lambda *_: time.sleep(self.seconds))
         return loss
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """An engine that writes graded documents without a model: the higher the grade, the more of the query's words.
+
+    The query is the first line of the message, after a colon.
+    """
+
+    broken: str = ""
+    """Prompts, joined by commas, whose answer is cut off."""
+
+    model = "overlap"
+
+    def check(self) -> None:
+        pass
+
+    def load(self) -> Any:
+        return self._row
+
+    def answer(self, rows: Any) -> Any:
+        done = {"finish": "stop", "tokens_in": 1, "tokens_out": 1, "logprobs": [], "error": ""}
+        return rows.map(lambda row: row | done)
+
+    def _row(self, prompt: Any, seed: int) -> dict[str, Any]:
+        words = prompt.user(()).splitlines()[0].partition(": ")[2].split()
+        grades = prompt.facts["grades"]
+        texts = {}
+        for grade, key in zip(grades, prompt.sampling.json_schema["properties"], strict=True):
+            kept = words[: len(words) * grade // (prompt.facts["levels"] - 1)]
+            texts[key] = " ".join([*kept, *(["zzz"] * (len(words) - len(kept))), str(seed)])
+        text = json.dumps(texts)
+        return {"text": text[:20] if prompt.prompt_id in self.broken.split(",") else text, "cut": 0}

@@ -1,18 +1,68 @@
+import math
+import sys
+from dataclasses import dataclass, replace
+
 import pytest
 
 from gradret.config import Label
-from gradret.errors import StageError
+from gradret.errors import ConfigError, StageError
+from gradret.prompts import digests
 from gradret.stages.label import label
 from gradret.stages.mine import pair_id
+from gradret.teachers.annotator import Annotator
+from gradret.teachers.judge import Judge
 
 from . import tiny
 from .outside import Numbers
 
 pytestmark = pytest.mark.usefixtures("ray_session")
+
 NAME = "tests.stages.outside:Numbers"
 
 
-def labelled(settings, tmp_path, teacher):
+@dataclass(frozen=True)
+class Reader:
+    """An engine without a model: what it answers stands in the documents of the prompt."""
+
+    model: str = "reader"
+
+    def check(self):
+        if not self.model:
+            raise ConfigError("engine: no model")
+
+    def load(self):
+        return lambda prompt, seed: {"user": prompt.user(prompt.texts), "cut": 0}
+
+    def answer(self, rows):
+        return rows.map(_read)
+
+
+def _read(row):
+    """``p2=0.5`` in a document is the probability of grade 2, ``yes`` makes it relevant, ``silent`` fails."""
+    words = row["user"].split()
+    told = {word[1]: float(word[3:]) for word in words if word[0] == "p" and word[2:3] == "="}
+    relevant = [number for number, part in enumerate(row["user"].split("<document")[1:], 1) if " yes" in part]
+    bad = "silent" in words
+    return row | {
+        "text": "" if bad else f'{{"relevant": {relevant}}}',
+        "finish": "error" if bad else "stop",
+        "tokens_in": len(words),
+        "tokens_out": 1,
+        "logprobs": [] if bad else [math.log(told[grade]) if grade in told else -math.inf for grade in "0123"],
+        "error": "it died" if bad else "",
+    }
+
+
+@pytest.fixture(autouse=True)
+def sent_with_the_tests():
+    from ray import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+def labelled(settings, tmp_path, teacher, texts=None, **keys):
     """Two shards of pairs; the queries come in no order of their names, the lists differ in length."""
     lists = [{5: [0, 3, 4], 2: [9, 7]}, {8: [1], 0: [6, 2, 8, 0], 1: [3, 5]}]
     shards = [
@@ -29,10 +79,11 @@ def labelled(settings, tmp_path, teacher):
         ]
         for part in lists
     ]
-    ingested = tiny.artifact(tmp_path, "ingest", {"docs": [[tiny.doc(n, "text") for n in range(10)]]})
+    texts = texts or ["text"] * 10
+    ingested = tiny.artifact(tmp_path, "ingest", {"docs": [[tiny.doc(n, text) for n, text in enumerate(texts)]]})
     generated = tiny.artifact(tmp_path, "generate", {"queries": [[tiny.query(n, "a") for n in range(10)]]})
     mined = tiny.artifact(tmp_path, "mine", {"pairs": shards}, rows_in=5, rows_out=12)
-    return mined, label(settings(label=Label(teacher=teacher)), ingested, generated, mined)
+    return mined, label(settings(label=Label(teacher=teacher, **keys)), ingested, generated, mined)
 
 
 def test_every_pair_gets_its_own_score(settings, tmp_path):
@@ -63,3 +114,64 @@ def test_scores_that_are_not_finite_are_quarantined(settings, tmp_path):
 def test_a_teacher_that_forgets_a_score_is_named(settings, tmp_path):
     with pytest.raises(StageError, match=rf"teacher {NAME}: score\(\) must give one score a document"):
         labelled(settings, tmp_path, Numbers(short=True))
+
+
+# Documents 0 to 9: what the engine says of each.
+JUDGED = ["p3=1", "p0=0.5 p1=0.5", "p2=0.75", "p1=0.25 p2=0.5", "p3=0.4", "silent", "p0=1", "p1=1", "p3=0.9", "p2=1"]
+SCORES = {0: 1, 1: 1 / 6, 2: 2 / 3, 3: (0.25 + 1) / 0.75 / 3, 6: 0, 7: 1 / 3, 8: 1, 9: 2 / 3}
+
+
+def test_an_llm_judges_every_pair(settings, tmp_path):
+    mined, labels = labelled(settings, tmp_path, Judge(engine=Reader()), JUDGED, max_bad_share=0.5)
+    pairs = {row["pair_id"]: int(row["doc_id"][1:]) for row in mined.table("pairs").to_pylist()}
+    rows = labels.table("labels").to_pylist()
+    want = {pair: SCORES[doc] for pair, doc in pairs.items() if doc in SCORES}
+    assert {row["pair_id"]: row["score"] for row in rows} == pytest.approx(want, abs=1e-6)
+    assert {row["source"] for row in rows} == {"judge"}
+    dropped = labels.table("quarantine").to_pylist()
+    reasons = {4: "no grade among the likely tokens", 5: "engine error"}
+    assert sorted((row["where"], row["reason"]) for row in dropped) == sorted(
+        (f"{row['query_id']} {row['doc_id']}", reasons[doc])
+        for row in mined.table("pairs").to_pylist()
+        if (doc := int(row["doc_id"][1:])) in reasons
+    )
+    assert labels.counts["rows_in"] == 12 == labels.counts["rows_out"] + labels.counts["quarantined"]
+    assert labels.counts["prompts"] == 24
+    outside = [1 - sum(float(word[3:]) for word in JUDGED[doc].split()) for doc in pairs.values() if doc != 5]
+    assert labels.manifest["notes"] == pytest.approx({"outside_mean": sum(outside) / len(outside)}, abs=1e-6)
+
+
+def test_an_llm_annotates_every_query(settings, tmp_path):
+    texts = [f"text {'yes' if n % 3 == 0 else 'no'}" for n in range(10)]
+    mined, labels = labelled(settings, tmp_path, Annotator(engine=Reader()), texts)
+    rows = labels.table("labels").to_pylist()
+    assert {(row["pair_id"], row["score"]) for row in rows} == {
+        (row["pair_id"], float(int(row["doc_id"][1:]) % 3 == 0)) for row in mined.table("pairs").to_pylist()
+    }
+    assert labels.counts["prompts"] == 5
+
+
+def test_too_many_answers_that_cannot_be_used_stop_the_run(settings, tmp_path):
+    with pytest.raises(StageError, match=r"no grade among the likely tokens|engine error"):
+        labelled(settings, tmp_path, Judge(engine=Reader()), JUDGED, max_bad_share=0.05)
+
+
+def test_what_decides_an_llms_labels_names_them(settings, tmp_path):
+    path = tmp_path / "mine.jinja"
+    path.write_text(
+        "{% set system = 'Grade!' %}"
+        "{% macro user(query, document, query_first) %}<document {{ query }} {{ document }}{% endmacro %}"
+    )
+    judge = Judge(engine=Reader(), template=str(path), orders="query_first")
+    texts = ["p1=1"] * 10
+    _, first = labelled(settings, tmp_path, judge, texts)
+    assert first.manifest["settings"]["templates"] == digests([str(path)])
+    again = [
+        labelled(settings, tmp_path, judge, texts, max_bad_share=0.9)[1],
+        labelled(settings, tmp_path, replace(judge, engine=Reader("other")), texts)[1],
+        labelled(settings, tmp_path, replace(judge, max_doc_tokens=99), texts)[1],
+    ]
+    path.write_text(path.read_text().replace("Grade!", "Grade now!"))
+    again.append(labelled(settings, tmp_path, judge, texts)[1])
+    assert again[0].fingerprint == first.fingerprint
+    assert len({one.fingerprint for one in again}) == 4

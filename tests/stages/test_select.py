@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
-from gradret.config import Select
+from gradret.config import Label, Select
 from gradret.errors import DataError
 from gradret.stages.mine import pair_id
 from gradret.stages.select import select
+from gradret.teachers.judge import Judge
 
 from . import tiny
 
@@ -22,7 +23,7 @@ def scores():
     return found
 
 
-def selected(settings, tmp_path, found=None, sources=True, copies=(), **keys):
+def selected(settings, tmp_path, found=None, sources=True, copies=(), teacher=None, **keys):
     found = scores() if found is None else found
     queries = [tiny.query(q, f"text {q}", source=f"d{q // 3:03d}" if sources else None) for q in found]
     shards, labels = [], []
@@ -38,8 +39,9 @@ def selected(settings, tmp_path, found=None, sources=True, copies=(), **keys):
             ]
         )
     pairs = [{"doc_id": copy, "kept_doc_id": kept} for copy, kept in copies]
+    blocks = {"label": Label(teacher=teacher)} if teacher else {}
     return select(
-        settings(select=Select(**({"dev_share": 0.3} | keys))),
+        settings(select=Select(**({"dev_share": 0.3} | keys)), **blocks),
         tiny.artifact(tmp_path, "dedupe", {"duplicates": [pairs]}),
         tiny.artifact(tmp_path, "generate", {"queries": [queries]}),
         tiny.artifact(tmp_path, "mine", {"pairs": shards}),
@@ -81,6 +83,31 @@ def test_positives_come_first_and_copies_of_the_source_are_known(settings, tmp_p
         for kept in (True, False):
             part = [score for score, flag in zip(row["scores"], flags, strict=True) if flag is kept]
             assert part == sorted(part, reverse=True)
+
+
+def test_documents_that_score_above_the_teachers_bar_are_positives(settings, tmp_path):
+    copies = [("d007", "d001"), ("d900", "d002")]
+    judge = Judge(engine=None, positive_above=0.5)
+    groups = selected(settings, tmp_path, copies=copies, teacher=judge).table("groups").to_pylist()
+    for row in groups:
+        raw = scores()[int(row["query_id"][1:])]
+        named = {f"d{d:03d}" for d, score in raw.items() if score > 0.5} | {row["source_doc_id"]}
+        known = named | {copy for copy, kept in copies if kept in named}
+        assert row["relevant_doc_ids"] == sorted(known)
+        best_first = sorted(raw, key=lambda d: (-raw[d], d))
+        assert row["doc_ids"] == sorted((f"d{d:03d}" for d in best_first), key=lambda doc_id: doc_id not in known)
+        assert row["positives"] == [doc_id in known for doc_id in row["doc_ids"]]
+    assert max(sum(row["positives"]) for row in groups) > 2
+
+
+def test_a_score_at_the_bar_is_none_and_the_bar_is_part_of_the_name(settings, tmp_path):
+    found = scores() | {0: {0: np.float32(0.0), 1: np.float32(0.5), 2: np.float32(0.75)}}
+    bars = [0.5, 0.25, None]
+    made = [selected(settings, tmp_path, found, teacher=Judge(engine=None, positive_above=bar)) for bar in bars]
+    rows = [next(row for row in one.table("groups").to_pylist() if row["query_id"] == "q000") for one in made]
+    assert [row["relevant_doc_ids"] for row in rows] == [["d000", "d002"], ["d000", "d001", "d002"], ["d000"]]
+    assert rows[0]["doc_ids"] == ["d002", "d000", "d001"]
+    assert len({one.fingerprint for one in made}) == 3
 
 
 def test_one_source_is_on_one_side_of_the_dev_split(settings, tmp_path):

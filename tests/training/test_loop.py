@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from gradret.artifacts import write_shard
 from gradret.config import Train, TrainResources
+from gradret.contracts import GENERATED
 from gradret.errors import DataError
 from gradret.losses import Mean
 from gradret.losses.bixse import BiXSE
@@ -284,3 +285,13 @@ def test_a_calibrated_temperature_is_found_once_and_kept(tmp_path):
     untrained = loop._Training(job(tmp_path / "other"))
     assert KL(student_temperature="calibrated").calibrated(untrained._untrained_lists()).student_temperature == chosen
     assert loop._Training(made).objective.losses[0].student_temperature == chosen
+
+
+def test_the_dev_corpus_is_drawn_from_the_corpus_alone():
+    written = [f"{GENERATED}q{number}~3" for number in range(50)]
+    drawn = [DOCS[number] for number in loop._sample(DOCS, 10, 0)]
+    mixed = sorted([*DOCS, *written, "zebra"])
+    assert len(set(drawn)) == 10
+    assert {mixed[number] for number in loop._sample(mixed, 99, 0)} == {*DOCS, "zebra"}
+    after = [*DOCS, *written]
+    assert [after[number] for number in loop._sample(after, 10, 0)] == drawn

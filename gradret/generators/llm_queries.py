@@ -1,0 +1,220 @@
+"""Queries that an LLM writes about documents, in six kinds."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gradret import prompts
+from gradret.artifacts import read_shard
+from gradret.components import name_of, unknown
+from gradret.config import component
+from gradret.engines import Prompt, Sampling, Unusable
+from gradret.errors import ConfigError
+from gradret.generators._answers import is_copy, one_line
+from gradret.stages._map import Quarantined, Result
+from gradret.text import passage
+
+if TYPE_CHECKING:
+    from gradret.artifacts import Artifact
+    from gradret.config import Config
+    from gradret.engines import Answer, Task
+
+__all__ = ["LLMQueries"]
+
+_KINDS = ("question", "claim", "title", "keywords", "search_examples", "search")
+
+
+@dataclass(frozen=True)
+class LLMQueries:
+    """One query a document and kind: question, claim, title, keywords, and web search with and without examples.
+
+    A prompt holds the document, the kind's task, and examples drawn from the kind's pool by a hash of
+    seed and query_id. Its answer is one line; an empty, refused, copied or cut one is quarantined, and
+    so is a text that another kind already gave for the document. query_id is ``doc_id~kind``.
+
+    Source: Tamber et al. 2025 (2502.19712); the kinds, three examples a prompt, one query a document
+    and kind, temperature 0.8, 50 tokens and keeping one line without quotes are verified against the
+    paper and the authors' code. Ours: all wording and all examples, the document at the head of the
+    prompt, the cut by tokens (the authors cut at 2,048 characters), and what is quarantined. The
+    authors' search examples are human queries of MS MARCO; ours are made up, like all examples here.
+    """
+
+    engine: Any = component("engines", {"name": "vllm"})
+    """Who answers."""
+    kinds: tuple[str, ...] = _KINDS
+    """Kinds to write. A path that ends in .jinja is a kind of your own, called like its file, which sets
+    ``task`` and ``examples`` as the files in gradret/prompts/queries do."""
+    prompt: str = "queries/_prompt"
+    """What stands around the task: a template, or a path that ends in .jinja, with a variable ``system``
+    and a macro ``user(document, task, examples)``."""
+    examples: int = 3
+    """Of the kind's pool in each prompt; all of it where it holds fewer."""
+    temperature: float = 0.8
+    top_p: float = 1.0
+    """The smallest set of tokens with this probability is drawn from."""
+    max_tokens: int = 50
+    """Of an answer; one whose line has not ended by then is quarantined."""
+    max_doc_tokens: int = 512
+    """Of a document; the end of a longer one is cut."""
+
+    def __post_init__(self) -> None:
+        if not self.kinds:
+            raise ValueError("kinds must name one kind at least, got none")
+        for kind in self.kinds:
+            if not kind.endswith(".jinja") and kind not in _KINDS:
+                raise ValueError(f"kinds: {unknown(kind, list(_KINDS), 'a kind here or a file that ends in .jinja')}")
+            if not re.fullmatch(r"[\w-]+", _name(kind)):
+                raise ValueError(f"kinds: a kind's name may hold letters, digits, _ and - alone, got {_name(kind)!r}")
+        names = [_name(kind) for kind in self.kinds]
+        if len(set(names)) < len(names):
+            raise ValueError(f"kinds must have different names, got {', '.join(names)}")
+        if self.examples < 0:
+            raise ValueError(f"examples must be at least 0, got {self.examples}")
+        if self.temperature < 0:
+            raise ValueError(f"temperature must be at least 0, got {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
+        for name in ("max_tokens", "max_doc_tokens"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        return (self.prompt, *(_reference(kind) for kind in self.kinds))
+
+    def prepare(self, config: Config, ingested: Artifact, sample: Artifact) -> dict[str, Artifact]:
+        """Nothing to prepare; reads the templates.
+
+        Raises:
+            ConfigError: a template is missing, or is not what its place wants.
+        """
+        self.load({}, 0, config.seed)
+        return {}
+
+    def load(self, prepared: dict[str, Artifact], sampled: int, seed: int) -> Task:
+        return _Task(self, seed)
+
+
+class _Kind(NamedTuple):
+    name: str
+    task: str
+    examples: list[dict[str, str]]
+
+
+class _Task:
+    def __init__(self, settings: LLMQueries, seed: int) -> None:
+        self.settings, self.seed = settings, seed
+        self.kinds = {_name(kind): _kind(kind) for kind in settings.kinds}
+        self.system, self.message = _around(settings.prompt)
+        self.sampling = Sampling(max_tokens=settings.max_tokens, temperature=settings.temperature, top_p=settings.top_p)
+
+    def prompts(self, item: Path) -> Iterator[Prompt]:
+        for doc in read_shard(item, "docs").to_pylist():
+            text = passage(doc["title"], doc["text"])
+            for kind in self.kinds.values():
+                prompt_id = _prompt_id(doc["doc_id"], kind.name)
+                drawn = self._drawn(prompt_id, len(kind.examples))
+                yield Prompt(
+                    prompt_id,
+                    self.system,
+                    functools.partial(self._user, kind, drawn),
+                    (text,),
+                    self.sampling,
+                    self.settings.max_doc_tokens,
+                    {"kind": kind.name, "examples": drawn},
+                )
+
+    def read(self, answer: Answer) -> str:
+        line = one_line(answer)
+        kind, drawn = self.kinds[answer.facts["kind"]], answer.facts["examples"]
+        if is_copy(line, f"{self.system}\n{self._user(kind, drawn, [''])}"):
+            raise Unusable("copy of the prompt")
+        return line
+
+    def result(self, item: Path, read: Mapping[str, str | Quarantined]) -> Result:
+        import pyarrow as pa
+
+        from gradret.contracts import schema
+
+        rows: list[dict[str, str]] = []
+        unusable: list[Quarantined] = []
+        for doc_id in read_shard(item, "docs")["doc_id"].to_pylist():
+            texts: set[str] = set()
+            for kind in self.kinds:
+                query_id = _prompt_id(doc_id, kind)
+                text = read[query_id]
+                if isinstance(text, Quarantined):
+                    unusable.append(text)
+                elif text.casefold() in texts:
+                    unusable.append(Quarantined(query_id, "same text as another kind", text))
+                else:
+                    texts.add(text.casefold())
+                    rows.append(
+                        {
+                            "query_id": query_id,
+                            "text": text,
+                            "source_doc_id": doc_id,
+                            "kind": kind,
+                            "generator": name_of(self.settings),
+                        }
+                    )
+        table = pa.Table.from_pylist(rows, schema("queries"))
+        return Result({"queries": table}, len(rows) + len(unusable), len(rows), unusable)
+
+    def _user(self, kind: _Kind, drawn: Sequence[int], texts: Sequence[str]) -> str:
+        examples = [kind.examples[index] for index in drawn]
+        return str(self.message(document=texts[0], task=kind.task, examples=examples)).strip()
+
+    def _drawn(self, prompt_id: str, pool: int) -> list[int]:
+        """Places of the prompt's examples in a pool of this size."""
+
+        def lot(index: int) -> bytes:
+            return hashlib.sha256(f"llm_queries:{self.seed}:{prompt_id}:{index}".encode()).digest()
+
+        return sorted(range(pool), key=lot)[: self.settings.examples]
+
+
+def _prompt_id(doc_id: str, kind: str) -> str:
+    return f"{doc_id}~{kind}"
+
+
+def _name(kind: str) -> str:
+    return Path(kind).stem if kind.endswith(".jinja") else kind
+
+
+def _reference(kind: str) -> str:
+    return kind if kind.endswith(".jinja") else f"queries/{kind}"
+
+
+def _kind(kind: str) -> _Kind:
+    reference = _reference(kind)
+    task, examples = prompts.exported(reference, "task", "examples")
+    if not isinstance(task, str) or not task.strip():
+        raise ConfigError(f"template {reference}: task must be text, got {task!r}")
+    if not isinstance(examples, list):
+        raise ConfigError(f"template {reference}: examples must be a list, [] for none, got {examples!r}")
+    for number, example in enumerate(examples):
+        texts = [example.get(key) for key in ("document", "query")] if isinstance(example, Mapping) else [None]
+        if not all(isinstance(text, str) for text in texts):
+            raise ConfigError(
+                f"template {reference}: examples[{number}] must have texts document and query: {example!r}"
+            )
+    return _Kind(_name(kind), task.strip(), examples)
+
+
+def _around(reference: str) -> tuple[str, Callable[..., object]]:
+    """The system message and the macro of the user's message, tried once."""
+    from jinja2 import TemplateError
+
+    system, user = prompts.exported(reference, "system", "user")
+    try:
+        user(document="", task="", examples=[])
+    except (TemplateError, TypeError) as error:
+        raise ConfigError(f"template {reference}: user(document, task, examples) fails: {error}") from error
+    return str(system).strip(), user

@@ -1,0 +1,1 @@
+"""What a config will ask of language models, and about what that costs, before it is asked."""

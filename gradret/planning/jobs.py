@@ -1,0 +1,269 @@
+"""Which stages of a config ask a language model, how often, and some of their prompts.
+
+Nothing is generated for it: prompts are made from documents drawn by a hash of their ids. What a stage
+would read from an earlier one that asks, and so is not there yet, is stood in for, and ``notes`` say by what.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gradret.artifacts import Artifact, write_shard
+from gradret.components import name_of
+from gradret.errors import ConfigError
+from gradret.retrievers.random import Random
+from gradret.stages.mine import pair_id
+from gradret.text import passage
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from gradret.config import Config
+    from gradret.engines import Engine, Prompt, Task
+    from gradret.flow import Flow
+
+__all__ = ["SAMPLE", "Job", "asks", "jobs"]
+
+SAMPLE = 64
+"""Rows of a stage's input that prompts are made of."""
+_QUERY_WORDS = 12
+
+
+@dataclass(frozen=True)
+class Job:
+    """A stage that asks, with prompts of a sample of its input."""
+
+    stage: str
+    component: Any
+    """The generator or teacher."""
+    rows: int
+    """Of its whole input: documents or queries; a query's pairs are one row."""
+    item: Path
+    """The sample, a shard of its input."""
+    sampled: int
+    load: Callable[[], Task]
+    prompts: tuple[Prompt, ...]
+    """All of the sample."""
+    at_most: bool = False
+    """``rows`` is an upper bound."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The column that tells its rows apart."""
+        return "doc_id" if self.item.parent.name == "docs" else "query_id"
+
+    @property
+    def engine(self) -> Engine:
+        """Who answers."""
+        engine: Engine = self.component.engine
+        return engine
+
+    @property
+    def total(self) -> int:
+        """Prompts of the whole input."""
+        return round(len(self.prompts) / self.sampled * self.rows)
+
+
+class _Rows(NamedTuple):
+    """What a stage will read."""
+
+    sample: pa.Table
+    total: int
+    """Of all."""
+    at_most: bool
+    notes: tuple[str, ...]
+
+    @property
+    def number(self) -> int:
+        """Rows of the sample."""
+        return int(self.sample.num_rows)
+
+
+def asks(config: Config) -> bool:
+    """Whether a stage of the config asks a language model."""
+    return _asks(config.generate.generator) or _asks(config.label.teacher)
+
+
+def jobs(config: Config, flow: Flow, folder: Path) -> list[Job]:
+    """The stages that ask, in the flow's order.
+
+    Args:
+        config: of the run.
+        flow: its stages; documents are ingested and deduplicated.
+        folder: where samples are written; jobs refer to it.
+
+    Raises:
+        ConfigError: a retriever does not tell how many documents it finds.
+        DataError: the dataset cannot be used.
+    """
+    planner = _Planner(config, flow, folder)
+    queries = planner.generate("generate", config.generate.generator)
+    if _asks(config.label.teacher):
+        planner.label(config.label.teacher, queries)
+    return planner.found
+
+
+def _asks(component: Any) -> bool:
+    return hasattr(component, "engine")
+
+
+class _Planner:
+    def __init__(self, config: Config, flow: Flow, folder: Path) -> None:
+        self.config, self.flow, self.folder = config, flow, folder.absolute()
+        self.found: list[Job] = []
+        self.docs = _documents(flow, config.seed)
+        self.total: int = flow.dedupe.counts["sampled"]
+
+    def generate(self, stage: str, generator: Any) -> _Rows:
+        """The jobs of a generator, and the queries that it gives."""
+        if not _asks(generator):
+            return self._written(generator)
+        return self._documents(stage, generator) if hasattr(generator, "drawn") else self._asked(stage, generator)
+
+    def label(self, teacher: Any, queries: _Rows) -> None:
+        """The job of a teacher that grades each query's candidates."""
+        most = min(sum(map(self._most, range(len(self.config.mine.retrievers)))), self.flow.ingest.counts["rows_out"])
+        item = self._shard("label", "pairs", self._pairs(queries.sample, most))
+        self._shard("planned", "queries", queries.sample)
+        planned = Artifact("generate", "planned", self.folder / "planned", {"counts": {}})
+        # Whatever it prepares for queries that only stand in is to be left behind with them.
+        prepared = teacher.prepare(replace(self.config, storage_path=str(self.folder)), self.flow.ingest, planned)
+        load = functools.partial(teacher.load, prepared)
+        notes = (*queries.notes, f"{most} candidates a query, the most that mine.retrievers find together, drawn anew")
+        self._add("label", teacher, item, load, queries._replace(at_most=True, notes=notes))
+
+    def _written(self, generator: Any) -> _Rows:
+        """Queries of a generator that asks nobody: it writes them for the sample."""
+        prepared = generator.prepare(self.config, self.flow.ingest, self.flow.dedupe)
+        write = generator.load(prepared, self.total, self.config.seed)
+        rows = [
+            _query(f"{doc['doc_id']}~{number}", query.text, doc["doc_id"], query.kind)
+            for doc in self.docs.to_pylist()
+            for number, query in enumerate(write(doc["doc_id"], doc["title"] or "", doc["text"]))
+        ]
+        total = round(len(rows) / self.docs.num_rows * self.total)
+        exact = self.docs.num_rows == self.total
+        notes = () if exact else (f"number of queries extrapolated from {self.docs.num_rows} documents",)
+        return _Rows(self._drawn(_table(rows)), total, at_most=False, notes=notes)
+
+    def _asked(self, stage: str, generator: Any) -> _Rows:
+        """Queries that a model is asked for: not there yet, so the beginnings of documents stand in."""
+        prepared = generator.prepare(self.config, self.flow.ingest, self.flow.dedupe)
+        load = functools.partial(generator.load, prepared, self.total, self.config.seed)
+        docs = _Rows(self.docs, self.total, at_most=False, notes=())
+        job = self._add(stage, generator, self._shard(stage, "docs", self.docs), load, docs)
+        rows = [
+            _query(doc["doc_id"], " ".join(passage(doc["title"], doc["text"]).split()[:_QUERY_WORDS]), doc["doc_id"])
+            for doc in self.docs.to_pylist()
+        ]
+        notes = (f"the first {_QUERY_WORDS} words of documents stand in for queries",)
+        return _Rows(_table(rows), job.total, at_most=True, notes=notes)
+
+    def _documents(self, stage: str, generator: Any) -> _Rows:
+        """Queries that a model is asked to write documents for."""
+        if generator.queries is not None and _asks(generator.queries):
+            queries = self.generate(f"{stage}.queries", generator.queries)
+            prepared: dict[str, Artifact] = {}
+        else:
+            prepared = generator.prepare(self.config, self.flow.ingest, self.flow.dedupe)
+            rows = generator.drawn(prepared, self.config.seed)
+            queries = _Rows(self._drawn(rows), rows.num_rows, at_most=False, notes=())
+        queries = queries._replace(total=min(queries.total, generator.max_queries))
+        load = functools.partial(generator.load, prepared, self.total, self.config.seed)
+        item = self._shard(stage, "queries", queries.sample)
+        self._add(stage, generator, item, load, queries)
+        return queries
+
+    def _add(self, stage: str, component: Any, item: Path, load: Callable[[], Task], rows: _Rows) -> Job:
+        prompts = tuple(load().prompts(item))
+        job = Job(stage, component, rows.total, item, rows.number, load, prompts, rows.at_most, rows.notes)
+        self.found.append(job)
+        return job
+
+    def _pairs(self, queries: pa.Table, most: int) -> pa.Table:
+        import pyarrow as pa
+
+        from gradret.contracts import schema
+
+        draw = Random(most).load({"docs": self.flow.ingest}, self.config.seed)
+        rows = [
+            {
+                "pair_id": pair_id(query_id, doc_id),
+                "query_id": query_id,
+                "doc_id": doc_id,
+                "origins": [],
+                "ranks": [rank],
+            }
+            for query_id, drawn in zip(queries["query_id"].to_pylist(), draw(queries.to_pylist()), strict=True)
+            for rank, doc_id in enumerate(drawn, 1)
+        ]
+        return pa.Table.from_pylist(rows, schema("pairs")).sort_by([("query_id", "ascending"), ("doc_id", "ascending")])
+
+    def _most(self, number: int) -> int:
+        """The most documents that a retriever finds for a query."""
+        retriever = self.config.mine.retrievers[number]
+        match name_of(retriever):
+            case "source":
+                return 1
+            case "teacher":
+                return int(retriever.top + retriever.sampled)
+            case "generated":
+                return int(max(self.config.generate.generator.levels))
+        if not hasattr(retriever, "k"):
+            raise ConfigError(
+                f"mine.retrievers[{number}]: {name_of(retriever)} has no k, the most documents that it finds for a "
+                "query, so pairs cannot be counted before it is run; give it one"
+            )
+        return int(retriever.k)
+
+    def _drawn(self, queries: pa.Table) -> pa.Table:
+        return _rows(queries, "query_id", _first(queries["query_id"].to_pylist(), self.config.seed))
+
+    def _shard(self, name: str, table: str, rows: pa.Table) -> Path:
+        path = self.folder / name / table / "part-00000.parquet"
+        write_shard(path, rows, table)
+        return path
+
+
+def _documents(flow: Flow, seed: int) -> pa.Table:
+    import pyarrow as pa
+
+    chosen = _first(flow.dedupe.table("sample")["doc_id"].to_pylist(), seed)
+    return pa.concat_tables([_rows(docs, "doc_id", chosen) for docs in flow.ingest.batches("docs")])
+
+
+def _first(ids: Iterable[str], seed: int) -> list[str]:
+    """``SAMPLE`` of ``ids``, whatever their order."""
+    return sorted(ids, key=lambda one: hashlib.sha256(f"plan:{seed}:{one}".encode()).digest())[:SAMPLE]
+
+
+def _rows(table: pa.Table, key: str, wanted: list[str]) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return table.filter(pc.is_in(table[key], pa.array(wanted, pa.string())))
+
+
+def _query(query_id: str, text: str, doc_id: str, kind: str | None = None) -> dict[str, Any]:
+    return {
+        "query_id": query_id,
+        "text": text,
+        "split": None,
+        "source_doc_id": doc_id,
+        "kind": kind,
+        "generator": "plan",
+    }
+
+
+def _table(rows: list[dict[str, Any]]) -> pa.Table:
+    import pyarrow as pa
+
+    from gradret.contracts import schema
+
+    return pa.Table.from_pylist(rows, schema("queries"))

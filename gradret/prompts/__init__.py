@@ -1,0 +1,113 @@
+"""The text of all prompts: jinja files, which a config can replace by its own.
+
+A template is named by its file here without the suffix (``queries/question``) or by the path of a
+user's file (``my/question.jinja``), in ``{% import %}`` too. Its content enters the fingerprint of
+whatever uses it, and so does that of what it imports.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gradret.errors import ConfigError
+
+if TYPE_CHECKING:
+    from jinja2 import Environment, Template, TemplateSyntaxError
+
+__all__ = ["digests", "exported", "names", "source", "template"]
+
+_FOLDER = Path(__file__).parent
+
+
+def names(folder: str) -> list[str]:
+    """Templates of ``folder`` here, sorted, as ``template`` takes them; without ``_parts`` of others."""
+    found = (path.stem for path in (_FOLDER / folder).glob("*.jinja"))
+    return sorted(f"{folder}/{stem}" for stem in found if not stem.startswith("_"))
+
+
+def template(reference: str) -> Template:
+    """The template, which refuses names that it is not given.
+
+    Raises:
+        ConfigError: there is no such file, or it is not valid jinja.
+    """
+    from jinja2 import TemplateSyntaxError
+
+    try:
+        return _environment().get_template(reference)
+    except TemplateSyntaxError as error:
+        raise _invalid(reference, error) from error
+
+
+def exported(reference: str, *wanted: str) -> list[Any]:
+    """What the template sets under each of ``wanted``: variables and macros.
+
+    Raises:
+        ConfigError: it sets one of them not, or cannot be rendered.
+    """
+    from jinja2 import TemplateError
+
+    try:
+        module = template(reference).module
+    except TemplateError as error:
+        raise ConfigError(f"template {reference}: {error}") from error
+    missing = [name for name in wanted if not hasattr(module, name)]
+    if missing:
+        raise ConfigError(f"template {reference} does not set {' and '.join(missing)}; add {{% set {missing[0]} %}}")
+    return [getattr(module, name) for name in wanted]
+
+
+def source(reference: str) -> str:
+    """The template's text.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    path = Path(reference) if reference.endswith(".jinja") else _FOLDER / f"{reference}.jinja"
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        folder = reference.rpartition("/")[0]
+        known = ", ".join(names(folder)) if folder else "none without a folder"
+        raise ConfigError(
+            f"template {reference!r} cannot be read ({error}); name one of {known}, or a file that ends in .jinja"
+        ) from error
+
+
+def digests(references: Iterable[str]) -> dict[str, str]:
+    """A hash of the text of each template, and of each that these import, for the fingerprint.
+
+    Raises:
+        ConfigError: there is no such file, or it is not valid jinja.
+    """
+    from jinja2 import TemplateSyntaxError, meta
+
+    todo, found = list(references), dict[str, str]()
+    while todo:
+        reference = todo.pop()
+        if reference in found:
+            continue
+        text = source(reference)
+        found[reference] = hashlib.sha256(text.encode()).hexdigest()[:16]
+        try:
+            imported = meta.find_referenced_templates(_environment().parse(text))
+        except TemplateSyntaxError as error:
+            raise _invalid(reference, error) from error
+        todo += [name for name in imported if name]
+    return dict(sorted(found.items()))
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    # Plain text for a model, not HTML: nothing is to be escaped.
+    return Environment(  # noqa: S701
+        loader=FunctionLoader(source), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+
+
+def _invalid(reference: str, error: TemplateSyntaxError) -> ConfigError:
+    return ConfigError(f"template {reference}, line {error.lineno}: {error.message}")

@@ -1,0 +1,347 @@
+"""The one way a stage asks a language model: prompts of a shard, answers in small files, result of a shard.
+
+First every prompt is answered. Ray Data deals them in small blocks to the engines, and each answered
+block is written as it comes: ``work/answers/SHARD/``. A killed stage goes on with the prompts that have
+no answer there; a block that was in flight may be asked again, and of two answers to a prompt one is
+taken. Then every shard is read whole, by ``map_shards``, and its answers are kept in the table
+``answers``.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import pickle
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gradret.artifacts import Draft, read_shard, write_json, write_shard
+from gradret.engines import Answer, Engine, Prompt, Row, Task, TooLong, Unusable, Write
+from gradret.errors import GradretError, StageError
+from gradret.progress import Progress
+from gradret.stages._map import Quarantined, Result, map_shards
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["ask"]
+
+_ENOUGH = 64
+"""Answers before their share of failures can stop the stage."""
+_EXAMPLES = 3
+
+
+def ask(
+    draft: Draft,
+    items: Sequence[Path],
+    load: Callable[[], Task],
+    engine: Engine,
+    *,
+    seed: int,
+    max_bad_share: float,
+    unit: str = "prompts",
+) -> None:
+    """Have ``engine`` answer the prompts of every item and leave the task's tables in ``draft``.
+
+    Args:
+        draft: where the tables go, one shard an item, with the raw answers beside them.
+        items: input shards.
+        load: makes the task; called in the workers.
+        engine: who answers.
+        seed: each prompt's sampling seed follows from this and its prompt_id.
+        max_bad_share: stop when more than this share of the answers cannot be used.
+        unit: what a prompt is called in the progress lines.
+
+    Raises:
+        ConfigError: the engine cannot work, or a template is wrong.
+        StageError: too many answers cannot be used, or the engine died too often.
+    """
+    folder = draft.path / "work" / "answers"
+    todo = [number for number in range(len(items)) if not _complete(folder, number)]
+    if todo:
+        engine.check()
+        asking = _Asking(list(items), load, folder, seed)
+        _answer(asking, todo, engine, Progress(draft.stage, 0, unit), max_bad_share)
+    map_shards(draft, list(enumerate(items)), functools.partial(_Reader, load, folder, draft.path / "answers"))
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """What all workers of the first part know."""
+
+    items: list[Path]
+    load: Callable[[], Task]
+    folder: Path
+    seed: int
+
+    def task(self) -> Task:
+        """This process's task."""
+        task: Task = self._once("task", self.load)
+        return task
+
+    def write(self, engine: Engine) -> Write:
+        """This process's way to write a prompt for the engine."""
+        write: Write = self._once("write", engine.load)
+        return write
+
+    def _once(self, what: str, load: Callable[[], Any]) -> Any:
+        """Loaded once a process, which works for one stage at a time."""
+        if _loaded.get("folder") != self.folder:
+            _loaded.clear()
+            _loaded["folder"] = self.folder
+        if what not in _loaded:
+            _loaded[what] = load()
+        return _loaded[what]
+
+
+_loaded: dict[str, Any] = {}
+
+
+@dataclass
+class _Block:
+    """What became of one answered block."""
+
+    rows: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    bad: int = 0
+    examples: list[str] = field(default_factory=list)
+
+
+def _answer(asking: _Asking, todo: list[int], engine: Engine, progress: Progress, max_bad_share: float) -> None:
+    import ray
+    from ray.exceptions import RayError
+
+    from gradret.session import connect
+
+    connect()
+    failure = asking.folder / "failure.pickle"
+    asking.folder.mkdir(parents=True, exist_ok=True)
+    failure.unlink(missing_ok=True)
+    numbers = ray.data.from_items([{"item": number} for number in todo], override_num_blocks=len(todo))
+    prompts = numbers.map_batches(_guarded(failure, functools.partial(_prompts, asking, engine)), batch_size=1)
+    blocks = engine.answer(prompts).map_batches(
+        _guarded(failure, functools.partial(_commit, asking)), batch_size=None, batch_format="pyarrow"
+    )
+    watch = _Watch(asking.folder, len(asking.items), progress, max_bad_share)
+    try:
+        for batch in blocks.iter_batches(batch_size=None):
+            for block in batch["block"]:
+                watch.add(_Block(**json.loads(block)))
+    except RayError as error:
+        if failure.exists():
+            raise pickle.loads(failure.read_bytes()) from error  # noqa: S301 - our own worker wrote it
+        raise StageError(f"the engine failed for good: {_cause(error)}") from error
+    watch.close()
+
+
+class _Watch:
+    """Says how it goes, and stops what goes wrong."""
+
+    def __init__(self, folder: Path, items: int, progress: Progress, max_bad_share: float) -> None:
+        self.folder, self.items, self.progress, self.max_bad_share = folder, items, progress, max_bad_share
+        self.sum = _Block()
+        self.started = 0.0
+
+    def add(self, block: _Block) -> None:
+        self.sum.rows += block.rows
+        self.sum.bad += block.bad
+        self.sum.examples += block.examples[: _EXAMPLES - len(self.sum.examples)]
+        self._expect()
+        if self.started:
+            self.sum.tokens_in += block.tokens_in
+            self.sum.tokens_out += block.tokens_out
+            seconds = max(time.monotonic() - self.started, 1e-9)
+            speed = f"{self.sum.tokens_in / seconds:,.0f} tokens/s in, {self.sum.tokens_out / seconds:,.0f} out"
+            self.progress.add(block.rows, f", {speed}, {self.sum.bad:,} unusable")
+        else:
+            # Rates count from the first block on: before that the engine was starting.
+            self.progress.skip(block.rows)
+            self.started = self.progress.started = time.monotonic()
+        if self.sum.rows >= _ENOUGH:
+            self._refuse()
+
+    def close(self) -> None:
+        self.progress.close()
+        self._refuse()
+
+    def _expect(self) -> None:
+        """How many prompts there will be, going by the shards whose prompts are written."""
+        written = [json.loads(path.read_text(encoding="utf-8")) for path in self.folder.glob("*/prompts.json")]
+        prompts = sum(one["prompts"] for one in written)
+        self.progress.total = max(self.progress.done, round(prompts * self.items / max(len(written), 1)))
+
+    def _refuse(self) -> None:
+        if self.sum.bad <= self.max_bad_share * self.sum.rows:
+            return
+        shown = "".join(f"\n  {example}" for example in self.sum.examples)
+        raise StageError(
+            f"{self.sum.bad:,} of {self.sum.rows:,} answers cannot be used, more than max_bad_share="
+            f"{self.max_bad_share:g}:{shown}\nchange the prompt, the model or its limits, or raise max_bad_share; "
+            "the good answers are kept"
+        )
+
+
+def _prompts(asking: _Asking, engine: Engine, batch: dict[str, Any]) -> Iterator[pa.Table]:
+    """The engine's rows for all prompts of an item that have no answer yet."""
+    import pyarrow as pa
+
+    task, write = asking.task(), asking.write(engine)
+    for number in batch["item"].tolist():
+        answered = {answer.prompt_id for answer in _answers(asking.folder, number) if answer.finish != "error"}
+        rows, long, total = [], [], 0
+        for prompt in task.prompts(asking.items[number]):
+            total += 1
+            if prompt.prompt_id in answered:
+                continue
+            try:
+                rows.append(_row(prompt, number, write(prompt, prompt.seed(asking.seed))))
+            except TooLong as error:
+                long.append(_too_long(prompt, str(error)))
+        _write_answers(asking.folder, number, long)
+        write_json(_folder(asking.folder, number) / "prompts.json", {"prompts": total})
+        if rows:
+            yield pa.Table.from_pylist(rows)
+
+
+def _row(prompt: Prompt, number: int, row: Row) -> Row:
+    return row | {"prompt_id": prompt.prompt_id, "item": number, "facts": json.dumps(dict(prompt.facts))}
+
+
+def _too_long(prompt: Prompt, error: str) -> Answer:
+    return Answer(prompt.prompt_id, "", "too_long", 0, 0, error=error, facts=prompt.facts)
+
+
+def _commit(asking: _Asking, rows: pa.Table) -> Iterator[dict[str, list[str]]]:
+    """Write answered rows down, and say what became of them."""
+    task, block = asking.task(), _Block()
+    by_item: dict[int, list[Answer]] = {}
+    for row in rows.to_pylist():
+        answer = _answer_of(row)
+        by_item.setdefault(int(row["item"]), []).append(answer)
+        read = _read(task, answer)
+        block.rows += 1
+        block.tokens_in += answer.tokens_in
+        block.tokens_out += answer.tokens_out
+        if isinstance(read, Quarantined):
+            block.bad += 1
+            block.examples.append(f"{read.where}: {read.reason}: {read.raw[:300]!r}")
+    for number, answers in by_item.items():
+        _write_answers(asking.folder, number, answers)
+    block.examples = block.examples[:_EXAMPLES]
+    yield {"block": [json.dumps(vars(block))]}
+
+
+def _read(task: Task, answer: Answer) -> Any:
+    """What the answer says, or why it is of no use."""
+    if answer.finish == "error" and answer.text:  # the engine itself says that it is no answer
+        return Quarantined(answer.prompt_id, answer.error, answer.text)
+    if answer.finish == "error":
+        return Quarantined(answer.prompt_id, "engine error", answer.error)
+    if answer.finish == "too_long":
+        return Quarantined(answer.prompt_id, "prompt too long", answer.error)
+    try:
+        return task.read(answer)
+    except Unusable as why:
+        return Quarantined(answer.prompt_id, str(why), answer.text)
+
+
+class _Reader:
+    """Turns an item's answers into its tables."""
+
+    def __init__(self, load: Callable[[], Task], folder: Path, kept: Path) -> None:
+        self.task, self.folder, self.kept = load(), folder, kept
+
+    def __call__(self, item: tuple[int, Path]) -> Result:
+        number, path = item
+        answers: dict[str, Answer] = {}
+        for answer in _answers(self.folder, number):
+            before = answers.get(answer.prompt_id)
+            if before is None or before.finish == "error":
+                answers[answer.prompt_id] = answer
+        kept = [answers[prompt_id] for prompt_id in sorted(answers)]
+        write_shard(self.kept / f"part-{number:05d}.parquet", _table(kept), "answers")
+        result = self.task.result(path, {answer.prompt_id: _read(self.task, answer) for answer in kept})
+        for name in ("tokens_in", "tokens_out"):
+            result.counts[name] = sum(getattr(answer, name) for answer in kept)
+        result.counts["prompts"] = len(kept)
+        result.counts["texts_cut"] = sum(answer.cut for answer in kept)
+        return result
+
+
+def _complete(folder: Path, number: int) -> bool:
+    """Whether every prompt of an item has an answer that is no error."""
+    path = _folder(folder, number) / "prompts.json"
+    if not path.exists():
+        return False
+    answered = {answer.prompt_id for answer in _answers(folder, number) if answer.finish != "error"}
+    return len(answered) == int(json.loads(path.read_text(encoding="utf-8"))["prompts"])
+
+
+def _folder(folder: Path, number: int) -> Path:
+    return folder / f"{number:05d}"
+
+
+def _answers(folder: Path, number: int) -> list[Answer]:
+    paths = sorted(_folder(folder, number).glob("*.parquet"))
+    return [_answer_of(row) for path in paths for row in read_shard(path, "answers").to_pylist()]
+
+
+def _answer_of(row: Row) -> Answer:
+    return Answer(
+        prompt_id=row["prompt_id"],
+        text=row["text"],
+        finish=row["finish"],
+        tokens_in=int(row["tokens_in"]),
+        tokens_out=int(row["tokens_out"]),
+        logprobs=tuple(row["logprobs"]),
+        error=row["error"],
+        cut=int(row["cut"]),
+        facts=json.loads(row["facts"]),
+    )
+
+
+def _write_answers(folder: Path, number: int, answers: list[Answer]) -> None:
+    """One file, named by what it answers: a block that is answered again replaces itself."""
+    place = _folder(folder, number)
+    place.mkdir(parents=True, exist_ok=True)
+    if answers:
+        name = hashlib.sha256("\0".join(answer.prompt_id for answer in answers).encode()).hexdigest()[:16]
+        write_shard(place / f"{name}.parquet", _table(answers), "answers")
+
+
+def _table(answers: list[Answer]) -> pa.Table:
+    import pyarrow as pa
+
+    from gradret.contracts import schema
+
+    rows = [
+        vars(answer) | {"logprobs": list(answer.logprobs), "facts": json.dumps(dict(answer.facts))}
+        for answer in answers
+    ]
+    return pa.Table.from_pylist(rows, schema("answers"))
+
+
+def _guarded(failure: Path, work: Callable[[Any], Iterator[Any]]) -> Callable[[Any], Iterator[Any]]:
+    """Ray Data keeps only the text of what a task raises; errors that mean something to a user go by file."""
+
+    def run(batch: Any) -> Iterator[Any]:
+        try:
+            yield from work(batch)
+        except (GradretError, OSError) as error:
+            failure.write_bytes(pickle.dumps(error))
+            raise
+
+    return run
+
+
+def _cause(error: Exception) -> str:
+    """The last line of Ray's text that names an error; the rest is its own frames and advice."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Died)\b.*: ", line)]
+    return (named or lines or [type(error).__name__])[-1]

@@ -1,0 +1,39 @@
+"""A shard of PAIRS and what a teacher said of each: LABELS."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gradret.stages._map import Quarantined, Result
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["labels"]
+
+
+def labels(pairs: pa.Table, scores: Sequence[float | Quarantined], source: str) -> Result:
+    """LABELS of the pairs that have a finite score; the others are quarantined as ``QUERY_ID DOC_ID``.
+
+    Args:
+        pairs: a shard of PAIRS.
+        scores: the score of each pair, or why it has none; where that stands is filled in here.
+        source: the teacher's name.
+    """
+    import pyarrow as pa
+
+    from gradret.contracts import schema
+
+    rows, bad = [], []
+    for pair, score in zip(pairs.select(["pair_id", "query_id", "doc_id"]).to_pylist(), scores, strict=True):
+        where = f"{pair['query_id']} {pair['doc_id']}"
+        if isinstance(score, Quarantined):
+            bad.append(replace(score, where=where))
+        elif not math.isfinite(score):
+            bad.append(Quarantined(where, "score is not finite", str(score)))
+        else:
+            rows.append(pair | {"source": source, "score": score})
+    return Result({"labels": pa.Table.from_pylist(rows, schema("labels"))}, pairs.num_rows, len(rows), bad)

@@ -1,0 +1,51 @@
+"""The grades that documents were written at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from gradret.retrievers.generated import GeneratedGrades, with_grades
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from gradret.artifacts import Artifact
+    from gradret.config import Config
+
+__all__ = ["Generated"]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """The grade that the generator ``graded_documents`` wrote a document at, 0 to levels - 1.
+
+    No model is asked. A pair of a query and a document that was not written for it has no grade, and
+    is quarantined.
+    """
+
+    positive_above: float | None = None
+    """Documents of a higher grade are positives too; null leaves it at the best one."""
+
+    searches: ClassVar = False
+
+    def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
+        return {"generated": with_grades(queries, "label.teacher")}
+
+    def load(self, prepared: dict[str, Artifact]) -> _Grader:
+        return _Grader(GeneratedGrades(prepared["generated"]))
+
+
+class _Grader:
+    def __init__(self, grades: GeneratedGrades) -> None:
+        self.grades = grades
+
+    def score(self, queries: Sequence[dict[str, Any]], doc_ids: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        import numpy as np
+
+        known = self.grades.of(query["query_id"] for query in queries)
+        return [
+            np.array([grades.get(doc_id, np.nan) for doc_id in listed], np.float32)
+            for grades, listed in zip(known, doc_ids, strict=True)
+        ]

@@ -1,0 +1,148 @@
+"""An LLM that grades each pair by itself."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from gradret.artifacts import read_shard
+from gradret.components import name_of
+from gradret.config import component
+from gradret.engines import Answer, Prompt, Sampling, Unusable
+from gradret.stages._labels import labels
+from gradret.stages._map import Quarantined, Result
+from gradret.stages._texts import doc_texts, query_texts
+from gradret.teachers._messages import messages
+
+if TYPE_CHECKING:
+    from gradret.artifacts import Artifact
+    from gradret.config import Config
+
+__all__ = ["Judge"]
+
+_GRADES = {"0-3": range(4), "1-7": range(1, 8), "binary": range(2)}
+_ORDERS = {
+    "both": ("query_first", "document_first"),
+    "query_first": ("query_first",),
+    "document_first": ("document_first",),
+}
+
+
+@dataclass(frozen=True)
+class Judge:
+    """``(E[grade] - lowest) / (highest - lowest)``, the expectation over the probabilities of the grade tokens.
+
+    One prompt a pair and order; its first token's probabilities, divided by their sum over the grade
+    tokens, weigh the grades, and the orders' expectations are averaged. So a score lies in [0, 1]. What
+    probability the model gives to other tokens is label's note ``outside_mean``. A model that thinks
+    before it answers has to be told not to.
+
+    Scores are on a scale of their own: ``select.low: 0`` and ``select.high: 100`` keep it, but for
+    stretching it from the lowest score to the highest.
+
+    Source: expectation over grade tokens and mean over both orders are those of LightBlue's reranker data,
+    verified on its card. BiXSE (2508.06781) takes an LLM's grades as probabilities, verified in its
+    abstract; that it makes them like this is a reconstruction. Grade definitions are ours.
+    """
+
+    engine: Any = component("engines", {"name": "vllm"})
+    """Who answers."""
+    scale: Literal["0-3", "1-7", "binary"] = "0-3"
+    """Grades that the model may give; ``binary`` is 0 or 1."""
+    orders: Literal["both", "query_first", "document_first"] = "both"
+    """What the model reads first; ``both`` asks twice, because models lean towards one or the other."""
+    max_outside: float = 0.5
+    """An answer with more than this probability outside the grade tokens is quarantined, and its pair."""
+    max_doc_tokens: int = 512
+    """Documents are cut to this many tokens."""
+    positive_above: float | None = None
+    """Documents that score above this are positives of the query too, beside its source; null names none."""
+    template: str | None = None
+    """A template, or a path that ends in .jinja, with a variable ``system`` and a macro
+    ``user(query, document, query_first)``; null is ``judge/SCALE``."""
+
+    searches: ClassVar = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_outside < 1:
+            raise ValueError(f"max_outside must be at least 0 and below 1, got {self.max_outside}")
+        if self.max_doc_tokens < 1:
+            raise ValueError(f"max_doc_tokens must be at least 1, got {self.max_doc_tokens}")
+        if self.positive_above is not None and not 0 <= self.positive_above < 1:
+            raise ValueError(f"positive_above must be at least 0 and below 1, or null, got {self.positive_above}")
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        return (self.template or f"judge/{self.scale}",)
+
+    def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
+        _messages(self)
+        return {"docs": ingested, "queries": queries}
+
+    def load(self, prepared: dict[str, Artifact]) -> _Judging:
+        return _Judging(self, prepared)
+
+
+class _Judging:
+    def __init__(self, settings: Judge, prepared: dict[str, Artifact]) -> None:
+        self.settings, self.prepared = settings, prepared
+        self.system, self.write = _messages(settings)
+        self.grades, self.orders = _GRADES[settings.scale], _ORDERS[settings.orders]
+        self.sampling = Sampling(max_tokens=1, temperature=0.0, choices=tuple(map(str, self.grades)))
+
+    @functools.cached_property
+    def queries(self) -> dict[str, str]:
+        """Read only where prompts are written."""
+        return query_texts(self.prepared["queries"])
+
+    def prompts(self, item: Path) -> Iterator[Prompt]:
+        pairs = read_shard(item, "pairs")
+        documents = doc_texts(self.prepared.values(), pairs["doc_id"].to_pylist())
+        for pair in pairs.to_pylist():
+            for order in self.orders:
+                yield Prompt(
+                    prompt_id=_prompt_id(pair["pair_id"], order),
+                    system=self.system,
+                    user=functools.partial(self._user, self.queries[pair["query_id"]], order),
+                    texts=(documents[pair["doc_id"]],),
+                    sampling=self.sampling,
+                    max_text_tokens=self.settings.max_doc_tokens,
+                )
+
+    def _user(self, query: str, order: str, documents: Sequence[str]) -> str:
+        return self.write(query=query, document=documents[0], query_first=order == "query_first")
+
+    def read(self, answer: Answer) -> float:
+        """The expected grade in this order, scaled to [0, 1]."""
+        if len(answer.logprobs) != len(self.grades):
+            raise Unusable("the answer has no probabilities of the grades")
+        weights = [math.exp(logprob) for logprob in answer.logprobs]
+        if 1 - sum(weights) > self.settings.max_outside:
+            raise Unusable("no grade among the likely tokens")
+        expected = sum(grade * weight for grade, weight in zip(self.grades, weights, strict=True)) / sum(weights)
+        return (expected - self.grades[0]) / (self.grades[-1] - self.grades[0])
+
+    def result(self, item: Path, read: Mapping[str, Any | Quarantined]) -> Result:
+        pairs = read_shard(item, "pairs")
+        said = [[read[_prompt_id(pair_id, order)] for order in self.orders] for pair_id in pairs["pair_id"].to_pylist()]
+        return labels(pairs, [_mean(scores) for scores in said], name_of(self.settings))
+
+
+def _prompt_id(pair_id: str, order: str) -> str:
+    return f"{pair_id}~{order}"
+
+
+def _mean(scores: Sequence[float | Quarantined]) -> float | Quarantined:
+    """Over the orders; what is wrong with one is wrong with the pair."""
+    good = [score for score in scores if not isinstance(score, Quarantined)]
+    if len(good) < len(scores):
+        return next(score for score in scores if isinstance(score, Quarantined))
+    return sum(good) / len(good)
+
+
+def _messages(settings: Judge) -> tuple[str, Callable[..., str]]:
+    return messages(*settings.templates, query="", document="", query_first=True)
