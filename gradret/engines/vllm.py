@@ -139,8 +139,9 @@ class Vllm:
         # In place: an assignment would make Ray work out the stage's resources again, and wrongly.
         limits = {"max_restarts": resources.restarts, "max_task_retries": resources.restarts}
         processor.stages["vLLMEngineStage"].map_batches_kwargs.update(limits)
-        # Blocks of one batch: an engine takes a block whole, and the last ones are to be shared out too.
-        rows = rows.repartition(target_num_rows_per_block=resources.batch_size)
+        # Blocks of one batch, for an engine takes a block whole. Strict: Ray would else fuse this with the steps
+        # around it and make one block of all again.
+        rows = rows.repartition(target_num_rows_per_block=resources.batch_size, strict=True)
         return processor(rows).map(_settled)
 
     def _engine_kwargs(self) -> dict[str, Any]:

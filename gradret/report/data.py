@@ -1,7 +1,7 @@
 """Generated data, for people to look at before they trust what is trained on it.
 
-All rows are counted, a shard in memory at a time and 8 bytes a text beside it. Only what compares a text
-with its document is counted on a sample, drawn by a hash of the id.
+All rows are counted, with a shard, the ids of dropped rows and 8 bytes a text in memory. Only what
+compares a text with its document is counted on a sample, drawn by a hash of the id.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def documents(generated: Artifact) -> list[Texts]:
     wanted = {row["query_id"] for tally in tallies.values() for row in tally.sample}
     texts = {row["query_id"]: row["text"] for row in matching(generated, "queries", "query_id", wanted)}
     return [
-        tally.texts(f"{grade:g}", [Example(texts.get(row["query_id"], ""), row["text"]) for row in tally.sample])
+        tally.texts(f"grade {grade:g}", [Example(texts.get(row["query_id"], ""), row["text"]) for row in tally.sample])
         for grade, tally in sorted(tallies.items(), reverse=True)
     ]
 

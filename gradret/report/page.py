@@ -145,6 +145,7 @@ def _data(artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
         "drops": drops,
         "kinds": list(dict.fromkeys(kinds)),
         "asked": data.asked(artifacts),
+        "outside": artifacts["label"].manifest["notes"].get("outside_mean") if "label" in artifacts else None,
     }
 
 

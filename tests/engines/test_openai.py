@@ -505,3 +505,58 @@ def test_on_ray_every_row_gets_its_own_answer(endpoint, ray_session):
     assert {prompt_id: row["text"] for prompt_id, row in by_id.items()} == {each: f"Say {each}." for each in by_id}
     assert len(by_id) == 49
     assert endpoint.most <= 16
+
+
+@pytest.fixture
+def served(vllm_server):
+    base_url, model = vllm_server
+    return OpenAI(model=model, base_url=base_url, tokenizer=model, max_model_len=512)
+
+
+def test_vllms_server_answers_with_text_and_json(served, capsys):
+    served.check()
+    assert capsys.readouterr().err == ""
+    text = {"type": "string", "minLength": 3, "maxLength": 9}
+    schema = {"type": "object", "properties": {"text": text}, "required": ["text"], "additionalProperties": False}
+    prompts = [prompt("free", Sampling(20, min_tokens=20)), prompt("json", Sampling(200, json_schema=schema))]
+    free, structured = ask(served, *prompts)
+    assert (free["finish"], free["tokens_out"]) == ("length", 20)
+    assert structured["finish"] == "stop"
+    # The grammar lets control characters into strings.
+    assert 3 <= len(json.loads(structured["text"], strict=False)["text"]) <= 9
+
+
+def test_vllms_server_repeats_an_answer_to_the_same_seed(served):
+    assert ask(served, prompt("p1")) == ask(served, prompt("p1"))
+
+
+def test_a_prompt_is_as_long_as_vllms_server_finds_it(served):
+    long = prompt("p1", Sampling(50), texts=("the wing of an aircraft, über 翼 " * 200,), max_text_tokens=10_000)
+    answered = ask(served, long)[0]
+    assert (answered["finish"] in {"stop", "length"}, answered["cut"]) == (True, 1)
+    # The document filled what was left, but for the end of a character or word.
+    assert 512 - 50 - 8 <= answered["tokens_in"] <= 512 - 50
+
+
+def test_log_probabilities_are_those_of_transformers(served):
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(served.model)
+    model = AutoModelForCausalLM.from_pretrained(served.model).eval()
+    messages = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "A wing.\nSay p1."}]
+    ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False, return_tensors="pt")
+    with torch.no_grad():
+        logprobs = torch.log_softmax(model(ids).logits[0, -1].double(), -1)
+    likeliest = {index: tokenizer.decode([index]) for index in logprobs.topk(20).indices.tolist()}
+    plain = {text.strip() for text in likeliest.values()}
+    choices = sorted(text for text in plain if text.isascii() and text.isprintable() and text)
+    assert len(choices) > 1
+    shares = [
+        sum(logprobs[index].exp().item() for index, text in likeliest.items() if text in {each, f" {each}"})
+        for each in choices
+    ]
+    answered = ask(served, prompt("p1", Sampling(1, temperature=0.0, choices=(*choices, "no such token"))))[0]
+    assert answered["tokens_in"] == ids.shape[1]
+    assert answered["logprobs"][:-1] == pytest.approx([math.log(share) for share in shares], abs=1e-3)
+    assert answered["logprobs"][-1] == -math.inf

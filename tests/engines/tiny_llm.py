@@ -9,7 +9,8 @@ TEMPLATE = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}</s>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-CONTEXT = 1024
+CONTEXT = 8192
+END = 36.0
 
 
 def write(folder: Path, chat_template: str | None = TEMPLATE) -> Path:
@@ -35,8 +36,24 @@ def write(folder: Path, chat_template: str | None = TEMPLATE) -> Path:
     for weight in model.parameters():
         if weight.dim() > 1:  # wide enough that probabilities differ
             torch.nn.init.normal_(weight, std=0.2)
+    _let_it_end(model, tokenizer.eos_token_id)
     model.save_pretrained(folder)
     return folder
+
+
+def _let_it_end(model: Any, eos: int) -> None:
+    """Make the end of the answer likely at each token, so that most answers end after a dozen.
+
+    One dimension of the residual stream is the same everywhere and speaks for this token alone.
+    """
+    model.requires_grad_(requires_grad=False)
+    model.model.embed_tokens.weight[:, 0] = 2.0
+    for layer in model.model.layers:
+        layer.self_attn.o_proj.weight[0] = 0.0
+        layer.mlp.down_proj.weight[0] = 0.0
+    model.lm_head.weight[:, 0] = 0.0
+    model.lm_head.weight[eos] = 0.0
+    model.lm_head.weight[eos, 0] = END
 
 
 def _tokenizer(chat_template: str | None) -> Any:

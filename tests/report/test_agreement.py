@@ -73,7 +73,7 @@ def test_every_number_is_its_definition(seed):
 
 
 def test_distance_is_between_grades_not_between_those_that_occur():
-    human, other = [0, 0, 3, 3, 4, 4], [0, 3, 3, 4, 4, 0]
+    human, other = [0, 0, 3, 3, 4, 4], [0, 3, 3, 0, 4, 3]
     found = agreement(judged(human), judged(other))
     assert found.grades == (0, 3, 4)
     assert found.quadratic_kappa == pytest.approx(by_loops(human, other, lambda a, b: (a - b) ** 2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import statistics
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def test_queries_by_kind(tmp_path):
         query("2", "how fast does a glacier move", "question", "d1"),
         query("3", "How fast does a river move?", "question", "d2"),
         query("4", "Glacier speeds", "title", "d1"),
-        query("5", "no source", None),
+        query("5", "of no document at all", None),
     ]
     docs = [doc("d1", "... FAST does a glacier-move; nobody", "How"), doc("d2", "A river runs.")]
     found = data.queries(
@@ -78,7 +79,7 @@ def test_queries_by_kind(tmp_path):
         (row["text"], "How ... FAST does a glacier-move; nobody" if row["source_doc_id"] == "d1" else "A river runs.")
         for row in rows[:3]
     }
-    assert none.examples == [data.Example("no source", "")]
+    assert none.examples == [data.Example("of no document at all", "")]
 
 
 def test_large_counts_are_those_of_a_loop(tmp_path):
@@ -108,8 +109,9 @@ def test_large_counts_are_those_of_a_loop(tmp_path):
             grams += [f" {' '.join(own[n : n + 3])} " in other for n in range(len(own) - 2)]
         return sum(grams) / len(grams)
 
-    # All rows would give another share than a sample, which is near it.
+    # A sample's share is near that of all rows, but another.
     assert found.copied == pytest.approx(share(rows), abs=0.1)
+    assert found.copied != pytest.approx(share(rows))
     few = counted(rows[: data.SAMPLED], 2)
     assert few.copied == pytest.approx(share(rows[: data.SAMPLED]))
 
@@ -136,9 +138,9 @@ def test_documents_by_grade(tmp_path):
     labels = [label("q1", "a", 3), label("q1", "b", 0), label("q2", "c", 0)]
     made = artifact(tmp_path, "generate", queries=queries, docs=docs, labels=labels, shards=1)
     best, worst = data.documents(made)
-    assert (best.name, best.number, best.copied) == ("3", 1, 1.0)
+    assert (best.name, best.number, best.copied) == ("grade 3", 1, 1.0)
     assert best.examples == [data.Example("what moves a glacier", docs[0]["text"])]
-    assert (worst.name, worst.number, worst.duplicates, worst.copied) == ("0", 2, 0.5, 0.0)
+    assert (worst.name, worst.number, worst.duplicates, worst.copied) == ("grade 0", 2, 0.5, 0.0)
     assert dict(worst.words) == {2: 2}
     assert {one.query for one in worst.examples} == {"what moves a glacier", "who sails the sea"}
     assert data.documents(artifact(tmp_path, "generate", queries=queries)) == []
@@ -212,6 +214,24 @@ def test_grades_of_training_lists(tmp_path):
         "no kind": {},
     }
     assert {len(bins) for bins in found.values()} == {20}
+
+
+def heights(svg: str) -> list[float]:
+    """Of a plot's bars, the highest being 1."""
+    bars = re.findall(r'<path d="M \S+ (\S+) \nL \S+ \S+ \nL \S+ (\S+) [^>]*fill: #93c5fd', svg)
+    sizes = [abs(float(top) - float(bottom)) for bottom, top in bars]
+    return [round(size / max(sizes), 3) for size in sizes]
+
+
+def test_bars_are_shares_of_their_panel():
+    # 1% is longer than 47 words: bars of 2 words, the last with all that are longer.
+    svg = lengths_plot({"a": {0: 48, 1: 50, 6: 49, 47: 51, 900: 1}, "b": {47: 1}}, "query lengths")
+    a, b = heights(svg)[:24], heights(svg)[24:]
+    assert a == [round(98 / 199, 3), 0, 0, round(49 / 199, 3), *[0] * 19, round(52 / 199, 3)]
+    assert b == [*[0] * 23, 1]
+    bins = [0] * 20
+    bins[3], bins[19] = 2, 8
+    assert heights(grades_plot({"a": bins})) == [0, 0, 0, 0.25, *[0] * 15, 1]
 
 
 def test_plots_have_a_panel_each_and_take_any_name():

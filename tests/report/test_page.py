@@ -27,6 +27,7 @@ from gradret.stages.report import report
 
 Rows = list[dict[str, Any]]
 SYSTEMS = ("tuned", "teacher", "bm25", "base")
+NONE = "\N{EN DASH}"
 TOPICS = ("wing flutter", "boundary layer", "heat transfer", "shock wave", "panel buckling")
 
 
@@ -309,13 +310,15 @@ def section(folder: Path, name: str) -> str:
 def test_generated_queries_are_shown(folder: Path) -> None:
     html = section(folder, "data")
     (counts,) = tables(html)
-    # Four queries of each kind, three words each; the five topics give no kind the same text twice.
+    # Four queries of each kind, all of another topic; no document has three words of its query in a row.
     assert counts[1:] == [[kind, "4", "4", "0.0%", "0.0%"] for kind in ("keywords", "sentence", "title")]
     assert html.count("<svg") == 2
     shown = re.findall(r"<li><b>(.*?)</b> (.*?)\n?</li>", html, re.DOTALL)
     assert len(shown) == 9
-    assert ("keywords about wing flutter", shown[0][1]) in shown or shown[0][0].startswith("keywords about")
-    assert all("&amp; &lt;b&gt;more&lt;/b&gt;" in document for _, document in shown)
+    assert [query.split()[0] for query, _ in shown] == ["keywords"] * 3 + ["sentence"] * 3 + ["title"] * 3
+    for query, document in shown:
+        topic = query.partition(" about ")[2]
+        assert document.startswith(f"On {topic} &amp; &lt;b&gt;more&lt;/b&gt; ")
 
 
 def test_generated_documents_drops_and_prompts_are_shown(tmp_path: Path) -> None:
@@ -341,13 +344,18 @@ def test_generated_documents_drops_and_prompts_are_shown(tmp_path: Path) -> None
     bad = [{"table": "generate", "where": "q3", "reason": "cut <off>", "raw": ""}]
     made = {"queries": written, "docs": docs, "labels": labels, "answers": answers, "quarantine": bad}
     generated = artifact(tmp_path, "generate", made, rows_in=4, rows_out=3)
-    html = section(report(config(tmp_path), {"generate": generated}), "data")
+    labelled = artifact(tmp_path, "label", {})
+    labelled.manifest["notes"]["outside_mean"] = 0.0312
+    html = section(report(config(tmp_path), {"generate": generated, "label": labelled}), "data")
+    assert "left 3.1% of the probability to tokens that are no grades" in html
     queries, grades, drops, prompts = tables(html)
-    assert queries[1] == ["no kind", "3", "1", "0.0%", "–"]
-    assert grades[1:] == [["1", "3", "4", "0.0%", "–"], ["0", "3", "4", "0.0%", "–"]]
+    assert queries[1] == ["no kind", "3", "1", "0.0%", NONE]
+    assert grades[1:] == [["grade 1", "3", "4", "0.0%", NONE], ["grade 0", "3", "4", "0.0%", NONE]]
     assert drops == [["stage", "why", "no kind"], ["generate", "cut &lt;off&gt;", "25.0% 1"]]
     assert prompts[1] == ["generate", "", "4", "100.0", "9.0", "0.0%", "25.0%"]
-    assert re.findall(r"<li><b>&lt;q(.)&gt;</b> for &lt;q\1&gt; at (.)", html)[:3] != []
+    shown = re.findall(r"<li><b>&lt;q(.)&gt;</b> for &lt;q(.)&gt; at (.)", html)
+    assert [grade for _, _, grade in shown] == ["1"] * 3 + ["0"] * 3
+    assert sorted((query, of) for query, of, _ in shown) == [(n, n) for n in "001122"]
 
 
 def test_the_teacher_is_shown_against_human_training_labels_only(tmp_path: Path) -> None:
