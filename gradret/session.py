@@ -20,6 +20,7 @@ _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "VLLM_LOGGING_LEVEL": "WARNING",
 }
 
 
@@ -94,5 +95,5 @@ def _quiet_data() -> None:
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    for name in ("ray.data", "ray.train", "ray.tune"):
+    for name in ("ray.data", "ray.llm", "ray.train", "ray.tune"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
+import logging
 import math
 import os
 from dataclasses import dataclass, field
@@ -119,10 +120,12 @@ class Vllm:
     def answer(self, rows: Dataset) -> Dataset:
         from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
+        # It has a handler and a level of its own, and speaks of things that do not concern a user.
+        logging.getLogger("ray.llm._internal.common.utils.download_utils").setLevel(logging.WARNING)
         resources = self.resources
         settings = vLLMEngineProcessorConfig(
             model_source=self.source,
-            engine_kwargs=self._engine_kwargs(),
+            engine_kwargs=self.arguments,
             concurrency=(resources.engines, resources.engines),
             batch_size=resources.batch_size,
             max_concurrent_batches=resources.concurrent_batches,
@@ -144,7 +147,9 @@ class Vllm:
         rows = rows.repartition(target_num_rows_per_block=resources.batch_size, strict=True)
         return processor(rows).map(_settled)
 
-    def _engine_kwargs(self) -> dict[str, Any]:
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What vLLM is started with, beside the model."""
         kwargs = _DEFAULTS | self.engine_kwargs | self.resources.engine_kwargs
         if self.lora:
             kwargs["enable_lora"] = True

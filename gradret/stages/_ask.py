@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from gradret.artifacts import Draft, read_shard, write_json, write_shard
 from gradret.engines import Answer, Engine, Prompt, Row, Task, TooLong, Unusable, Write
 from gradret.errors import GradretError, StageError
-from gradret.progress import Progress
+from gradret.progress import Progress, say
 from gradret.stages._map import Quarantined, Result, map_shards
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def ask(
     todo = [number for number in range(len(items)) if not _complete(folder, number)]
     if todo:
         engine.check()
+        say(f"  {draft.stage}: {engine.model} is being asked; a model that is not running yet takes its time to load")
         asking = _Asking(list(items), load, folder, seed)
         _answer(asking, todo, engine, Progress(draft.stage, 0, unit), max_bad_share)
     map_shards(draft, list(enumerate(items)), functools.partial(_Reader, load, folder, draft.path / "answers"))

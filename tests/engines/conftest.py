@@ -42,6 +42,8 @@ def vllm_server(vllm, llm, tmp_path_factory):
     command += ["--port", str(port), "--max-model-len", str(SERVED), "--enforce-eager", "--dtype", "float32"]
     # vLLM 0.29's CPU build dies of a seeded prompt that is prefilled in two parts.
     command += ["--no-enable-chunked-prefill", "--max-num-batched-tokens", str(SERVED)]
+    # Else a random model fills its JSON with line ends.
+    command += ["--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}']
     environment = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1"}
     with log.open("w") as file:
         server = subprocess.Popen(command, stdout=file, stderr=file, env=environment, start_new_session=True)

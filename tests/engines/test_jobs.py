@@ -273,7 +273,7 @@ def rendered(flow, tokenizer):
             ("query_first", f"Q {query} D {document}"),
             ("document_first", f"D {document} Q {query}"),
         ):
-            texts[f"{pair['pair_id']}~{order}"] = f"<|system|>Grade.</s><|user|>{said}</s><|assistant|>"
+            texts[f"{pair['pair_id']}~{order}"] = f"<|system|>Grade.</s><|user|>{said.strip()}</s><|assistant|>"
     return texts
 
 
@@ -330,5 +330,5 @@ def test_answers_that_cannot_be_used_stop_the_stage_and_are_kept(vllm_server, tr
     assert len(kept) == len(set(kept)) >= int(found[2])
     # With a limit that allows it the same artifact is finished, from what is there.
     tree["generate"]["max_bad_share"] = 1.0
-    with pytest.raises(gradret.DataError, match="yielded a query"):
+    with pytest.raises(gradret.DataError, match="nothing could be written for any of 100 docs"):
         assert Flow(gradret.config.parse(tree)).generate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,30 @@ CONTEXT = 8192
 END = 36.0
 
 
-def write(folder: Path, chat_template: str | None = TEMPLATE) -> Path:
-    """The model's folder."""
+TEXTS = ("the wing of an aircraft in a supersonic flow, and the heat of a plate",)
+
+
+def write(
+    folder: Path,
+    chat_template: str | None = TEMPLATE,
+    *,
+    texts: Iterable[str] = TEXTS,
+    vocabulary: int = 400,
+    hidden: int = 128,
+    layers: int = 2,
+) -> Path:
+    """The model's folder; its tokenizer is trained on ``texts``."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    tokenizer = _tokenizer(chat_template)
+    tokenizer = _tokenizer(chat_template, texts, vocabulary)
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=128,  # vLLM's CPU attention wants heads of 32 or more
-        intermediate_size=128,
-        num_hidden_layers=2,
+        hidden_size=hidden,  # vLLM's CPU attention wants heads of 32 or more
+        intermediate_size=hidden,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=CONTEXT,
@@ -56,7 +68,7 @@ def _let_it_end(model: Any, eos: int) -> None:
     model.lm_head.weight[eos, 0] = END
 
 
-def _tokenizer(chat_template: str | None) -> Any:
+def _tokenizer(chat_template: str | None, texts: Iterable[str], vocabulary: int) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -64,12 +76,12 @@ def _tokenizer(chat_template: str | None) -> Any:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=400,
+        vocab_size=vocabulary,
         special_tokens=["<s>", "</s>", "<|system|>", "<|user|>", "<|assistant|>"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(["the wing of an aircraft in a supersonic flow, and the heat of a plate"], trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="</s>")
     fast.chat_template = chat_template
     return fast
