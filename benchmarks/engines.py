@@ -72,7 +72,6 @@ def tree_of(model: Path, collection: Path, storage: Path) -> dict[str, Any]:
         "kinds": ["search_examples"],
         "max_doc_tokens": 128,
         "examples": 1,
-        "max_tokens": 20,
         "engine": engine,
     }
     return {
@@ -86,7 +85,11 @@ def tree_of(model: Path, collection: Path, storage: Path) -> dict[str, Any]:
 
 def write_collection(folder: Path, docs: list[dict[str, str]]) -> Path:
     (folder / "qrels").mkdir(parents=True, exist_ok=True)
-    rows = [{"_id": doc["doc_id"], "title": doc["title"], "text": doc["text"]} for doc in docs]
+    # Numbered, so that none is a copy of another and both sides have the same rows.
+    rows = [
+        {"_id": doc["doc_id"], "title": doc["title"], "text": f"{number}. {doc['text']}"}
+        for number, doc in enumerate(docs)
+    ]
     (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "queries.jsonl").write_text('{"_id": "q", "text": "a query"}\n')
     (folder / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\nq\t{docs[0]['doc_id']}\t1\n")

@@ -35,6 +35,7 @@ PLUMBING = {
     "gradret.progress",
     "gradret.session",
     "gradret.stages",
+    "gradret.stages._answers",
     "gradret.stages._ask",
     "gradret.stages._map",
 }

@@ -35,10 +35,13 @@ class Progress:
     def add(self, count: int, note: str = "") -> None:
         """Count units that this run did."""
         self.done += count
-        now = time.monotonic()
-        if now - self.last >= self.interval:
-            self.last = now
-            self._print(now, note)
+        if self.due():
+            self.last = time.monotonic()
+            self._print(self.last, note)
+
+    def due(self) -> bool:
+        """Whether the next ``add`` prints a line."""
+        return time.monotonic() - self.last >= self.interval
 
     def _print(self, now: float, note: str) -> None:
         rate = (self.done - self.resumed) / max(now - self.started, 1e-9)

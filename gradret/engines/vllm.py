@@ -118,10 +118,10 @@ class Vllm:
         return functools.partial(_row, tokens, self.lora)
 
     def answer(self, rows: Dataset) -> Dataset:
+        # Where it finds no handler, it takes the console and speaks of things that do not concern a user.
+        logging.getLogger("ray.llm").addHandler(logging.NullHandler())
         from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
-        # It has a handler and a level of its own, and speaks of things that do not concern a user.
-        logging.getLogger("ray.llm._internal.common.utils.download_utils").setLevel(logging.WARNING)
         resources = self.resources
         settings = vLLMEngineProcessorConfig(
             model_source=self.source,

@@ -9,9 +9,11 @@ taken. Then every shard is read whole, by ``map_shards``, and its answers are ke
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import hashlib
+import itertools
 import json
+import os
 import pickle
 import re
 import time
@@ -20,10 +22,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradret.artifacts import Draft, read_shard, write_json, write_shard
+from gradret.artifacts import Draft, write_shard
 from gradret.engines import Answer, Engine, Prompt, Row, Task, TooLong, Unusable, Write
 from gradret.errors import GradretError, StageError
 from gradret.progress import Progress, say
+from gradret.stages._answers import Answers, answer_of, answers_table
 from gradret.stages._map import Quarantined, Result, map_shards
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ __all__ = ["ask"]
 _ENOUGH = 64
 """Answers before their share of failures can stop the stage."""
 _EXAMPLES = 3
+_ROWS_AT_ONCE = 256
 
 
 def ask(
@@ -61,14 +65,14 @@ def ask(
         ConfigError: the engine cannot work, or a template is wrong.
         StageError: too many answers cannot be used, or the engine died too often.
     """
-    folder = draft.path / "work" / "answers"
-    todo = [number for number in range(len(items)) if not _complete(folder, number)]
+    answers = Answers(draft.path / "work" / "answers")
+    todo = [number for number in range(len(items)) if not answers.complete(number)]
     if todo:
         engine.check()
         say(f"  {draft.stage}: {engine.model} is being asked; a model that is not running yet takes its time to load")
-        asking = _Asking(list(items), load, folder, seed)
+        asking = _Asking(list(items), load, answers, seed)
         _answer(asking, todo, engine, Progress(draft.stage, 0, unit), max_bad_share)
-    map_shards(draft, list(enumerate(items)), functools.partial(_Reader, load, folder, draft.path / "answers"))
+    map_shards(draft, list(enumerate(items)), functools.partial(_Reader, load, answers, draft.path / "answers"))
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ class _Asking:
 
     items: list[Path]
     load: Callable[[], Task]
-    folder: Path
+    answers: Answers
     seed: int
 
     def task(self) -> Task:
@@ -92,9 +96,9 @@ class _Asking:
 
     def _once(self, what: str, load: Callable[[], Any]) -> Any:
         """Loaded once a process, which works for one stage at a time."""
-        if _loaded.get("folder") != self.folder:
+        if _loaded.get("folder") != self.answers.folder:
             _loaded.clear()
-            _loaded["folder"] = self.folder
+            _loaded["folder"] = self.answers.folder
         if what not in _loaded:
             _loaded[what] = load()
         return _loaded[what]
@@ -121,15 +125,15 @@ def _answer(asking: _Asking, todo: list[int], engine: Engine, progress: Progress
     from gradret.session import connect
 
     connect()
-    failure = asking.folder / "failure.pickle"
-    asking.folder.mkdir(parents=True, exist_ok=True)
+    failure = asking.answers.folder / "failure.pickle"
+    failure.parent.mkdir(parents=True, exist_ok=True)
     failure.unlink(missing_ok=True)
     numbers = ray.data.from_items([{"item": number} for number in todo], override_num_blocks=len(todo))
     prompts = numbers.map_batches(_guarded(failure, functools.partial(_prompts, asking, engine)), batch_size=1)
     blocks = engine.answer(prompts).map_batches(
         _guarded(failure, functools.partial(_commit, asking)), batch_size=None, batch_format="pyarrow"
     )
-    watch = _Watch(asking.folder, len(asking.items), progress, max_bad_share)
+    watch = _Watch(asking.answers, len(asking.items), progress, max_bad_share)
     try:
         for batch in blocks.iter_batches(batch_size=None):
             for block in batch["block"]:
@@ -137,15 +141,15 @@ def _answer(asking: _Asking, todo: list[int], engine: Engine, progress: Progress
     except RayError as error:
         if failure.exists():
             raise pickle.loads(failure.read_bytes()) from error  # noqa: S301 - our own worker wrote it
-        raise StageError(f"the engine failed for good: {_cause(error)}") from error
+        raise _storage_error(error) or StageError(f"the engine failed for good: {_cause(error)}") from error
     watch.close()
 
 
 class _Watch:
     """Says how it goes, and stops what goes wrong."""
 
-    def __init__(self, folder: Path, items: int, progress: Progress, max_bad_share: float) -> None:
-        self.folder, self.items, self.progress, self.max_bad_share = folder, items, progress, max_bad_share
+    def __init__(self, answers: Answers, items: int, progress: Progress, max_bad_share: float) -> None:
+        self.answers, self.items, self.progress, self.max_bad_share = answers, items, progress, max_bad_share
         self.sum = _Block()
         self.started = 0.0
 
@@ -153,7 +157,8 @@ class _Watch:
         self.sum.rows += block.rows
         self.sum.bad += block.bad
         self.sum.examples += block.examples[: _EXAMPLES - len(self.sum.examples)]
-        self._expect()
+        if self.progress.due():
+            self.progress.total = self.answers.expected(self.items)
         if self.started:
             self.sum.tokens_in += block.tokens_in
             self.sum.tokens_out += block.tokens_out
@@ -171,12 +176,6 @@ class _Watch:
         self.progress.close()
         self._refuse()
 
-    def _expect(self) -> None:
-        """How many prompts there will be, going by the shards whose prompts are written."""
-        written = [json.loads(path.read_text(encoding="utf-8")) for path in self.folder.glob("*/prompts.json")]
-        prompts = sum(one["prompts"] for one in written)
-        self.progress.total = max(self.progress.done, round(prompts * self.items / max(len(written), 1)))
-
     def _refuse(self) -> None:
         if self.sum.bad <= self.max_bad_share * self.sum.rows:
             return
@@ -192,30 +191,30 @@ def _prompts(asking: _Asking, engine: Engine, batch: dict[str, Any]) -> Iterator
     """The engine's rows for all prompts of an item that have no answer yet."""
     import pyarrow as pa
 
-    task, write = asking.task(), asking.write(engine)
     for number in batch["item"].tolist():
-        answered = {answer.prompt_id for answer in _answers(asking.folder, number) if answer.finish != "error"}
-        rows, long, total = [], [], 0
-        for prompt in task.prompts(asking.items[number]):
-            total += 1
-            if prompt.prompt_id in answered:
-                continue
-            try:
-                rows.append(_row(prompt, number, write(prompt, prompt.seed(asking.seed))))
-            except TooLong as error:
-                long.append(_too_long(prompt, str(error)))
-        _write_answers(asking.folder, number, long)
-        write_json(_folder(asking.folder, number) / "prompts.json", {"prompts": total})
-        if rows:
-            yield pa.Table.from_pylist(rows)
+        rows = _asked(asking, engine, number)
+        while part := list(itertools.islice(rows, _ROWS_AT_ONCE)):
+            yield pa.Table.from_pylist(part)
+
+
+def _asked(asking: _Asking, engine: Engine, number: int) -> Iterator[Row]:
+    task, write, answers = asking.task(), asking.write(engine), asking.answers
+    answered = answers.usable_ids(number)
+    long, total = [], 0
+    for prompt in task.prompts(asking.items[number]):
+        total += 1
+        if prompt.prompt_id in answered:
+            continue
+        try:
+            yield _row(prompt, number, write(prompt, prompt.seed(asking.seed)))
+        except TooLong as error:
+            long.append(Answer(prompt.prompt_id, "", "too_long", 0, 0, error=str(error), facts=prompt.facts))
+    answers.add(number, long)
+    answers.count(number, total)
 
 
 def _row(prompt: Prompt, number: int, row: Row) -> Row:
     return row | {"prompt_id": prompt.prompt_id, "item": number, "facts": json.dumps(dict(prompt.facts))}
-
-
-def _too_long(prompt: Prompt, error: str) -> Answer:
-    return Answer(prompt.prompt_id, "", "too_long", 0, 0, error=error, facts=prompt.facts)
 
 
 def _commit(asking: _Asking, rows: pa.Table) -> Iterator[dict[str, list[str]]]:
@@ -223,7 +222,7 @@ def _commit(asking: _Asking, rows: pa.Table) -> Iterator[dict[str, list[str]]]:
     task, block = asking.task(), _Block()
     by_item: dict[int, list[Answer]] = {}
     for row in rows.to_pylist():
-        answer = _answer_of(row)
+        answer = answer_of(row)
         by_item.setdefault(int(row["item"]), []).append(answer)
         read = _read(task, answer)
         block.rows += 1
@@ -232,8 +231,8 @@ def _commit(asking: _Asking, rows: pa.Table) -> Iterator[dict[str, list[str]]]:
         if isinstance(read, Quarantined):
             block.bad += 1
             block.examples.append(f"{read.where}: {read.reason}: {read.raw[:300]!r}")
-    for number, answers in by_item.items():
-        _write_answers(asking.folder, number, answers)
+    for number, answered in by_item.items():
+        asking.answers.add(number, answered)
     block.examples = block.examples[:_EXAMPLES]
     yield {"block": [json.dumps(vars(block))]}
 
@@ -255,77 +254,19 @@ def _read(task: Task, answer: Answer) -> Any:
 class _Reader:
     """Turns an item's answers into its tables."""
 
-    def __init__(self, load: Callable[[], Task], folder: Path, kept: Path) -> None:
-        self.task, self.folder, self.kept = load(), folder, kept
+    def __init__(self, load: Callable[[], Task], answers: Answers, kept: Path) -> None:
+        self.task, self.answers, self.kept = load(), answers, kept
 
     def __call__(self, item: tuple[int, Path]) -> Result:
         number, path = item
-        answers: dict[str, Answer] = {}
-        for answer in _answers(self.folder, number):
-            before = answers.get(answer.prompt_id)
-            if before is None or before.finish == "error":
-                answers[answer.prompt_id] = answer
-        kept = [answers[prompt_id] for prompt_id in sorted(answers)]
-        write_shard(self.kept / f"part-{number:05d}.parquet", _table(kept), "answers")
-        result = self.task.result(path, {answer.prompt_id: _read(self.task, answer) for answer in kept})
+        answers = self.answers.of(number)
+        write_shard(self.kept / f"part-{number:05d}.parquet", answers_table(answers), "answers")
+        result = self.task.result(path, {answer.prompt_id: _read(self.task, answer) for answer in answers})
         for name in ("tokens_in", "tokens_out"):
-            result.counts[name] = sum(getattr(answer, name) for answer in kept)
-        result.counts["prompts"] = len(kept)
-        result.counts["texts_cut"] = sum(answer.cut for answer in kept)
+            result.counts[name] = sum(getattr(answer, name) for answer in answers)
+        result.counts["prompts"] = len(answers)
+        result.counts["texts_cut"] = sum(answer.cut for answer in answers)
         return result
-
-
-def _complete(folder: Path, number: int) -> bool:
-    """Whether every prompt of an item has an answer that is no error."""
-    path = _folder(folder, number) / "prompts.json"
-    if not path.exists():
-        return False
-    answered = {answer.prompt_id for answer in _answers(folder, number) if answer.finish != "error"}
-    return len(answered) == int(json.loads(path.read_text(encoding="utf-8"))["prompts"])
-
-
-def _folder(folder: Path, number: int) -> Path:
-    return folder / f"{number:05d}"
-
-
-def _answers(folder: Path, number: int) -> list[Answer]:
-    paths = sorted(_folder(folder, number).glob("*.parquet"))
-    return [_answer_of(row) for path in paths for row in read_shard(path, "answers").to_pylist()]
-
-
-def _answer_of(row: Row) -> Answer:
-    return Answer(
-        prompt_id=row["prompt_id"],
-        text=row["text"],
-        finish=row["finish"],
-        tokens_in=int(row["tokens_in"]),
-        tokens_out=int(row["tokens_out"]),
-        logprobs=tuple(row["logprobs"]),
-        error=row["error"],
-        cut=int(row["cut"]),
-        facts=json.loads(row["facts"]),
-    )
-
-
-def _write_answers(folder: Path, number: int, answers: list[Answer]) -> None:
-    """One file, named by what it answers: a block that is answered again replaces itself."""
-    place = _folder(folder, number)
-    place.mkdir(parents=True, exist_ok=True)
-    if answers:
-        name = hashlib.sha256("\0".join(answer.prompt_id for answer in answers).encode()).hexdigest()[:16]
-        write_shard(place / f"{name}.parquet", _table(answers), "answers")
-
-
-def _table(answers: list[Answer]) -> pa.Table:
-    import pyarrow as pa
-
-    from gradret.contracts import schema
-
-    rows = [
-        vars(answer) | {"logprobs": list(answer.logprobs), "facts": json.dumps(dict(answer.facts))}
-        for answer in answers
-    ]
-    return pa.Table.from_pylist(rows, schema("answers"))
 
 
 def _guarded(failure: Path, work: Callable[[Any], Iterator[Any]]) -> Callable[[Any], Iterator[Any]]:
@@ -335,10 +276,19 @@ def _guarded(failure: Path, work: Callable[[Any], Iterator[Any]]) -> Callable[[A
         try:
             yield from work(batch)
         except (GradretError, OSError) as error:
-            failure.write_bytes(pickle.dumps(error))
+            with contextlib.suppress(OSError):  # the disk may be what is full
+                draft = failure.with_suffix(".draft")
+                draft.write_bytes(pickle.dumps(error))
+                draft.replace(failure)
             raise
 
     return run
+
+
+def _storage_error(error: Exception) -> OSError | None:
+    """What the operating system said, where that is all there is: the text of an error that could not be kept."""
+    found = re.search(r"\[Errno (\d+)\]", str(error))
+    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
 
 
 def _cause(error: Exception) -> str:

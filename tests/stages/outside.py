@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 
+from gradret.artifacts import read_shard
+from gradret.contracts import schema
+from gradret.engines import Prompt, Sampling, TooLong, Unusable
+from gradret.errors import ConfigError
 from gradret.losses.kl import KL
+from gradret.stages._map import Quarantined, Result
 
 
 @dataclass(frozen=True)
@@ -117,3 +124,77 @@ class Overlap:
             texts[key] = " ".join([*kept, *(["zzz"] * (len(words) - len(kept))), str(seed)])
         text = json.dumps(texts)
         return {"text": text[:20] if prompt.prompt_id in self.broken.split(",") else text, "cut": 0}
+
+
+@dataclass(frozen=True)
+class Echo:
+    """An engine without a model: the answer is the prompt in capitals. It writes down whom it was asked about."""
+
+    log: str
+    errors: str = ""
+    """Prompts, joined by commas, that it fails on."""
+    refuses: bool = False
+    """Not to be asked at all."""
+    block: int = 4
+
+    model = "echo"
+
+    def check(self) -> None:
+        assert not self.refuses, "asked for nothing"
+
+    def load(self) -> Any:
+        return self._row
+
+    def answer(self, rows: Any) -> Any:
+        return rows.repartition(target_num_rows_per_block=self.block, strict=True).map(self._answer)
+
+    def _row(self, prompt: Any, seed: int) -> dict[str, Any]:
+        if not prompt.texts[0]:
+            raise TooLong("no room")
+        return {"said": prompt.user(prompt.texts), "seed": seed, "cut": 0}
+
+    def _answer(self, row: dict[str, Any]) -> dict[str, Any]:
+        with Path(self.log).open("a") as file:
+            file.write(f"{row['prompt_id']}\n")
+        failed = row["prompt_id"] in self.errors.split(",")
+        said = {"text": "" if failed else row.pop("said").upper(), "error": "no luck" if failed else ""}
+        counted = {"tokens_in": 3, "tokens_out": 2, "logprobs": [0.5, row.pop("seed")]}
+        row.pop("said", None)
+        return row | said | counted | {"finish": "error" if failed else "stop"}
+
+
+class Twice:
+    """A task that asks two prompts a document; an answer that holds BAD is of no use."""
+
+    def prompts(self, item: Any) -> Any:
+        for doc in read_shard(item, "docs").to_pylist():
+            for half in ("a", "b"):
+                yield Prompt(
+                    f"{doc['doc_id']}~{half}",
+                    "",
+                    lambda texts: texts[0],
+                    (doc["text"],),
+                    Sampling(1),
+                    facts={"half": half},
+                )
+
+    def read(self, answer: Any) -> str:
+        if "BAD" in answer.text:
+            raise Unusable("it is bad")
+        return answer.text
+
+    def result(self, item: Any, read: Any) -> Result:
+        bad = [one for one in read.values() if isinstance(one, Quarantined)]
+        rows = [
+            {"query_id": prompt_id, "text": text, "generator": "twice"}
+            for prompt_id, text in read.items()
+            if isinstance(text, str)
+        ]
+        return Result({"queries": pa.Table.from_pylist(rows, schema("queries"))}, len(read), len(rows), bad)
+
+
+class Broken(Twice):
+    """A task whose template is not there."""
+
+    def prompts(self, item: Any) -> Any:
+        raise ConfigError("template queries/none cannot be read")
