@@ -35,6 +35,9 @@ bench: $(VENV)/test  ## what is measured: benchmarks/results/
 	$(BIN)/python benchmarks/memory.py
 	for name in scifact cranfield vaswani; do $(BIN)/python benchmarks/speed.py $(DATA) --collection $$name || exit 1; done
 	$(BIN)/python -m benchmarks.kill_node
+	$(BIN)/python -m benchmarks.kill_engine_node
+	$(BIN)/python -m benchmarks.engines
+	$(BIN)/python benchmarks/judges.py $(DATA)
 
 constraints: $(VENV)/test  ## write down what is installed
 	@{ head -2 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > .constraints

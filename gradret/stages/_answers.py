@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,8 @@ class Answers:
     """The answers of a stage, by input shard."""
 
     folder: Path
+    run: int = field(default_factory=time.time_ns)
+    """Part of the name of what is added, so that it can be told from what was there before."""
     known: dict[int, int] = field(default_factory=dict, compare=False)
     """Prompts of the shards whose number was read; it never changes."""
 
@@ -34,11 +37,15 @@ class Answers:
         """One file, named by what it answers: a block that is answered again replaces itself."""
         if answers:
             name = hashlib.sha256("\0".join(answer.prompt_id for answer in answers).encode()).hexdigest()[:16]
-            write_shard(self._of(shard) / f"{name}.parquet", answers_table(answers), "answers")
+            write_shard(self._of(shard) / f"{self.run:020d}-{name}.parquet", answers_table(answers), "answers")
 
-    def usable_ids(self, shard: int) -> set[str]:
-        """Prompts that need not be asked again. An engine's error may pass."""
-        files = (read_shard(path, "answers", ["prompt_id", "finish"]).to_pylist() for path in self._files(shard))
+    def answered_before(self, shard: int) -> set[str]:
+        """Prompts that earlier runs have an answer to that is no error: an engine's error may pass.
+
+        Not those of this run: when a node dies Ray makes the prompts again, and they must be the same.
+        """
+        paths = [path for path in self._files(shard) if int(path.name.partition("-")[0]) < self.run]
+        files = (read_shard(path, "answers", ["prompt_id", "finish"]).to_pylist() for path in paths)
         return {row["prompt_id"] for rows in files for row in rows if row["finish"] != "error"}
 
     def of(self, shard: int) -> list[Answer]:
@@ -55,9 +62,9 @@ class Answers:
         write_json(self._of(shard) / "prompts.json", {"prompts": prompts})
 
     def complete(self, shard: int) -> bool:
-        """Whether every prompt of the shard has an answer that is no error."""
+        """Whether earlier runs answered every prompt of the shard."""
         counted = self._counted(shard)
-        return counted is not None and len(self.usable_ids(shard)) == counted
+        return counted is not None and len(self.answered_before(shard)) == counted
 
     def expected(self, shards: int) -> int:
         """How many prompts there will be, going by the shards whose prompts are written."""

@@ -199,7 +199,7 @@ def _prompts(asking: _Asking, engine: Engine, batch: dict[str, Any]) -> Iterator
 
 def _asked(asking: _Asking, engine: Engine, number: int) -> Iterator[Row]:
     task, write, answers = asking.task(), asking.write(engine), asking.answers
-    answered = answers.usable_ids(number)
+    answered = answers.answered_before(number)
     long, total = [], 0
     for prompt in task.prompts(asking.items[number]):
         total += 1
