@@ -6,12 +6,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from gradret.stages._answers import Answers
 
 from gradret.artifacts import make
 from gradret.contracts import schema
 from gradret.engines import Answer, Prompt, Sampling
 from gradret.errors import ConfigError, StageError, StorageError
+from gradret.stages._answers import Answers
 from gradret.stages._ask import ask
 from gradret.stages._map import split_rows
 
