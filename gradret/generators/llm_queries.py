@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -111,7 +111,7 @@ class _Task:
     def __init__(self, settings: LLMQueries, seed: int) -> None:
         self.settings, self.seed = settings, seed
         self.kinds = {_name(kind): _kind(kind) for kind in settings.kinds}
-        self.system, self.message = _around(settings.prompt)
+        self.system, self.message = prompts.messages(settings.prompt, document="", task="", examples=[])
         self.sampling = Sampling(max_tokens=settings.max_tokens, temperature=settings.temperature, top_p=settings.top_p)
 
     def prompts(self, item: Path) -> Iterator[Prompt]:
@@ -169,7 +169,7 @@ class _Task:
 
     def _user(self, kind: _Kind, drawn: Sequence[int], texts: Sequence[str]) -> str:
         examples = [kind.examples[index] for index in drawn]
-        return str(self.message(document=texts[0], task=kind.task, examples=examples)).strip()
+        return self.message(document=texts[0], task=kind.task, examples=examples)
 
     def _drawn(self, prompt_id: str, pool: int) -> list[int]:
         """Places of the prompt's examples in a pool of this size."""
@@ -206,15 +206,3 @@ def _kind(kind: str) -> _Kind:
                 f"template {reference}: examples[{number}] must have texts document and query: {example!r}"
             )
     return _Kind(_name(kind), task.strip(), examples)
-
-
-def _around(reference: str) -> tuple[str, Callable[..., object]]:
-    """The system message and the macro of the user's message, tried once."""
-    from jinja2 import TemplateError
-
-    system, user = prompts.exported(reference, "system", "user")
-    try:
-        user(document="", task="", examples=[])
-    except (TemplateError, TypeError) as error:
-        raise ConfigError(f"template {reference}: user(document, task, examples) fails: {error}") from error
-    return str(system).strip(), user

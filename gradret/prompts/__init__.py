@@ -8,7 +8,7 @@ whatever uses it, and so does that of what it imports.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from gradret.errors import ConfigError
 if TYPE_CHECKING:
     from jinja2 import Environment, Template, TemplateSyntaxError
 
-__all__ = ["digests", "exported", "names", "source", "template"]
+__all__ = ["digests", "exported", "messages", "names", "source", "template"]
 
 _FOLDER = Path(__file__).parent
 
@@ -58,6 +58,26 @@ def exported(reference: str, *wanted: str) -> list[Any]:
     if missing:
         raise ConfigError(f"template {reference} does not set {' and '.join(missing)}; add {{% set {missing[0]} %}}")
     return [getattr(module, name) for name in wanted]
+
+
+def messages(reference: str, **example: object) -> tuple[str, Callable[..., str]]:
+    """A template's text ``system`` and its macro ``user``, tried once with ``example``.
+
+    Raises:
+        ConfigError: the template lacks one, or ``user`` does not take what it will be given.
+    """
+    from jinja2 import TemplateError
+
+    system, user = exported(reference, "system", "user")
+
+    def write(**given: object) -> str:
+        return str(user(**given)).strip()
+
+    try:
+        write(**example)
+    except (TemplateError, TypeError) as error:
+        raise ConfigError(f"template {reference}: user({', '.join(example)}) fails: {error}") from error
+    return str(system).strip(), write
 
 
 def source(reference: str) -> str:

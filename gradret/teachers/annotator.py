@@ -14,10 +14,10 @@ from gradret.artifacts import read_shard
 from gradret.components import name_of
 from gradret.config import component
 from gradret.engines import Answer, Prompt, Sampling, Unusable
+from gradret.prompts import messages
 from gradret.stages._labels import labels
 from gradret.stages._map import Quarantined, Result
 from gradret.stages._texts import doc_texts, query_texts
-from gradret.teachers._messages import messages
 
 if TYPE_CHECKING:
     from gradret.artifacts import Artifact
