@@ -35,9 +35,10 @@ class Progress:
     def add(self, count: int, note: str = "") -> None:
         """Count units that this run did."""
         self.done += count
-        if self.due():
-            self.last = time.monotonic()
-            self._print(self.last, note)
+        now = time.monotonic()
+        if now - self.last >= self.interval:
+            self.last = now
+            self._print(now, note)
 
     def due(self) -> bool:
         """Whether the next ``add`` prints a line."""

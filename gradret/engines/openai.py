@@ -240,7 +240,7 @@ class _Client:
     async def __call__(self, batch: pa.Table) -> pa.Table:
         asked = zip(batch["request"].to_pylist(), batch["choices"].to_pylist(), strict=True)
         answers = await asyncio.gather(*(self._ask(json.loads(request), json.loads(each)) for request, each in asked))
-        return _with_answers(batch.drop_columns(["request", "choices"]), answers)
+        return _with_answers(batch.drop_columns(["request", "choices", "prompt_tokens"]), answers)
 
     async def _ask(self, request: Row, choices: list[str]) -> Row:
         import openai

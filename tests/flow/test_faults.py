@@ -116,9 +116,14 @@ def same_result(run, expected):
 
 
 def ray(*arguments, env):
-    done = subprocess.run(
-        [sys.executable, "-m", "ray.scripts.scripts", *arguments], env=env, capture_output=True, text=True, check=False
-    )
+    for _ in range(30):
+        done = subprocess.run(
+            [sys.executable, "-m", "ray.scripts.scripts", *arguments],
+            env=env, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if "No available agent" not in done.stdout + done.stderr:
+            break
+        time.sleep(2)  # the cluster has only just been started
     assert done.returncode == 0, f"ray {arguments[0]}: {done.stdout}\n{done.stderr}"
     return done.stdout + done.stderr
 
