@@ -33,7 +33,8 @@ def labels(pairs: pa.Table, scores: Sequence[float | Quarantined], source: str) 
         if isinstance(score, Quarantined):
             bad.append(replace(score, where=where))
         elif not math.isfinite(score):
-            bad.append(Quarantined(where, "score is not finite", str(score)))
+            reason = "the teacher has no score for it" if math.isnan(score) else "score is not finite"
+            bad.append(Quarantined(where, reason, str(score)))
         else:
             rows.append(pair | {"source": source, "score": score})
     return Result({"labels": pa.Table.from_pylist(rows, schema("labels"))}, pairs.num_rows, len(rows), bad)

@@ -61,6 +61,6 @@ def _rows(config: Config) -> list[Row]:
         return []
     texts = unique_texts(read_rows(config, "queries")[0])
     return [
-        {"query_id": query_id, "text": texts[query_id], "split": "train", "generator": "human"}
+        {"query_id": query_id, "text": texts[query_id], "split": "train", "kind": "human", "generator": "human"}
         for query_id in sorted(wanted & texts.keys())
     ]

@@ -105,7 +105,7 @@ def test_scores_that_are_not_finite_are_quarantined(settings, tmp_path):
     assert all(row["score"] == 1000 * int(row["query_id"][1:]) + int(row["doc_id"][1:]) for row in rows)
     dropped = labels.table("quarantine").to_pylist()
     assert {(row["where"], row["reason"], row["raw"]) for row in dropped} == {
-        ("q000 d002", "score is not finite", "nan"),
+        ("q000 d002", "the teacher has no score for it", "nan"),
         ("q005 d003", "score is not finite", "inf"),
     }
     assert labels.counts == {"rows_in": 12, "rows_out": 10, "quarantined": 2}

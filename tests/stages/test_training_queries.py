@@ -22,7 +22,7 @@ def test_queries_of_the_train_split_but_not_of_the_evaluated_one(beir, config):
             "text": f"query {query_id[1]}",
             "split": "train",
             "source_doc_id": None,
-            "kind": None,
+            "kind": "human",
             "generator": "human",
         }
         for query_id in ("q1", "q2")
