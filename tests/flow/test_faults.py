@@ -45,12 +45,13 @@ def test_two_runs_at_once_do_not_harm_each_other(finished, dataset, tmp_path):
 def test_a_job_on_a_cluster_with_token_authentication(finished, dataset, tmp_path):
     environment = os.environ | {"HOME": str(tmp_path), "RAY_AUTH_MODE": "token"}
     environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    ports = [free_port() for _ in range(2)]
+    ports = [free_port() for _ in range(3)]
     address = f"http://127.0.0.1:{ports[1]}"
     ray("get-auth-token", "--generate", env=environment)
     try:
         ray(
             "start", "--head", f"--port={ports[0]}", "--dashboard-host=127.0.0.1", f"--dashboard-port={ports[1]}",
+            f"--dashboard-agent-listen-port={ports[2]}",  # its default is that of the Ray that other tests use
             "--num-cpus=4", f"--temp-dir={short_folder(tmp_path)}", "--disable-usage-stats", env=environment,
         )  # fmt: skip
         entry = ["python", "pipelines/quickstart.py", "configs/quickstart.yaml", *SMALL]
