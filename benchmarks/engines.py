@@ -85,11 +85,7 @@ def tree_of(model: Path, collection: Path, storage: Path) -> dict[str, Any]:
 
 def write_collection(folder: Path, docs: list[dict[str, str]]) -> Path:
     (folder / "qrels").mkdir(parents=True, exist_ok=True)
-    # Numbered, so that none is a copy of another and both sides have the same rows.
-    rows = [
-        {"_id": doc["doc_id"], "title": doc["title"], "text": f"{number}. {doc['text']}"}
-        for number, doc in enumerate(docs)
-    ]
+    rows = [{"_id": doc["doc_id"], "title": doc["title"], "text": doc["text"]} for doc in docs]
     (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "queries.jsonl").write_text('{"_id": "q", "text": "a query"}\n')
     (folder / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\nq\t{docs[0]['doc_id']}\t1\n")
@@ -134,7 +130,10 @@ def ask_bare(tree: dict[str, Any]) -> None:
     model = LLM(model=engine.model, **kwargs)
     write = engine.load()
     task = config.generate.generator.load({}, 1, config.seed)
-    rows = [write(prompt, prompt.seed(config.seed)) for path in docs for prompt in task.prompts(path)]
+    sample = set(flow.dedupe.table("sample")["doc_id"].to_pylist())  # copies get no queries
+    asked = [prompt for path in docs for prompt in task.prompts(path)]
+    asked = [prompt for prompt in asked if prompt.prompt_id.rpartition("~")[0] in sample]
+    rows = [write(prompt, prompt.seed(config.seed)) for prompt in asked]
     prompts = [{"prompt_token_ids": row["tokenized_prompt"]} for row in rows]
     answers = model.generate(prompts, [SamplingParams(**json.loads(row["asked"])) for row in rows], use_tqdm=False)
     counts = {

@@ -78,7 +78,8 @@ class Vllm:
     """vLLM's engine arguments by their own names, those that can change an answer: ``max_model_len``,
     ``dtype``, ``quantization``, ``max_lora_rank``, ... Speed has its own under ``resources``."""
     chat_template: str = ""
-    """A jinja file in place of the tokenizer's template."""
+    """A jinja file in place of the tokenizer's template. Its name counts as part of the result, not its text, and
+    so with a model in a folder: call a changed one something else."""
     chat_template_kwargs: dict[str, Any] = field(default_factory=dict, hash=False)
     """What the template is given beside the messages, such as ``enable_thinking: false``."""
     lora: str = ""

@@ -10,6 +10,7 @@ taken. Then every shard is read whole, by ``map_shards``, and its answers are ke
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import itertools
 import json
@@ -286,9 +287,9 @@ def _guarded(failure: Path, work: Callable[[Any], Iterator[Any]]) -> Callable[[A
 
 
 def _storage_error(error: Exception) -> OSError | None:
-    """What the operating system said, where that is all there is: the text of an error that could not be kept."""
-    found = re.search(r"\[Errno (\d+)\]", str(error))
-    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
+    """A full disk, which left no room to keep the error itself; its text is all there is."""
+    full = (number for number in (errno.ENOSPC, errno.EDQUOT) if f"[Errno {number}]" in str(error))
+    return next((OSError(number, os.strerror(number)) for number in full), None)
 
 
 def _cause(error: Exception) -> str:
