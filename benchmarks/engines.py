@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.hardware import hardware, result_path
-from gradret.config import Config, parse
+from gradret.config import Config
 from gradret.datasets._stdlib import documents
+from gradret.loading import parse
 
 ROWS, FEW, RUNS = 2000, 32, 3
 

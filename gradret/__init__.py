@@ -13,8 +13,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradret.config import Config, load
+from gradret.config import Config
 from gradret.errors import ConfigError, ContractError, DataError, GradretError, StageError, StorageError
+from gradret.loading import load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,8 +44,8 @@ def run(config: Config | str | Path | Mapping[str, object]) -> Path:
     Raises:
         GradretError: what went wrong and what to do.
     """
-    from gradret.config import parse
     from gradret.flow import Flow
+    from gradret.loading import parse
     from gradret.session import session
 
     if isinstance(config, (str, Path)):

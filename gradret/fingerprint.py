@@ -32,6 +32,7 @@ PLUMBING = {
     "gradret.contracts",
     "gradret.errors",
     "gradret.fingerprint",
+    "gradret.loading",
     "gradret.progress",
     "gradret.session",
     "gradret.stages",

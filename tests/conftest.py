@@ -47,12 +47,12 @@ def beir(tmp_path):
 @pytest.fixture
 def config(tmp_path):
     """Makes the config of a BEIR folder, whose storage is in the test's own folder."""
-    import gradret.config
+    import gradret.loading
 
     def make(folder, storage=None, **blocks):
         dataset = {"name": "beir", "path": str(folder)} | blocks.pop("dataset", {})
         storage_path = str(storage or tmp_path / "storage")
-        return gradret.config.parse({"name": "toy", "storage_path": storage_path, "dataset": dataset, **blocks})
+        return gradret.loading.parse({"name": "toy", "storage_path": storage_path, "dataset": dataset, **blocks})
 
     return make
 

@@ -10,8 +10,9 @@ import warnings
 import pytest
 
 import gradret
-from gradret.config import Config, Evaluate, Index, Search, Select, Train, Workers, load, parse, to_yaml
+from gradret.config import Config, Evaluate, Index, Search, Select, Train, Workers
 from gradret.errors import ConfigError
+from gradret.loading import load, parse, to_yaml
 
 SMALL = {"name": "toy", "dataset": {"name": "pydocs"}}
 

@@ -15,7 +15,7 @@ import pytest
 
 import gradret
 from gradret import cli, errors, flow
-from gradret.config import load
+from gradret.loading import load
 
 ROOT = Path(gradret.__file__).parents[1]
 MODULES = sorted(module.name for module in pkgutil.walk_packages(gradret.__path__, "gradret."))

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from gradret.artifacts import Artifact, write_json
 from gradret.components import name_of
-from gradret.config import to_yaml
 from gradret.errors import StorageError
+from gradret.loading import to_yaml
 from gradret.report.card import card
 from gradret.report.page import page
 from gradret.report.tables import Results, results

@@ -13,8 +13,9 @@ import pytest
 
 import gradret
 from gradret import components
-from gradret.config import Config, load, parse, to_yaml
+from gradret.config import Config
 from gradret.fingerprint import canonical
+from gradret.loading import load, parse, to_yaml
 from gradret.show import describe
 
 ROOT = Path(gradret.__file__).parent

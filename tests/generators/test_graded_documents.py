@@ -10,11 +10,11 @@ import pytest
 
 from gradret import contracts
 from gradret.artifacts import write_shard
-from gradret.config import load, parse, to_yaml
 from gradret.engines import Answer, Unusable
 from gradret.errors import ConfigError
 from gradret.generators.extractive import Extractive
 from gradret.generators.graded_documents import GradedDocuments
+from gradret.loading import load, parse, to_yaml
 from gradret.stages._map import Quarantined
 from gradret.stages.mine import pair_id
 

@@ -7,8 +7,8 @@ import pytest
 from transformers import AutoTokenizer
 
 from gradret.cli import main
-from gradret.config import parse
 from gradret.errors import ConfigError
+from gradret.loading import parse
 from gradret.planning.plan import Given, plan
 from gradret.planning.text import as_text
 

@@ -12,7 +12,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from gradret.artifacts import Artifact
-from gradret.config import parse
+from gradret.loading import parse
 from gradret.report import card as module
 from gradret.report.card import card
 from gradret.report.tables import Comparison, Mean, Results, results

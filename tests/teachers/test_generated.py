@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from gradret.config import parse
 from gradret.errors import ConfigError
+from gradret.loading import parse
 from gradret.stages.mine import pair_id
 from gradret.teachers.generated import Generated
 
