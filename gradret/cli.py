@@ -20,6 +20,8 @@ _STAGES = {
     "queries": "read its queries and judgments",
     "dedupe": "choose the documents to write queries about",
     "generate": "write queries about documents",
+    "check": "see that the teacher ranks better than what it is to teach",
+    "leaks": "find training queries that are near a test query",
     "mine": "choose which documents each query is graded against",
     "label": "score every pair with the teacher",
     "select": "turn scored pairs into training lists",
@@ -82,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(stage, help=text) if stage != "search" else _search_parser(commands, text)
         if stage != "search":
             _add_config(command)
-            command.set_defaults(command=_stage, stage=stage)
+            command.set_defaults(command=_check if stage == "check" else _stage, stage=stage)
     _plan_parser(commands)
     export = commands.add_parser("export", help="a finished run's model as a folder to give away, checked, with a card")
     export.add_argument("run", metavar="RUN", help="the folder of a finished run, STORAGE/runs/NAME")
@@ -160,6 +162,20 @@ def _stage(parsed: argparse.Namespace) -> int:
     artifacts = made if isinstance(made, dict) else {parsed.stage: made}
     paths = {name: str(getattr(artifact, "path", artifact)) for name, artifact in artifacts.items()}
     print(json.dumps(paths, indent=2) if parsed.json else "\n".join(paths.values()))
+    return 0
+
+
+def _check(parsed: argparse.Namespace) -> int:
+    import gradret
+    from gradret.flow import Flow
+    from gradret.report.check import as_data, require, terminal_text
+    from gradret.session import session
+
+    config = gradret.load(parsed.config, parsed.overrides)
+    with session():
+        made = Flow(config).check
+    print(json.dumps(as_data(made), indent=2) if parsed.json else terminal_text(made), flush=True)
+    require(config, made)
     return 0
 
 

@@ -1,27 +1,19 @@
-"""The config: one frozen dataclass a stage, read from defaults < YAML < command line.
+"""The config: one frozen dataclass a stage.
 
-All errors are found before the first is raised, each with its key and, where a name is close to a
-known one, a suggestion. Blocks called ``resources`` decide speed only; everything else decides
-the result and enters the fingerprints.
+Blocks called ``resources`` decide speed only; everything else decides the result and enters the
+fingerprints. ``gradret.loading`` reads a config from YAML and the command line.
 """
 
 from __future__ import annotations
 
-import copy
-import dataclasses
-import math
 import re
-import types
-import typing
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass
-from pathlib import Path
+from dataclasses import MISSING, dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
-from gradret import components
 from gradret.errors import ConfigError
 
-__all__ = ["Config", "Workers", "component", "load", "parse", "to_yaml"]
+__all__ = ["Config", "Rule", "Workers", "component"]
 
 
 def component(kind: str, default: object = MISSING, *, many: bool = False) -> Any:
@@ -32,6 +24,11 @@ def component(kind: str, default: object = MISSING, *, many: bool = False) -> An
     """
     metadata = {"kind": kind, "many": many, "default": default}
     return field(metadata=metadata) if default is MISSING else field(default=None, metadata=metadata)
+
+
+def _listed(part: type) -> Any:
+    """A field that holds a list of ``part``, a dataclass; empty by default."""
+    return field(default=(), metadata={"list_of": part})
 
 
 def _refuse(**wrong: object) -> None:
@@ -105,12 +102,17 @@ class Dedupe:
     """Documents whose normalised text is shorter get no queries."""
     window: int = 9
     """A document contained in one of its next ``window`` neighbours in sorted order is a copy."""
+    near: float = 0.0
+    """Documents whose sets of word 5-grams have at least this Jaccard similarity, as MinHash estimates it,
+    are copies too; 0 looks for none."""
+    resources: Workers = Workers(actors=0)
 
     def __post_init__(self) -> None:
         _refuse(
             max_docs=_at_least(1, self.max_docs),
             min_chars=_at_least(1, self.min_chars),
             window=_at_least(0, self.window),
+            near=_share(self.near),
         )
 
 
@@ -136,7 +138,29 @@ class Mine:
         [{"name": "source"}, {"name": "teacher"}, {"name": "random"}],
         many=True,
     )
+    leak_similarity: float = 0.8
+    """Training queries at least this similar to a test query (Jaccard, character 4-grams) are dropped; 0 keeps all."""
     resources: Workers = Workers()
+
+    def __post_init__(self) -> None:
+        _refuse(leak_similarity=_share(self.leak_similarity))
+
+
+@dataclass(frozen=True)
+class Check:
+    """See, before labels are paid for, that the teacher ranks better than what it is to teach."""
+
+    queries: int = 200
+    """Judged queries at most: the dataset's dev or training queries, else generated ones, whose source
+    document is the one relevant; 0 checks nothing."""
+    retriever: Any = component("retrievers", {"name": "dense", "k": 100})
+    """Whose documents the teacher ranks again, and which it has to beat in nDCG@10. By default the student
+    before training."""
+    stop: bool = True
+    """Stop the run if it does not."""
+
+    def __post_init__(self) -> None:
+        _refuse(queries=_at_least(0, self.queries))
 
 
 @dataclass(frozen=True)
@@ -153,23 +177,93 @@ class Label:
 
 
 @dataclass(frozen=True)
-class Select:
-    """Turn scored pairs into training lists."""
+class Rule:
+    """What the documents that a retriever found become in a training list."""
 
+    origin: str
+    """The retriever's name, as PAIRS has it: a second ``bm25`` is ``bm25.2``."""
+    grade: float | None = None
+    """Their grade, 0 to 1, whether the teacher scored them or not; null is the teacher's."""
+    positive: bool | None = None
+    """Whether they are positives; null as without rules."""
+    limit: int = 0
+    """At most this many a query, the best ranks first, of those that no later rule takes; 0 takes all."""
+
+    def __post_init__(self) -> None:
+        _refuse(
+            origin="" if self.origin else "is empty; name a retriever of mine.retrievers",
+            grade="" if self.grade is None else _share(self.grade),
+            limit=_at_least(0, self.limit),
+        )
+
+
+@dataclass(frozen=True)
+class Select:
+    """Turn scored pairs into training lists.
+
+    A query passes the filters in the order of the fields below, and is dropped by the first that it fails.
+    """
+
+    unique: bool = False
+    """Drop a query whose words, case and punctuation aside, another with a smaller query_id has."""
+    min_words: int = 0
+    """Drop shorter queries."""
+    max_words: int = 0
+    """Drop longer ones; 0 sets no limit."""
+    round_trip: int = 0
+    """Keep a query only if a retriever of mine that searches ranks its source document this high; 0 keeps all,
+    and a query without source document passes, here and in ``source_within``."""
     source_within: int = 0
     """Keep a query only if the teacher ranks its source document this high in its list; 0 keeps all."""
+    score_floor: float = 0.0
+    """Drop a query whose best document scores below this percentile of all scores; 0 keeps all."""
+    absolute_margin: float | None = None
+    """Leave out of the list documents, other than positives, whose grade is above the best positive's
+    minus this; null leaves out none. A query with fewer than two documents left is dropped."""
+    relative_margin: float | None = None
+    """Likewise above (1 - this) times the best positive's grade."""
+    max_per_kind: int = 0
+    """Keep at most this many queries of a kind, drawn by a hash of seed and query_id; 0 keeps all."""
+    normalise: Literal["all", "kind", "query"] = "all"
+    """Over which scores percentiles and levels are taken: all, those of queries of the same kind, or the query's
+    own. A query whose own are all the same is dropped."""
     low: float = 1.0
     """Percentile of the scores that becomes grade 0."""
     high: float = 95.0
     """Percentile of the scores that becomes grade 1."""
+    grades: Literal["scaled", "as_is", "thresholds", "quantiles"] = "scaled"
+    """How a score becomes a grade: scaled between the two percentiles and clipped; as it is, where all are
+    0 to 1 already; by the number of thresholds that it reaches; or by equally filled levels."""
+    thresholds: tuple[float, ...] = ()
+    """Raw scores, ascending; reaching n of N makes grade n / N."""
+    levels: int = 4
+    """Grades that ``quantiles`` makes, from 0 to 1."""
+    mix: Any = _listed(Rule)
+    """Which documents go into the lists, and as what; where two rules name one, the last counts. Positives are
+    stored in the order of the first rules that name them. Without rules all scored documents go in, graded by
+    the teacher; positives are the source document, what ``positives`` found, what is above the teacher's
+    ``positive_above``, and their copies."""
     dev_share: float = 0.03
     """Share of source documents whose queries are held out to choose the checkpoint."""
 
     def __post_init__(self) -> None:
         ordered = 0 <= self.low < self.high <= 100
+        rising = all(one < two for one, two in pairwise(self.thresholds))
+        by_threshold = self.grades == "thresholds"
         _refuse(
+            min_words=_at_least(0, self.min_words),
+            max_words="" if self.max_words == 0 else _at_least(max(1, self.min_words), self.max_words),
+            round_trip=_at_least(0, self.round_trip),
             source_within=_at_least(0, self.source_within),
+            score_floor="" if 0 <= self.score_floor < 100 else f"must be a percentile, got {self.score_floor}",
+            absolute_margin=_share(self.absolute_margin or 0.0),
+            relative_margin=_share(self.relative_margin or 0.0),
+            max_per_kind=_at_least(0, self.max_per_kind),
             low="" if ordered else f"must be a percentile below select.high={self.high}, got {self.low}",
+            thresholds=""
+            if rising and bool(self.thresholds) == by_threshold
+            else f"must ascend where grades is thresholds, and be empty elsewhere, got {list(self.thresholds)}",
+            levels=_at_least(2, self.levels),
             dev_share="" if 0 < self.dev_share < 1 else f"must lie between 0 and 1, got {self.dev_share}",
         )
 
@@ -304,6 +398,27 @@ class Evaluate:
             raise ConfigError.of([problem.removeprefix("evaluate.") for problem in error.problems]) from None
 
 
+def _needed_of_mine(mine: Mine, select: Select) -> dict[str, str]:
+    """What ``select`` asks for that ``mine.retrievers`` do not give, by key."""
+    if not mine.retrievers or not (select.mix or select.round_trip):
+        return {}
+    from gradret.components import unknown
+    from gradret.retrievers import origins
+    from gradret.stages._filters import searching
+
+    known = origins(mine.retrievers)
+    wrong = {
+        f"select.mix[{number}].origin": unknown(rule.origin, known, "one of mine.retrievers")
+        for number, rule in enumerate(select.mix)
+        if rule.origin not in known
+    }
+    if select.round_trip and not any(map(searching, known)):
+        wrong["select.round_trip"] = (
+            f"needs one of mine.retrievers that searches, and there are only {', '.join(known)}"
+        )
+    return wrong
+
+
 @dataclass(frozen=True)
 class Config:
     """The whole of a run."""
@@ -316,6 +431,7 @@ class Config:
     dedupe: Dedupe = Dedupe()
     generate: Generate = Generate()
     mine: Mine = Mine()
+    check: Check = Check()
     label: Label = Label()
     select: Select = Select()
     train: Train = Train()
@@ -331,219 +447,5 @@ class Config:
             name="" if folder else f"must be the name of a folder, without slashes, got {self.name!r}",
             storage_path="" if self.storage_path.strip() else "is empty; name a folder",
             seed=_at_least(0, self.seed),
+            **_needed_of_mine(self.mine, self.select),
         )
-
-
-def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a YAML file and apply ``key=value`` overrides in order.
-
-    Args:
-        path: the YAML file.
-        overrides: such as ``train.loss[1].weight=0.2`` or ``dataset.name=beir``.
-
-    Raises:
-        ConfigError: the file cannot be read, or keys or values are wrong; all are named.
-    """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    tree = OmegaConf.create(_with_defaults(Config, _read(path)))
-    problems = [problem for override in overrides for problem in _apply(tree, override)]
-    try:
-        plain = OmegaConf.to_container(tree, resolve=True)
-    except OmegaConfBaseException as error:
-        raise ConfigError.of([*problems, f"{path}: {str(error).splitlines()[0]}"]) from error
-    return _parse(plain, problems)
-
-
-def parse(tree: object) -> Config:
-    """A config from plain mappings.
-
-    Raises:
-        ConfigError: keys or values are wrong; all are named.
-    """
-    return _parse(tree, [])
-
-
-def _parse(tree: object, problems: list[str]) -> Config:
-    config = _build(Config, tree, "", problems)
-    if problems:
-        raise ConfigError.of(problems)
-    return typing.cast("Config", config)
-
-
-def _read(path: str | Path) -> dict[str, Any]:
-    from omegaconf import DictConfig, OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    try:
-        tree = OmegaConf.load(path)
-    except FileNotFoundError:
-        raise ConfigError(f"no config file at {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-    except (YAMLError, OmegaConfBaseException) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(tree, DictConfig):
-        raise ConfigError(f"{path} is not a mapping of keys such as name: and dataset:")
-    return typing.cast("dict[str, Any]", OmegaConf.to_container(tree, resolve=False))
-
-
-def _with_defaults(cls: type, node: Any) -> Any:
-    """``node`` with all defaults of ``cls`` written out, so that an override can name a part of one."""
-    if not isinstance(node, Mapping):
-        return node
-    hints = typing.get_type_hints(cls)
-    filled = dict(node)
-    for f in fields(cls):
-        given = node.get(f.name)
-        if "kind" in f.metadata:
-            if given is None and f.metadata["default"] is not MISSING:
-                filled[f.name] = copy.deepcopy(f.metadata["default"])
-        elif is_dataclass(hints[f.name]):
-            filled[f.name] = _with_defaults(typing.cast("type", hints[f.name]), {} if given is None else given)
-    return filled
-
-
-def _apply(tree: Any, override: str) -> list[str]:
-    """Set one ``key=value`` in the tree; returns what is wrong with it."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    key, equals, value = override.partition("=")
-    parts = key.replace("[", ".").replace("]", "").split(".")
-    if not equals or not all(part and part == part.strip() for part in parts):
-        return [f"{override!r}: expected key=value, such as train.loss[1].weight=0.2"]
-    try:
-        new = OmegaConf.from_dotlist([f"value={value}"]).value
-        whole = isinstance(new, Mapping) and "name" in new  # a component is replaced, other mappings are merged
-        OmegaConf.update(tree, key, new, merge=not whole)
-    except (OmegaConfBaseException, YAMLError, ValueError, TypeError, IndexError) as error:
-        return [f"{override!r}: {str(error).splitlines()[0]}"]
-    return []
-
-
-def to_yaml(config: Config) -> str:
-    """The resolved config, every default written out; ``load`` reads it back to an equal one."""
-    from omegaconf import OmegaConf
-
-    return OmegaConf.to_yaml(OmegaConf.create(_plain(config)))
-
-
-def _plain(value: object, *, named: bool = False) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        head = {"name": components.name_of(value)} if named else {}
-        return head | {f.name: _plain(getattr(value, f.name), named="kind" in f.metadata) for f in fields(value)}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item, named=named) for item in value]
-    return value
-
-
-def _build(cls: type, node: object, where: str, problems: list[str]) -> object | None:
-    """An instance of dataclass ``cls`` from a mapping; None, and problems, where there cannot be one."""
-    if node is None:
-        node = {}
-    if not isinstance(node, Mapping):
-        problems.append(f"{where or 'config'}: expected a mapping of keys, got {node!r}")
-        return None
-    known = {f.name: f for f in fields(cls)}
-    problems += [
-        f"{_join(where, str(key))}: {components.unknown(str(key), list(known), 'a key here')}"
-        for key in node
-        if key not in known
-    ]
-    hints = typing.get_type_hints(cls)
-    values, broken = {}, set()
-    for name, f in known.items():
-        before = len(problems)
-        value = _value(f, hints[name], node.get(name, MISSING), _join(where, name), problems)
-        if len(problems) > before:
-            broken.add(name)
-        elif value is not MISSING:
-            values[name] = value
-    # Made also where something is broken: the rest may be out of range, and all is to be said at once.
-    required = {name for name in broken if known[name].default is MISSING}
-    if any("kind" not in known[name].metadata for name in required):
-        return None
-    values |= dict.fromkeys(required)
-    try:
-        built = typing.cast("object", cls(**values))
-    except ValueError as error:
-        for problem in getattr(error, "problems", None) or [str(error)]:
-            head = re.match(r"\w*", problem)[0]  # type: ignore[index]
-            if head not in broken:
-                problems.append(_join(where, problem) if head in known else f"{where or 'config'}: {problem}")
-        return None
-    return built
-
-
-def _value(f: dataclasses.Field[Any], hint: Any, node: object, where: str, problems: list[str]) -> object:
-    """The value of one field; MISSING leaves it to the dataclass's default."""
-    if "kind" in f.metadata:
-        default = f.metadata["default"]
-        node = default if node is MISSING or node is None else node
-        if node is MISSING:
-            problems.append(f"{where}: is required, for example {where}.name=...")
-            return MISSING
-        if isinstance(node, Mapping) and "name" not in node and isinstance(default, Mapping):
-            node = {**default, **node}
-        build = _components if f.metadata["many"] else _component
-        return None if node is None else build(f.metadata["kind"], node, where, problems)
-    if is_dataclass(hint):
-        return _build(typing.cast("type", hint), {} if node is MISSING else node, where, problems)
-    if node is MISSING:
-        if f.default is MISSING and f.default_factory is MISSING:
-            problems.append(f"{where}: is required")
-        return MISSING
-    return _leaf(hint, node, where, problems)
-
-
-def _components(kind: str, node: object, where: str, problems: list[str]) -> object:
-    if not isinstance(node, Sequence) or isinstance(node, str) or not node:
-        problems.append(f"{where}: expected a list of components such as [{{name: ...}}], got {node!r}")
-        return MISSING
-    return tuple(_component(kind, item, f"{where}[{number}]", problems) for number, item in enumerate(node))
-
-
-def _component(kind: str, node: object, where: str, problems: list[str]) -> object:
-    if isinstance(node, str):
-        node = {"name": node}
-    if not isinstance(node, Mapping) or not isinstance(node.get("name"), str):
-        problems.append(f"{where}: expected {{name: ...}} with the name of one of the {kind}, got {node!r}")
-        return MISSING
-    try:
-        cls = components.find(kind, node["name"])
-    except ConfigError as error:
-        problems.append(f"{where}.name: {error}")
-        return MISSING
-    return _build(cls, {key: value for key, value in node.items() if key != "name"}, where, problems)
-
-
-def _leaf(hint: Any, node: object, where: str, problems: list[str]) -> object:
-    """A plain value, converted and checked by OmegaConf as a structured config would."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    holder = OmegaConf.structured(make_dataclass("Holder", [("value", hint)]))
-    try:
-        OmegaConf.update(holder, "value", node)
-        value = OmegaConf.to_container(holder)["value"]  # type: ignore[index, call-overload]
-    except (OmegaConfBaseException, ValueError, TypeError):
-        problems.append(f"{where}: expected {_type_name(hint)}, got {node!r}")
-        return MISSING
-    if isinstance(value, float) and not math.isfinite(value):
-        problems.append(f"{where}: expected a finite number, got {node!r}")
-        return MISSING
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _type_name(hint: Any) -> str:
-    if isinstance(hint, type) and not isinstance(hint, types.GenericAlias):
-        return hint.__name__
-    return str(hint).replace("typing.", "")
-
-
-def _join(where: str, key: str) -> str:
-    return f"{where}.{key}" if where else key

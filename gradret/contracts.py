@@ -24,9 +24,12 @@ KEYS: dict[str, tuple[str, ...]] = {
     "duplicates": ("doc_id",),
     "queries": ("query_id",),
     "qrels": ("query_id", "doc_id"),
+    "leaks": ("query_id", "test_query_id"),
     "pairs": ("query_id", "doc_id"),
     "labels": ("query_id", "doc_id", "source"),
     "groups": ("query_id",),
+    "audit": ("origin", "first_rank"),  # a row a shard: readers add them up
+    "suspects": ("pair_id", "origin"),
     "vectors": ("id",),
     "run": ("query_id", "rank"),
     "metrics": ("query_id", "measure"),
@@ -48,7 +51,7 @@ def schema(contract: str) -> pa.Schema:
     columns = {
         "docs": [_must("doc_id", text), ("title", text), _must("text", text), _must("origin", text)],
         "sample": [_must("doc_id", text)],
-        "duplicates": [_must("doc_id", text), _must("kept_doc_id", text)],
+        "duplicates": [_must("doc_id", text), _must("kept_doc_id", text), _must("reason", text)],
         "queries": [
             _must("query_id", text),
             _must("text", text),
@@ -63,6 +66,7 @@ def schema(contract: str) -> pa.Schema:
             _must("relevance", pa.int32()),
             _must("split", text),
         ],
+        "leaks": [_must("query_id", text), _must("test_query_id", text), _must("similarity", real)],
         "pairs": [
             _must("pair_id", text),
             _must("query_id", text),
@@ -87,6 +91,24 @@ def schema(contract: str) -> pa.Schema:
             _must("scores", pa.list_(real)),
             _must("positives", pa.list_(pa.bool_())),
             _must("relevant_doc_ids", pa.list_(text)),
+        ],
+        "audit": [
+            _must("origin", text),
+            _must("first_rank", pa.int32()),
+            _must("listed", pa.int64()),
+            _must("positives", pa.int64()),
+            _must("negatives", pa.int64()),
+            _must("suspects", pa.int64()),
+        ],
+        "suspects": [
+            _must("pair_id", text),
+            _must("query_id", text),
+            _must("doc_id", text),
+            _must("positive_doc_id", text),
+            _must("origin", text),
+            _must("rank", pa.int32()),
+            _must("score", real),
+            _must("positive_score", real),
         ],
         "vectors": [_must("id", text), _must("vector", pa.list_(real))],
         "run": [

@@ -7,17 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradret.artifacts import Artifact
+from gradret.progress import say
+from gradret.report.check import require, sentence
 from gradret.stages import (
     base,
+    check,
     dedupe,
     evaluate,
     generate,
     index,
     ingest,
     label,
+    leaks,
     mine,
     queries,
     report,
+    rerank,
     search,
     select,
     train,
@@ -53,16 +58,27 @@ class Flow:
         return self._keep("generate", generate.generate(self.config, self.ingest, self.dedupe))
 
     @cached_property
+    def leaks(self) -> Artifact:
+        return self._keep("leaks", leaks.leaks(self.config, self.generate, self.queries))
+
+    @cached_property
     def mine(self) -> Artifact:
-        return self._keep("mine", mine.mine(self.config, self.ingest, self.generate))
+        return self._keep("mine", mine.mine(self.config, self.ingest, self.generate, self.leaks))
+
+    @cached_property
+    def check(self) -> Artifact:
+        return self._keep("check", check.check(self.config, self.ingest, self.generate))
 
     @cached_property
     def label(self) -> Artifact:
+        require(self.config, self.check)
+        say(f"  check: {sentence(self.check)}")
         return self._keep("label", label.label(self.config, self.ingest, self.generate, self.mine))
 
     @cached_property
     def select(self) -> Artifact:
-        groups = select.select(self.config, self.dedupe, self.generate, self.mine, self.label)
+        labels = self.label  # before mine: it may stop the run
+        groups = select.select(self.config, self.dedupe, self.generate, self.mine, labels)
         return self._keep("select", groups)
 
     @cached_property
@@ -90,8 +106,11 @@ class Flow:
             system: search.search(self.config, models[system], built, self.queries)
             for system, built in self.index.items()
         }
-        if self.config.label.teacher.searches:
+        teacher = self.config.label.teacher
+        if teacher.searches:
             runs["teacher"] = search.search_teacher(self.config, self.ingest, self.queries)
+        elif getattr(teacher, "reranks", False) and not hasattr(teacher, "engine"):
+            runs["teacher"] = rerank.rerank(self.config, self.ingest, self.queries, runs)
         return {system: self._keep(f"search.{system}", run) for system, run in runs.items()}
 
     @cached_property

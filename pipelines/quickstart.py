@@ -9,14 +9,17 @@ from __future__ import annotations
 import sys
 
 import gradret
+from gradret.report.check import require
 from gradret.session import session
 from gradret.stages.base import base
+from gradret.stages.check import check
 from gradret.stages.dedupe import dedupe
 from gradret.stages.evaluate import evaluate
 from gradret.stages.generate import generate
 from gradret.stages.index import index
 from gradret.stages.ingest import ingest
 from gradret.stages.label import label
+from gradret.stages.leaks import leaks
 from gradret.stages.mine import mine
 from gradret.stages.queries import queries
 from gradret.stages.report import report
@@ -32,14 +35,25 @@ def main(path: str, *overrides: str) -> None:
     human = queries(config, docs)
     sample = dedupe(config, docs)
     synthetic = generate(config, docs, sample)
-    pairs = mine(config, docs, synthetic)
+    compared = check(config, docs, synthetic)
+    require(config, compared)
+    leaked = leaks(config, synthetic, human)
+    pairs = mine(config, docs, synthetic, leaked)
     labels = label(config, docs, synthetic, pairs)
     groups = select(config, sample, synthetic, pairs, labels)
     untrained = base(config, docs)
     tuned = train(config, untrained, docs, synthetic, groups)
 
-    made = {"ingest": docs, "queries": human, "dedupe": sample, "generate": synthetic, "mine": pairs}
-    made |= {"label": labels, "select": groups, "base": untrained, "train": tuned}
+    made = {"ingest": docs, "queries": human, "dedupe": sample, "generate": synthetic}
+    made |= {
+        "check": compared,
+        "leaks": leaked,
+        "mine": pairs,
+        "label": labels,
+        "select": groups,
+        "base": untrained,
+        "train": tuned,
+    }
     made["search.bm25"] = search_bm25(config, docs, human)
     for system, model in {"base": untrained, "tuned": tuned}.items():
         made[f"index.{system}"] = index(config, model, docs)

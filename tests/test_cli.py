@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from gradret import cli
+from gradret.artifacts import make
 from gradret.cli import main
 from gradret.errors import ConfigError, ContractError, DataError, StageError, StorageError
 
@@ -149,3 +150,48 @@ def test_a_stage_prints_its_folder(beir, yaml, artifact, capsys, monkeypatch):
     assert json.loads((cli.Path(path) / "manifest.json").read_text())["stage"] == "queries"
     assert main(["queries", *arguments, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"queries": path}
+
+
+def test_check_prints_a_table_or_numbers(beir, yaml, artifact, capsys, monkeypatch):
+    docs = [{"doc_id": f"d{n}", "text": "enough words", "origin": "corpus"} for n in (1, 2, 3)]
+    made = artifact("ingest", docs=docs)
+    written = artifact("generate", queries=[{"query_id": "q", "text": "a", "generator": "test"}])
+    monkeypatch.setattr("gradret.stages.ingest.ingest", lambda config: made)
+    monkeypatch.setattr("gradret.stages.dedupe.dedupe", lambda config, ingested: made)
+    monkeypatch.setattr("gradret.stages.generate.generate", lambda config, ingested, deduped: written)
+    arguments = ["check", yaml, "dataset.name=beir", f"dataset.path={beir()}", "check.queries=0"]
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == "The teacher is not checked: check.queries is 0.\n"
+    assert main([*arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"skipped": "check.queries is 0"}
+
+
+def test_a_teacher_that_is_no_better_is_2_unless_told_to_go_on(yaml, capsys, monkeypatch, tmp_path):
+    found = {"retriever": "dense", "teacher": "fusion", "sample": "dev", "drawn": 50, "queries": 50}
+    found |= {"retriever_ndcg": 0.5, "teacher_ndcg": 0.4, "difference": -0.1, "low": -0.2, "high": -0.05, "p": 0.001}
+    found |= {"unscored": 0, "judged_pairs": 0, "kappa": None, "kendall_tau": None, "spearman": None}
+    made = make(
+        "check",
+        str(tmp_path),
+        module="gradret.text",
+        settings={},
+        inputs={},
+        body=lambda draft: draft.notes.update(found),
+    )
+    monkeypatch.setattr("gradret.flow.Flow.check", made)
+    monkeypatch.setattr("gradret.flow.Flow.mine", property(lambda flow: pytest.fail("it was mined")))
+    assert main(["check", yaml]) == 2
+    out, err = capsys.readouterr()
+    assert [line.split(maxsplit=2) for line in out.splitlines()[1:4]] == [
+        ["retriever", "dense", "0.5000"],
+        ["teacher", "fusion", "0.4000"],
+        ["difference", "-0.1000", "95% -0.2000 to -0.0500, p = 0.001"],
+    ]
+    assert err.splitlines()[-2].startswith(
+        "gradret: check: The teacher fusion ranks no better than the retriever dense"
+    )
+    assert "Traceback" not in err
+    assert main(["label", yaml]) == 2
+    assert said(capsys).endswith("or go on with check.stop=false.\n")
+    assert main(["check", yaml, "check.stop=false", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"outcome": "not better", **found}

@@ -10,7 +10,7 @@ import warnings
 import pytest
 
 import gradret
-from gradret.config import Config, Evaluate, Index, Search, Select, Train, Workers
+from gradret.config import Config, Evaluate, Index, Rule, Search, Select, Train, Workers
 from gradret.errors import ConfigError
 from gradret.loading import load, parse, to_yaml
 
@@ -178,6 +178,9 @@ def test_wrong_values(block, problem):
         ("dedupe.max_docs", 0), ("dedupe.min_chars", 0), ("dedupe.window", -1),
         ("generate.resources.actors", -1), ("mine.resources.gpus", -1), ("encode.resources.threads", -1),
         ("select.source_within", -1), ("select.low", 99.5), ("select.dev_share", 0), ("select.dev_share", 1),
+        ("select.min_words", -1), ("select.max_words", -1), ("select.round_trip", -1), ("select.max_per_kind", -1),
+        ("select.score_floor", -1), ("select.score_floor", 100), ("select.levels", 1),
+        ("select.absolute_margin", -0.1), ("select.relative_margin", 1.1), ("select.thresholds", [1]),
         ("train.epochs", 0), ("train.batch_size", 0), ("train.learning_rate", 0), ("train.warmup", 2),
         ("train.floor", -1), ("train.list_length", 1), ("train.patience", 0),
         ("train.resources.num_workers", 0), ("train.resources.chunk_size", 0), ("train.resources.threads", -1),
@@ -192,6 +195,74 @@ def test_values_out_of_range_name_their_key(key, value):
         node = {part: node}
     (said,) = problems(small(**{first: node}))
     assert said.startswith(f"{key}: ")
+
+
+# Rules of a mixture
+
+MIXED = [{"origin": "bm25", "grade": 0.5, "limit": 2}, {"origin": "source", "grade": 1, "positive": True}]
+
+
+def test_rules_and_thresholds_are_read_and_survive_yaml(yaml):
+    path = yaml(to_yaml(parse(small(mine={"retrievers": ["source", "bm25"]}, select={"mix": MIXED}))))
+    config = load(path, ["select.mix[0].limit=3", "select.grades=thresholds", "select.thresholds=[0.5,2]"])
+    assert config.select.mix == (Rule("bm25", 0.5, None, 3), Rule("source", 1.0, positive=True))
+    assert config.select.thresholds == (0.5, 2.0)
+    assert load(yaml(to_yaml(config))) == config
+    assert parse(small(select={"mix": None})).select.mix == ()
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ("bm25", ["select.mix: expected a list of mappings, got 'bm25'"]),
+        (MIXED[0], [f"select.mix: expected a list of mappings, got {MIXED[0]}"]),
+        ([3], ["select.mix[0]: expected a mapping of keys, got 3"]),
+        (
+            [{}, {"origin": "", "grade": 1.5, "limit": -1}, {"orgin": "bm25"}],
+            [
+                "select.mix[0].origin: is required",
+                "select.mix[1].origin: is empty; name a retriever of mine.retrievers",
+                "select.mix[1].grade: must be a share from 0 to 1, got 1.5",
+                "select.mix[1].limit: must be at least 0, got -1",
+                "select.mix[2].orgin: 'orgin' is not a key here; did you mean 'origin'?",
+                "select.mix[2].origin: is required",
+            ],
+        ),
+    ],
+)
+def test_rules_that_are_wrong(rules, said):
+    assert problems(small(select={"mix": rules})) == said
+
+
+def test_a_rule_must_name_what_mine_calls_a_retriever():
+    retrievers = ["source", {"name": "bm25", "k": 5}, {"name": "ranks", "retriever": "bm25", "last": 20}]
+    rules = [{"origin": "bm25.2"}, {"origin": "ranks"}, {"origin": "bm25.3"}]
+    assert problems(small(mine={"retrievers": retrievers}, select={"mix": rules})) == [
+        "select.mix[1].origin: 'ranks' is not one of mine.retrievers; known: source, bm25, bm25.2",
+        "select.mix[2].origin: 'bm25.3' is not one of mine.retrievers; did you mean 'bm25.2'?",
+    ]
+
+
+def test_a_round_trip_needs_a_retriever_that_searches():
+    (said,) = problems(small(mine={"retrievers": ["source", "random", "random"]}, select={"round_trip": 20}))
+    assert said == (
+        "select.round_trip: needs one of mine.retrievers that searches, and there are only source, random, random.2"
+    )
+    assert parse(small(mine={"retrievers": ["source", "bm25"]}, select={"round_trip": 20})).select.round_trip == 20
+
+
+@pytest.mark.parametrize("thresholds", [[], [1, 1], [2, 1]])
+def test_thresholds_must_ascend_where_grades_are_by_thresholds(thresholds):
+    (said,) = problems(small(select={"grades": "thresholds", "thresholds": thresholds}))
+    assert said.startswith("select.thresholds: must ascend where grades is thresholds")
+
+
+def test_the_most_words_are_no_fewer_than_the_least():
+    (said,) = problems(small(select={"min_words": 5, "max_words": 4}))
+    assert said == "select.max_words: must be at least 5, got 4"
+
+
+# Names
 
 
 @pytest.mark.parametrize("name", ["", " ", "a/b", "/", "..", ".", "a\\b", " a", "a\n", "a\0b"])

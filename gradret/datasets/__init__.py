@@ -1,19 +1,20 @@
 """Datasets: documents, human queries and judgments from somewhere.
 
 A dataset is a frozen dataclass with ``split`` (the judgments to evaluate on), ``language`` (a
-Snowball stemmer's name, or ``none``) and the three methods of ``Dataset``. To add one, write
+Snowball stemmer's name, or ``none``), ``exclude_same_ids`` and the three methods of ``Dataset``.
+Its fields that say where the data lie are made by ``place``. To add one, write
 ``gradret/datasets/NAME.py`` with a dataclass called NAME; nothing else needs to know.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 from gradret.errors import ConfigError
 
-__all__ = ["Bad", "Dataset", "Part", "Row", "check_language", "reading"]
+__all__ = ["Bad", "Dataset", "Part", "Row", "check_language", "place", "reading"]
 
 Row = dict[str, Any]
 
@@ -28,7 +29,10 @@ class Bad:
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of a source that one task reads: bytes ``start`` to ``end`` of a file, or all of it."""
+    """A piece of a source that one task reads: ``start`` to ``end``, or all of it where ``end`` is -1.
+
+    They count bytes of a text file, as it is once unzipped, and rows of anything else.
+    """
 
     path: str
     start: int = 0
@@ -42,6 +46,14 @@ class Dataset(Protocol):
 
     split: str
     language: str
+
+    @property
+    def exclude_same_ids(self) -> bool:
+        """Whether a document with the query's own id is left out of what a search finds.
+
+        Right where the queries are documents of the corpus, as in ArguAna and Quora; elsewhere equal
+        ids are an accident.
+        """
 
     def content(self, table: str) -> str:
         """A hash of all that ``parts(table)`` would read.
@@ -61,13 +73,26 @@ class Dataset(Protocol):
         """
 
 
+def place(default: str = "") -> Any:
+    """A field that says where the data lie: a path, an address, an id.
+
+    No fingerprint depends on it: ``content`` says what lies there.
+    """
+    return field(default=default, metadata={"place": True})
+
+
 def reading(dataset: Dataset) -> dict[str, object]:
     """What of a dataset decides how its content is read, for a fingerprint beside ``content(table)``.
 
-    Not where it lies, nor the split to evaluate on, nor the language: who uses those names them.
+    Not where it lies, nor what says how it is evaluated (the split, the language, the same ids): who
+    uses those names them.
     """
-    options = {f.name: getattr(dataset, f.name) for f in fields(dataset)}  # type: ignore[arg-type]
-    return {"class": type(dataset), **{name: options[name] for name in options.keys() - {"path", "split", "language"}}}
+    options = {
+        f.name: getattr(dataset, f.name)
+        for f in fields(dataset)  # type: ignore[arg-type]
+        if not f.metadata.get("place") and f.name not in {"split", "language", "exclude_same_ids"}
+    }
+    return {"class": type(dataset), **options}
 
 
 def check_language(language: str) -> None:

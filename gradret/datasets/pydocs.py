@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from gradret.datasets import Bad, Part, Row, check_language
 from gradret.datasets._stdlib import documents, source_files
@@ -32,6 +33,7 @@ class Pydocs:
     """``test`` or ``dev``."""
     language: str = "english"
     """A Snowball stemmer's name, or ``none``."""
+    exclude_same_ids: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.split not in _SPLITS:

@@ -40,7 +40,7 @@ def write_shard_files(folder: Path, number: int, index: faiss.Index, doc_ids: li
 
 
 class Shard:
-    """One shard, loaded.
+    """One shard, mapped into memory.
 
     Args:
         folder: where the shard's files are.
@@ -54,13 +54,16 @@ class Shard:
     def __init__(self, folder: Path, number: int, threads: int = 0) -> None:
         import faiss
         import numpy as np
+        import pyarrow as pa
 
         _verify(folder, number)
         if threads:
             faiss.omp_set_num_threads(threads)
-        self.index = faiss.read_index(str(folder / f"{number:05d}.faiss"))
+        # Mapped, as the vectors are: the kernel keeps what there is room for.
+        self.index = faiss.read_index(str(folder / f"{number:05d}.faiss"), faiss.IO_FLAG_MMAP_IFC)
         self.vectors = np.load(folder / f"{number:05d}.npy", mmap_mode="r")
-        self.doc_ids: list[str] = json.loads((folder / f"{number:05d}.ids.json").read_text(encoding="utf-8"))
+        doc_ids = json.loads((folder / f"{number:05d}.ids.json").read_text(encoding="utf-8"))
+        self.doc_ids = pa.array(doc_ids, pa.string())
         self.longest = max((_norms(self.vectors[at : at + _BLOCK]).max() for at in self._blocks()), default=0.0)
 
     def search(self, queries: np.ndarray, k: int) -> tuple[list[list[str]], list[np.ndarray]]:
@@ -75,7 +78,7 @@ class Shard:
         ids, scores = [], []
         for query, found in zip(queries.astype(np.float64), self._candidates(queries, k), strict=True):
             exact = np.einsum("nd,d->n", self.vectors[found].astype(np.float64), query)
-            ids.append([self.doc_ids[place] for place in found])
+            ids.append(self.doc_ids.take(found).to_pylist())
             scores.append(exact.astype(np.float32))
         return ids, scores
 

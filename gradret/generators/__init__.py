@@ -3,7 +3,8 @@
 A generator is a frozen dataclass. One that writes by itself gives, from ``load``, a function from a
 document to its queries. One that asks an LLM has an ``engine``, names its ``templates``, and gives a
 ``Task``: the prompts about a shard of documents, and how their answers are read. One that writes
-documents has ``drawn`` besides, and its shards are of queries. To add one, write
+documents has ``drawn`` besides, and its shards are of queries. One that only has ``drawn`` gives a
+``Worker`` from a shard of queries to those that are kept. To add one, write
 ``gradret/generators/NAME.py`` with a dataclass called NAME.
 """
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from gradret.artifacts import Artifact
     from gradret.config import Config
     from gradret.engines import Engine, Task
+    from gradret.stages._map import Worker
 
 __all__ = ["DocumentGenerator", "Generated", "Generator", "LLMGenerator", "Write"]
 
@@ -39,7 +41,7 @@ class Generator(Protocol):
     def prepare(self, config: Config, ingested: Artifact, sample: Artifact) -> dict[str, Artifact]:
         """Artifacts that ``load`` will read. What is wrong with the settings is said here, on the driver."""
 
-    def load(self, prepared: dict[str, Artifact], sampled: int, seed: int) -> Write | Task:
+    def load(self, prepared: dict[str, Artifact], sampled: int, seed: int) -> Write | Task | Worker:
         """Called once a worker. ``sampled`` is the number of documents to write about."""
 
 

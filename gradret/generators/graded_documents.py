@@ -18,9 +18,9 @@ from gradret.contracts import GENERATED
 from gradret.engines import Answer, Prompt, Sampling, Unusable
 from gradret.errors import ConfigError
 from gradret.generators._answers import is_refusal
+from gradret.pairs import pair_id
 from gradret.stages._map import Quarantined, Result
 from gradret.stages.generate import generate
-from gradret.stages.mine import pair_id
 from gradret.stages.training_queries import training_queries
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gradret.artifacts import Artifact, write_shard
 from gradret.components import name_of
 from gradret.errors import ConfigError
+from gradret.pairs import pair_id
 from gradret.retrievers.random import Random
-from gradret.stages.mine import pair_id
 from gradret.text import passage
 
 if TYPE_CHECKING:
@@ -139,8 +139,11 @@ class _Planner:
         self._add("label", teacher, item, load, queries._replace(at_most=True, notes=notes))
 
     def _written(self, generator: Any) -> _Rows:
-        """Queries of a generator that asks nobody: it writes them for the sample."""
+        """Queries of a generator that asks nobody: it has them, or writes them for the sample."""
         prepared = generator.prepare(self.config, self.flow.ingest, self.flow.dedupe)
+        if hasattr(generator, "drawn"):
+            rows = generator.drawn(prepared, self.config.seed)
+            return _Rows(self._drawn(rows), rows.num_rows, at_most=False, notes=())
         write = generator.load(prepared, self.total, self.config.seed)
         rows = [
             _query(f"{doc['doc_id']}~{number}", query.text, doc["doc_id"], query.kind)
@@ -201,7 +204,7 @@ class _Planner:
                 "ranks": [rank],
             }
             for query_id, drawn in zip(queries["query_id"].to_pylist(), draw(queries.to_pylist()), strict=True)
-            for rank, doc_id in enumerate(drawn, 1)
+            for doc_id, rank in drawn
         ]
         return pa.Table.from_pylist(rows, schema("pairs")).sort_by([("query_id", "ascending"), ("doc_id", "ascending")])
 
@@ -211,10 +214,11 @@ class _Planner:
         match name_of(retriever):
             case "source":
                 return 1
-            case "teacher":
-                return int(retriever.top + retriever.sampled)
             case "generated":
                 return int(max(self.config.generate.generator.levels))
+            case "positives":
+                judged = retriever.prepare(self.config, self.flow.ingest, self.flow.ingest)["qrels"].table("qrels")
+                return max(judged["query_id"].value_counts().field("counts").to_pylist(), default=0)
         if not hasattr(retriever, "k"):
             raise ConfigError(
                 f"mine.retrievers[{number}]: {name_of(retriever)} has no k, the most documents that it finds for a "

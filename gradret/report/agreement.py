@@ -27,6 +27,7 @@ __all__ = [
     "Judgments",
     "agreement",
     "compare",
+    "graded_alike",
     "read_qrels",
     "teacher_agreement",
     "terminal_text",
@@ -82,9 +83,7 @@ def agreement(human: Judgments, other: Judgments) -> Agreement:
     """
     import numpy as np
 
-    pairs = sorted(human.keys() & other.keys())
-    if not pairs:
-        raise DataError(f"no pair of query and document in common, of {len(human):,} and {len(other):,} judgments")
+    pairs = _common(human, other)
     odd = next((pair for pair, grade in human.items() if not float(grade).is_integer()), None)
     if odd:
         raise DataError(f"human grades must be whole numbers, got {human[odd]} for query {odd[0]}, document {odd[1]}")
@@ -110,6 +109,31 @@ def agreement(human: Judgments, other: Judgments) -> Agreement:
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         share_of=top,
     )
+
+
+def graded_alike(human: Judgments, other: Judgments) -> dict[tuple[str, str], float]:
+    """``other``'s scores, whatever their scale, as grades: each as frequent as the human ones on the common pairs.
+
+    So the order of the scores decides which pairs get the highest grade, and the human grades how many do.
+    Equal scores get the same grade, that of the place in their middle.
+
+    Raises:
+        DataError: no pair is in common.
+    """
+    import numpy as np
+    from scipy.stats import rankdata
+
+    pairs = _common(human, other)
+    places = np.ceil(rankdata([other[pair] for pair in pairs])).astype(np.int64) - 1
+    grades = np.sort(np.array([human[pair] for pair in pairs], np.float64))[places]
+    return dict(zip(pairs, grades.tolist(), strict=True))
+
+
+def _common(human: Judgments, other: Judgments) -> list[tuple[str, str]]:
+    pairs = sorted(human.keys() & other.keys())
+    if not pairs:
+        raise DataError(f"no pair of query and document in common, of {len(human):,} and {len(other):,} judgments")
+    return pairs
 
 
 def _confusion(theirs: npt.NDArray[Any], own: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Grades]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
-import re
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from gradret.artifacts import read_shard
 from gradret.report.samples import matching
+from gradret.stages._filters import words
+from gradret.stages._grades import NO_KIND
 from gradret.text import passage
 
 if TYPE_CHECKING:
@@ -26,7 +27,20 @@ if TYPE_CHECKING:
 
     from gradret.artifacts import Artifact
 
-__all__ = ["GRAM", "SAMPLED", "Asked", "Drop", "Example", "Texts", "asked", "documents", "dropped", "grades", "queries"]
+__all__ = [
+    "GRAM",
+    "SAMPLED",
+    "Asked",
+    "Drop",
+    "Example",
+    "Texts",
+    "asked",
+    "documents",
+    "dropped",
+    "grades",
+    "queries",
+    "reasons_by_kind",
+]
 
 GRAM = 3
 """Words of an n-gram: titles and keywords have few longer ones, and shorter ones meet by chance."""
@@ -36,9 +50,7 @@ SAMPLED = 200
 _BINS = 20
 _SHOWN = 3
 _REASONS = 20
-_FILTERS = ("generate", "mine", "select")
-_NO_KIND = "no kind"
-_WORD = re.compile(r"\w+")
+_FILTERS = ("generate", "mine")
 
 
 @dataclass(frozen=True)
@@ -68,10 +80,10 @@ class Texts:
     def median(self) -> int:
         """Words; of two in the middle the fewer."""
         left = (self.number - 1) // 2
-        for words, number in sorted(self.words.items()):
+        for size, number in sorted(self.words.items()):
             left -= number
             if left < 0:
-                return words
+                return size
         return 0
 
 
@@ -108,7 +120,7 @@ def queries(artifacts: Mapping[str, Artifact]) -> list[Texts]:
     tallies: dict[str, _Tally] = {}
     for batch in artifacts["generate"].batches("queries"):
         for row in batch.to_pylist():
-            tallies.setdefault(row["kind"] or _NO_KIND, _Tally()).add(row["query_id"], row)
+            tallies.setdefault(row["kind"] or NO_KIND, _Tally()).add(row["query_id"], row)
     wanted = {row["source_doc_id"] for tally in tallies.values() for row in tally.sample} - {None}
     docs = {
         row["doc_id"]: passage(row["title"], row["text"])
@@ -150,9 +162,9 @@ class _Tally:
         self._drawn: list[tuple[int, str, dict[str, Any]]] = []
 
     def add(self, key: str, row: dict[str, Any]) -> None:
-        words = _words(row["text"])
-        self.words[len(words)] += 1
-        self._hashes.append(_hash(" ".join(words)))
+        found = words(row["text"])
+        self.words[len(found)] += 1
+        self._hashes.append(_hash(" ".join(found)))
         # A heap's first is its least: the draw that is to go.
         draw = (-_hash(key), key, row)
         if len(self._drawn) < SAMPLED:
@@ -183,13 +195,8 @@ def _copied(examples: Sequence[Example]) -> float | None:
 
 
 def _grams(text: str) -> list[tuple[str, ...]]:
-    words = _words(text)
-    return [tuple(words[start : start + GRAM]) for start in range(len(words) - GRAM + 1)]
-
-
-def _words(text: str) -> list[str]:
-    """Without case and punctuation."""
-    return _WORD.findall(text.casefold())
+    found = words(text)
+    return [tuple(found[start : start + GRAM]) for start in range(len(found) - GRAM + 1)]
 
 
 def _hash(text: str) -> int:
@@ -197,33 +204,43 @@ def _hash(text: str) -> int:
 
 
 def dropped(artifacts: Mapping[str, Artifact]) -> list[Drop]:
-    """Why rows were dropped between prompts and training lists, the most first; at most 20 reasons."""
-    bad = [(stage, *row) for stage in _FILTERS if stage in artifacts for row in _quarantined(artifacts[stage])]
-    kinds, totals = _kinds(artifacts["generate"], {where for _, where, _ in bad})
-    counts: dict[tuple[str, str], Counter[str]] = {}
-    for stage, where, reason in bad:
-        counts.setdefault((stage, reason), Counter())[kinds.get(where, _NO_KIND)] += 1
+    """Why rows were dropped between prompts and pairs, the most first; at most 20 reasons."""
+    counts, totals = reasons_by_kind(artifacts, _FILTERS)
     return [
         Drop(stage, reason, count, {kind: n / totals[stage][kind] for kind, n in count.items() if totals[stage][kind]})
         for (stage, reason), count in sorted(counts.items(), key=lambda item: -item[1].total())[:_REASONS]
     ]
 
 
-def _kinds(generated: Artifact, wanted: set[str]) -> tuple[dict[str, str], dict[str, Counter[str]]]:
+def reasons_by_kind(
+    artifacts: Mapping[str, Artifact], stages: Sequence[str]
+) -> tuple[dict[tuple[str, str], Counter[str]], dict[str, Counter[str]]]:
+    """By stage and reason, how many rows were dropped of each kind; and by stage, how many came of each kind."""
+    bad = [(stage, *row) for stage in stages if stage in artifacts for row in _quarantined(artifacts[stage])]
+    kinds, totals = _kinds(artifacts["generate"], {where for _, where, _ in bad}, stages)
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    for stage, where, reason in bad:
+        counts.setdefault((stage, reason), Counter())[kinds.get(where, NO_KIND)] += 1
+    return counts, totals
+
+
+def _kinds(
+    generated: Artifact, wanted: set[str], stages: Sequence[str]
+) -> tuple[dict[str, str], dict[str, Counter[str]]]:
     """The kind of each wanted query or prompt, and how many each stage was given of each kind."""
     kinds: dict[str, str] = {}
     written: Counter[str] = Counter()
     for batch in generated.batches("queries"):
-        named = [kind or _NO_KIND for kind in batch["kind"].to_pylist()]
+        named = [kind or NO_KIND for kind in batch["kind"].to_pylist()]
         written.update(named)
         kinds |= _only(wanted, zip(batch["query_id"].to_pylist(), named, strict=True))
     prompts: Counter[str] = Counter()
     for rows in _answers(generated):
-        named = [row["kind"] or _NO_KIND for row in rows]
+        named = [row["kind"] or NO_KIND for row in rows]
         prompts.update(named)
         kinds |= _only(wanted, zip((row["prompt_id"] for row in rows), named, strict=True))
-    given = prompts or Counter({_NO_KIND: generated.counts.get("rows_in", 0)})
-    return kinds, dict.fromkeys(_FILTERS, written) | {"generate": given}
+    given = prompts or Counter({NO_KIND: generated.counts.get("rows_in", 0)})
+    return kinds, dict.fromkeys(stages, written) | {"generate": given}
 
 
 def _only(wanted: set[str], pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -272,7 +289,7 @@ def grades(selected: Artifact) -> dict[str, list[int]]:
 
     bins: dict[str, npt.NDArray[np.int64]] = {}
     for batch in selected.batches("groups"):
-        kinds = np.array([kind or _NO_KIND for kind in batch["kind"].to_pylist()])
+        kinds = np.array([kind or NO_KIND for kind in batch["kind"].to_pylist()])
         # A missing grade is NaN, which no bin takes.
         flat = pc.list_flatten(batch["grades"]).to_numpy()
         of = np.repeat(kinds, pc.list_value_length(batch["grades"]).to_numpy())

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 from gradret.components import name_of
 from gradret.report import data
 from gradret.report.agreement import Agreement, teacher_agreement
+from gradret.report.check import checked, outcome, sentence
+from gradret.report.copies import Copies, Leaks, copies, leaks
 from gradret.report.plots import grades_plot, lengths_plot, read_curve, systems_plot, training_plot
 from gradret.report.samples import Change, Shown, changes, documents, quarantined, training_lists
+from gradret.report.selection import Selection, selection
 from gradret.report.tables import ALPHA, Comparison, Results, headline_measure, p_text
 
 if TYPE_CHECKING:
@@ -46,13 +49,17 @@ def page(
     measure = headline_measure(results.measures)
     gained, lost = changes(results, artifacts, measure) if measure else ([], [])
     lists = training_lists(artifacts)
-    shown = [one for group in lists for one in group.documents] + _shown(gained + lost)
+    dropped = copies(artifacts["dedupe"]) if "dedupe" in artifacts else None
+    shown = [one for group in lists for one in group.documents] + _shown(gained + lost) + _copied(dropped)
+    chosen = selection(config.select, artifacts) if {"select", "generate"} <= artifacts.keys() else None
+    shown += _suspected(chosen)
     return environment.from_string(source).render(
         name=config.name,
         headline=headline(results),
         results=results,
         alpha=ALPHA,
         best=_best(results),
+        reranked="search.teacher" in artifacts and artifacts["search.teacher"].stage == "rerank",
         others=[system for system in results.systems if results.comparison(system, measure or "")],
         systems_plot=systems_plot(results),
         training_plot=training_plot(read_curve(artifacts["train"].path / "metrics.jsonl"))
@@ -62,6 +69,10 @@ def page(
         stages=[_stage(name, artifact) for name, artifact in artifacts.items()],
         data=_data(artifacts),
         agreement=_agreement(artifacts),
+        check=_check(artifacts.get("check")),
+        copies=dropped,
+        selection=chosen,
+        leaks=_leaks(artifacts),
         bad=[(name, rows) for name, artifact in artifacts.items() if (rows := quarantined(artifact))],
         lists=lists,
         measure=measure,
@@ -154,6 +165,32 @@ def _agreement(artifacts: Mapping[str, Artifact]) -> Agreement | None:
     if not {"label", "queries"} <= artifacts.keys():
         return None
     return teacher_agreement(artifacts["label"], artifacts["queries"])
+
+
+def _check(artifact: Artifact | None) -> dict[str, Any]:
+    """The teacher against the retriever; empty if that was not looked at."""
+    if artifact is None:
+        return {}
+    found = checked(artifact)
+    return {"sentence": sentence(artifact), "found": found, "outcome": outcome(found) if found else ""}
+
+
+def _copied(dropped: Copies | None) -> list[Shown]:
+    """The documents of the examples, whose texts are to be looked up."""
+    pairs = [copy for shown in dropped.examples.values() for copy in shown] if dropped else []
+    return [Shown(doc_id, None, relevant=False) for one in pairs for doc_id in (one.doc_id, one.kept_doc_id)]
+
+
+def _suspected(chosen: Selection | None) -> list[Shown]:
+    """The documents of the audit's samples, whose texts are to be looked up."""
+    rows = chosen.suspects if chosen else ()
+    return [Shown(doc_id, None, relevant=False) for one in rows for doc_id in (one.doc_id, one.positive_doc_id)]
+
+
+def _leaks(artifacts: Mapping[str, Artifact]) -> Leaks | None:
+    if not {"leaks", "generate"} <= artifacts.keys():
+        return None
+    return leaks(artifacts["leaks"], artifacts["generate"], artifacts.get("queries"))
 
 
 def _summary(config: Config, artifacts: Mapping[str, Artifact]) -> list[tuple[str, str]]:

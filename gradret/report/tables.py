@@ -19,7 +19,18 @@ if TYPE_CHECKING:
 
     Values = npt.NDArray[np.float64]
 
-__all__ = ["ALPHA", "Comparison", "Mean", "Results", "headline_measure", "order", "p_text", "results", "terminal_table"]
+__all__ = [
+    "ALPHA",
+    "Comparison",
+    "Mean",
+    "Results",
+    "headline_measure",
+    "order",
+    "p_text",
+    "paired",
+    "results",
+    "terminal_table",
+]
 
 ALPHA = 0.05
 """Differences with a corrected p below this are called significant."""
@@ -95,6 +106,11 @@ def results(tables: Mapping[str, pa.Table], measures: Sequence[str], seed: int) 
         for system, by_measure in values.items()
     }
     return Results(measures, query_ids, values, means, _compare(values, measures))
+
+
+def paired(differences: Values, seed: int) -> tuple[Mean, float | None]:
+    """The mean of a query's differences with its 95% bootstrap interval, and the p of a two-sided paired t-test."""
+    return _mean(differences, seed), _p_value(differences)
 
 
 def order(systems: Mapping[str, object]) -> list[str]:

@@ -1,30 +1,64 @@
 """Retrievers: which documents a query is graded against.
 
 A retriever is a frozen dataclass. ``prepare`` runs on the driver and makes, or finds, what the
-workers need; ``load`` runs in the worker and gives a function from queries to ranked doc_ids.
+workers need; ``load`` runs in the worker and gives a function from queries to ranked documents.
 To add one, write ``gradret/retrievers/NAME.py`` with a dataclass called NAME.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
+
+from gradret.components import name_of
 
 if TYPE_CHECKING:
     from gradret.artifacts import Artifact
     from gradret.config import Config
 
-__all__ = ["Retrieve", "Retriever"]
+__all__ = ["Ranked", "Retrieve", "Retriever", "origins", "ranked"]
 
-Retrieve = Callable[[Sequence[dict[str, Any]]], list[list[str]]]
-"""Rows of QUERIES to ranked doc_ids, best first, one list a query."""
+Ranked = list[tuple[str, int]]
+"""doc_ids and their ranks, best first. A retriever that leaves some out gives the others their true ranks."""
+
+Retrieve = Callable[[Sequence[dict[str, Any]]], list[Ranked]]
+"""Rows of QUERIES to what is found for each."""
 
 
 class Retriever(Protocol):
-    """What mine needs of a retriever."""
+    """What mine needs of a retriever.
+
+    One that is asked for a number of documents a query, the most that it finds, has it as ``k``; mine counts
+    the queries for which it finds fewer. One that only chooses among what another finds has that one as
+    ``retriever``.
+    """
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         """Artifacts that ``load`` will read; all of them are inputs of the stage's fingerprint."""
 
     def load(self, prepared: dict[str, Artifact], seed: int) -> Retrieve:
         """Called once a worker. ``seed`` is the config's."""
+
+
+def ranked(doc_ids: Iterable[str]) -> Ranked:
+    """The documents with ranks 1, 2, 3 and so on."""
+    return [(doc_id, rank) for rank, doc_id in enumerate(doc_ids, 1)]
+
+
+def origins(retrievers: Iterable[Retriever]) -> list[str]:
+    """What PAIRS calls each retriever: the name of the one that searches, from the second of a name on with its number.
+
+    ``bm25``, ``ranks`` of ``bm25`` and ``dense`` are ``bm25``, ``bm25.2`` and ``dense``.
+    """
+    called: list[str] = []
+    names: list[str] = []
+    for retriever in retrievers:
+        name = _name(retriever)
+        names.append(name)
+        called.append(name if names.count(name) == 1 else f"{name}.{names.count(name)}")
+    return called
+
+
+def _name(retriever: object) -> str:
+    inner = getattr(retriever, "retriever", None)
+    return name_of(retriever) if inner is None else _name(inner)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gradret.errors import ConfigError
+from gradret.retrievers import Ranked, Retrieve, ranked
 
 if TYPE_CHECKING:
     from gradret.artifacts import Artifact
     from gradret.config import Config
-    from gradret.retrievers import Retrieve
 
 __all__ = ["Generated", "GeneratedGrades", "with_grades"]
 
@@ -31,9 +31,9 @@ class _Listed:
     def __init__(self, grades: GeneratedGrades) -> None:
         self.grades = grades
 
-    def __call__(self, queries: Sequence[dict[str, Any]]) -> list[list[str]]:
+    def __call__(self, queries: Sequence[dict[str, Any]]) -> list[Ranked]:
         found = self.grades.of(query["query_id"] for query in queries)
-        return [sorted(docs, key=lambda doc_id: (-docs[doc_id], doc_id)) for docs in found]
+        return [ranked(sorted(docs, key=lambda doc_id: (-docs[doc_id], doc_id))) for docs in found]
 
 
 def with_grades(generated: Artifact, key: str) -> Artifact:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gradret.retrievers import Ranked, ranked
+from gradret.retrievers._draw import generator
+
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from gradret.artifacts import Artifact
     from gradret.config import Config
-    from gradret.retrievers import Retrieve
 
 __all__ = ["Random"]
 
@@ -22,24 +25,24 @@ class Random:
     k: int = 4
     """Documents a query."""
 
+    def __post_init__(self) -> None:
+        if self.k < 0:
+            raise ValueError(f"k must be 0 or more, got {self.k}")
+
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         return {"docs": ingested}
 
-    def load(self, prepared: dict[str, Artifact], seed: int) -> Retrieve:
-        return _Draw(prepared["docs"].table("docs", ["doc_id"])["doc_id"].to_pylist(), self.k, seed)
+    def load(self, prepared: dict[str, Artifact], seed: int) -> _Draw:
+        return _Draw(prepared["docs"].table("docs", ["doc_id"])["doc_id"].combine_chunks(), self.k, seed)
 
 
 class _Draw:
-    def __init__(self, doc_ids: list[str], k: int, seed: int) -> None:
+    def __init__(self, doc_ids: pa.Array, k: int, seed: int) -> None:
         self.doc_ids, self.k, self.seed = doc_ids, min(k, len(doc_ids)), seed
 
-    def __call__(self, queries: Sequence[dict[str, Any]]) -> list[list[str]]:
-        import numpy as np
+    def __call__(self, queries: Sequence[dict[str, Any]]) -> list[Ranked]:
+        return [self._one(query["query_id"]) for query in queries]
 
-        drawn = []
-        for query in queries:
-            seed = hashlib.sha256(f"{self.seed}:{query['query_id']}".encode()).digest()[:8]
-            generator = np.random.Generator(np.random.PCG64(int.from_bytes(seed, "little")))
-            picks = generator.choice(len(self.doc_ids), self.k, replace=False)
-            drawn.append([self.doc_ids[pick] for pick in picks])
-        return drawn
+    def _one(self, query_id: str) -> Ranked:
+        picks = generator(self.seed, query_id).choice(len(self.doc_ids), self.k, replace=False)
+        return ranked(self.doc_ids.take(picks).to_pylist())

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gradret.retrievers import Ranked, Retrieve
+
 if TYPE_CHECKING:
     from gradret.artifacts import Artifact
     from gradret.config import Config
-    from gradret.retrievers import Retrieve
 
 __all__ = ["Source"]
 
@@ -25,5 +26,5 @@ class Source:
         return _source
 
 
-def _source(queries: Sequence[dict[str, Any]]) -> list[list[str]]:
-    return [[query["source_doc_id"]] if query["source_doc_id"] else [] for query in queries]
+def _source(queries: Sequence[dict[str, Any]]) -> list[Ranked]:
+    return [[(query["source_doc_id"], 1)] if query["source_doc_id"] else [] for query in queries]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gradret.config import component
+from gradret.retrievers import Ranked, ranked
+from gradret.retrievers._draw import generator
 
 if TYPE_CHECKING:
     from gradret.artifacts import Artifact
     from gradret.config import Config
-    from gradret.retrievers import Retrieve
     from gradret.teachers import Grader
 
 __all__ = ["Teacher"]
@@ -31,30 +31,31 @@ class Teacher:
         if self.within < self.top + self.sampled:
             raise ValueError(f"within={self.within} must be at least top + sampled = {self.top + self.sampled}")
 
+    @property
+    def k(self) -> int:
+        return self.top + self.sampled
+
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         prepared: dict[str, Artifact] = self.teacher.prepare(config, ingested, queries)
         return prepared
 
-    def load(self, prepared: dict[str, Artifact], seed: int) -> Retrieve:
-        return _Ranked(self.teacher.load(prepared), self, seed)
+    def load(self, prepared: dict[str, Artifact], seed: int) -> _Searched:
+        return _Searched(self.teacher.load(prepared), self, seed)
 
 
-class _Ranked:
+class _Searched:
     def __init__(self, grader: Grader, settings: Teacher, seed: int) -> None:
         self.grader, self.settings, self.seed = grader, settings, seed
 
-    def __call__(self, queries: Sequence[dict[str, Any]]) -> list[list[str]]:
+    def __call__(self, queries: Sequence[dict[str, Any]]) -> list[Ranked]:
         found = self.grader.search(queries, self.settings.within)
         return [
-            self._draw(query["query_id"], [doc_id for doc_id, _ in ranked])
-            for query, ranked in zip(queries, found, strict=True)
+            self._draw(query["query_id"], ranked(doc_id for doc_id, _ in scored))
+            for query, scored in zip(queries, found, strict=True)
         ]
 
-    def _draw(self, query_id: str, ranked: list[str]) -> list[str]:
-        import numpy as np
-
-        seed = hashlib.sha256(f"{self.seed}:{query_id}".encode()).digest()[:8]
-        generator = np.random.Generator(np.random.PCG64(int.from_bytes(seed, "little")))
-        top, rest = ranked[: self.settings.top], ranked[self.settings.top :]
-        picks = generator.choice(len(rest), min(self.settings.sampled, len(rest)), replace=False)
+    def _draw(self, query_id: str, found: Ranked) -> Ranked:
+        top, rest = found[: self.settings.top], found[self.settings.top :]
+        size = min(self.settings.sampled, len(rest))
+        picks = generator(self.seed, query_id).choice(len(rest), size, replace=False)
         return [*top, *(rest[pick] for pick in sorted(picks))]

@@ -3,33 +3,37 @@
 The rule is Tamber et al.'s (2502.19712, their released preparation script): normalise, sort by
 text and again by reversed text, and take a document that is contained in one of its next
 neighbours for its copy. Here, too: of equal texts the smallest doc_id stays, neighbours are
-different texts, and the second pass sees only what the first one kept. Only writing queries
-leaves copies out; index and evaluation use every document, for a copy may be a judged one.
+different texts, the second pass sees only what the first one kept, and what matches in its first
+2,048 characters (backwards: its last) must be contained in whole. Only writing queries leaves
+copies out; index and evaluation use every document, for a copy may be a judged one.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import re
-import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradret.artifacts import Artifact, Draft, make
+from gradret.artifacts import Artifact, Draft, make, read_shard
 from gradret.errors import DataError
-from gradret.text import passage
+from gradret.stages._copies import without_copies
+from gradret.stages._map import Pool
+from gradret.stages._near import near_copies
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from gradret.config import Config
 
-__all__ = ["copies", "dedupe", "normalise"]
-
-_CUT = 2048
-_NOT_LETTERS = re.compile(r"[\d_]|[^\w\s]")
+__all__ = ["dedupe"]
 
 
 def dedupe(config: Config, ingested: Artifact) -> Artifact:
     """SAMPLE (documents to write queries about) and DUPLICATES (``doc_id`` is a copy of ``kept_doc_id``).
+
+    Neither depends on how DOCS is sharded. A copy's reason is ``equal``, ``contained`` or ``near``.
 
     Raises:
         DataError: no document is long enough to write a query about.
@@ -41,76 +45,77 @@ def dedupe(config: Config, ingested: Artifact) -> Artifact:
 
 def _dedupe(config: Config, ingested: Artifact, draft: Draft) -> None:
     import pyarrow as pa
+    import pyarrow.compute as pc
+
+    settings = config.dedupe
+    pool = Pool(actors=settings.resources.actors, gpus=settings.resources.gpus)
+    docs = ingested.shards("docs")
+    files = without_copies(draft, docs, min_chars=settings.min_chars, window=settings.window, pool=pool)
+    copies = _written(draft)
+    if settings.near:
+        copies = pa.concat_tables([copies, near_copies(draft, files, settings.near, pool)])
+    copies = _followed(copies)
+    kept = _kept(files, copies)
+    if not len(kept):
+        raise DataError(
+            f"none of the {draft.counts['rows_in']:,} documents has {settings.min_chars} letters once digits and "
+            "punctuation are gone; nothing to write queries about"
+        )
+    sample = _sample(kept, config.seed, settings.max_docs)
+    draft.write("sample", sample)
+    draft.write("duplicates", copies)
+    draft.count(sampled=sample.num_rows, not_drawn=len(kept) - sample.num_rows, copies=copies.num_rows)
+    for reason in ("equal", "contained", "near"):
+        draft.count(**{reason: pc.sum(pc.equal(copies["reason"], reason), min_count=0).as_py()})
+
+
+def _written(draft: Draft) -> pa.Table:
+    """DUPLICATES that the steps left."""
+    import pyarrow as pa
 
     from gradret.contracts import schema
 
-    texts, total = {}, 0
-    for docs in ingested.batches("docs"):
-        total += docs.num_rows
-        for doc_id, title, text in zip(*(docs[name].to_pylist() for name in ("doc_id", "title", "text")), strict=True):
-            normal = normalise(passage(title, text))
-            if len(normal) >= config.dedupe.min_chars:
-                texts[doc_id] = normal
-    short = total - len(texts)
-    copy_of = copies(texts, config.dedupe.window)
-    kept = [doc_id for doc_id in texts if doc_id not in copy_of]
-    kept.sort(key=lambda doc_id: _draw(config.seed, doc_id))
-    sample = sorted(kept[: config.dedupe.max_docs])
-    if not sample:
-        raise DataError(
-            f"none of the {total:,} documents has {config.dedupe.min_chars} letters once digits and "
-            "punctuation are gone; nothing to write queries about"
-        )
-    draft.write("sample", pa.table({"doc_id": sample}))
-    pairs = [{"doc_id": doc_id, "kept_doc_id": copy_of[doc_id]} for doc_id in sorted(copy_of)]
-    draft.write("duplicates", pa.Table.from_pylist(pairs, schema("duplicates")))
-    not_drawn = len(kept) - len(sample)
-    draft.count(rows_in=total, sampled=len(sample), copies=len(pairs), too_short=short, not_drawn=not_drawn)
+    paths = sorted((draft.path / "work").glob("*/duplicates/part-*.parquet"))
+    return pa.concat_tables([schema("duplicates").empty_table(), *(read_shard(path, "duplicates") for path in paths)])
 
 
-def normalise(text: str) -> str:
-    """Letters only, lower case, no accents, single spaces, from the first 2,048 characters."""
-    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text[:_CUT]))
-    letters = "".join(char for char in plain if not unicodedata.combining(char)).lower()
-    return " ".join(_NOT_LETTERS.sub(" ", letters).split())
+def _followed(copies: pa.Table) -> pa.Table:
+    """DUPLICATES by doc_id, each with the document at the end of its chain, which is no copy."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    copies = copies.sort_by("doc_id").combine_chunks()
+    kept = copies["kept_doc_id"]
+    # Where a copy's own kept document stands as a copy, -1 at the end; every round doubles what a row sees of it.
+    after = pc.fill_null(pc.index_in(kept, value_set=copies["doc_id"]), -1).to_numpy().astype(np.int64)
+    last = np.arange(len(after))
+    while (after >= 0).any():
+        more = after >= 0
+        last[more] = last[after[more]]
+        after[more] = after[after[more]]
+    return copies.set_column(1, "kept_doc_id", kept.take(last))
 
 
-def copies(texts: dict[str, str], window: int) -> dict[str, str]:
-    """Which documents are contained in a neighbour: ``{doc_id: kept doc_id}``, chains followed to their end."""
-    copy_of, first = _equal(texts)
-    for backwards in (False, True):
-        rows = [(text[::-1] if backwards else text, doc_id) for text, doc_id in first.items()]
-        copy_of |= _contained(sorted(rows), window)
-        first = {text: doc_id for text, doc_id in first.items() if doc_id not in copy_of}
-    return {doc_id: _last(copy_of, doc_id) for doc_id in copy_of}
+def _kept(files: Sequence[Path], copies: pa.Table) -> pa.ChunkedArray:
+    """doc_ids in ``files`` that are no copies."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    ids = pa.concat_tables([pq.read_table(path, columns=["doc_id"]) for path in files])["doc_id"]
+    return ids.filter(pc.invert(pc.is_in(ids, value_set=copies["doc_id"])))
 
 
-def _equal(texts: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Copies of an equal text with a smaller doc_id, and that doc_id of each text."""
-    copy_of: dict[str, str] = {}
-    first: dict[str, str] = {}
-    for doc_id in sorted(texts):
-        kept = first.setdefault(texts[doc_id], doc_id)
-        if kept != doc_id:
-            copy_of[doc_id] = kept
-    return copy_of, first
+def _sample(doc_ids: pa.ChunkedArray, seed: int, size: int) -> pa.Table:
+    """SAMPLE: the ``size`` documents with the smallest draws."""
+    import numpy as np
+    import pyarrow as pa
+
+    draws = (_draw(seed, doc_id) for chunk in doc_ids.chunks for doc_id in chunk.to_pylist())
+    rows = pa.table({"draw": np.fromiter(draws, np.uint64, len(doc_ids)), "doc_id": doc_ids})
+    drawn = rows.sort_by([("draw", "ascending"), ("doc_id", "ascending")]).slice(0, size)
+    return drawn.select(["doc_id"]).sort_by("doc_id")
 
 
-def _contained(rows: list[tuple[str, str]], window: int) -> dict[str, str]:
-    """Sorted, different texts: each that one of its next ``window`` neighbours contains, with the first such."""
-    found: dict[str, str] = {}
-    for number, (text, doc_id) in enumerate(rows):
-        holder = next((row for row in rows[number + 1 : number + 1 + window] if text in row[0]), None)
-        if holder:
-            found[doc_id] = holder[1]
-    return found
-
-
-def _last(copy_of: dict[str, str], doc_id: str) -> str:
-    while doc_id in copy_of:
-        doc_id = copy_of[doc_id]
-    return doc_id
-
-
-def _draw(seed: int, doc_id: str) -> bytes:
-    return hashlib.sha256(f"{seed}:{doc_id}".encode()).digest()
+def _draw(seed: int, doc_id: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}:{doc_id}".encode()).digest()[:8])

@@ -62,18 +62,20 @@ def _generate(
         ask(draft, shards, load, generator.engine, seed=config.seed, max_bad_share=limit, unit="prompts")
     else:
         pool = Pool(actors=settings.resources.actors, gpus=settings.resources.gpus)
-        writer = functools.partial(_Writer, load, name_of(generator))
-        map_shards(draft, shards, writer, pool=pool, total=rows.num_rows, unit="documents")
+        writer = load if table == "queries" else functools.partial(_Writer, load, name_of(generator))
+        map_shards(draft, shards, writer, pool=pool, total=rows.num_rows, unit=table)
     if not draft.counts.get("rows_out"):
         raise DataError(f"nothing could be written for any of {rows.num_rows:,} {table} ({draft.quarantined})")
 
 
 def _sampled(ingested: Artifact, deduped: Artifact) -> pa.Table:
+    """Rows of DOCS in SAMPLE, by doc_id; one shard of the others at a time is in memory."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    sample = set(deduped.table("sample")["doc_id"].to_pylist())
-    docs = ingested.table("docs")
-    return docs.filter(pa.array([doc_id in sample for doc_id in docs["doc_id"].to_pylist()], pa.bool_()))
+    sample = deduped.table("sample")["doc_id"].combine_chunks()
+    parts = [docs.filter(pc.is_in(docs["doc_id"], value_set=sample)) for docs in ingested.batches("docs")]
+    return pa.concat_tables(parts).sort_by("doc_id")
 
 
 class _Writer:

@@ -15,6 +15,7 @@ from gradret.errors import StageError
 from gradret.prompts import digests
 from gradret.stages._labels import labels
 from gradret.stages._map import Pool, Result, map_shards
+from gradret.stages._texts import query_rows
 
 if TYPE_CHECKING:
     from gradret.config import Config
@@ -24,13 +25,22 @@ __all__ = ["label"]
 
 
 def label(config: Config, ingested: Artifact, generated: Artifact, mined: Artifact) -> Artifact:
-    """LABELS: the teacher's raw score of every pair; a pair that gets none, or none that is finite, is quarantined."""
+    """LABELS: the teacher's raw score of every pair; a pair that gets none, or none that is finite, is quarantined.
+
+    Args:
+        config: the teacher, and who works.
+        ingested: DOCS.
+        generated: QUERIES, all that the pairs name; written or human.
+        mined: PAIRS; those of a query stand together.
+    """
     teacher = config.label.teacher
     prepared = teacher.prepare(config, ingested, generated)
     inputs = {"docs": ingested, "queries": generated, "pairs": mined} | prepared
     settings: dict[str, object] = {"teacher": teacher}
+    if hasattr(teacher, "templates"):
+        settings["templates"] = digests(teacher.templates)
     if hasattr(teacher, "engine"):
-        settings |= {"templates": digests(teacher.templates), "seed": config.seed}
+        settings["seed"] = config.seed
         body = functools.partial(_ask, config, mined, prepared)
     else:
         body = functools.partial(_score, config, generated, mined, prepared)
@@ -59,20 +69,21 @@ def _score(config: Config, generated: Artifact, mined: Artifact, prepared: dict[
     pool = Pool(actors=resources.actors, gpus=resources.gpus)
     total = mined.counts["rows_out"]
     map_shards(draft, mined.shards("pairs"), load, pool=pool, total=total, unit="pairs")
+    if hasattr(teacher, "unknown_pairs"):
+        count, draft.notes["unknown_pairs"] = teacher.unknown_pairs(prepared, mined)
+        draft.count(unknown_pairs=count)
 
 
 class _Labeler:
     def __init__(self, load: Callable[[], Grader], source: str, generated: Artifact) -> None:
-        self.grader, self.source = load(), source
-        self.queries = {row["query_id"]: row for row in generated.table("queries").to_pylist()}
+        self.grader, self.source, self.generated = load(), source, generated
 
     def __call__(self, path: Path) -> Result:
         pairs = read_shard(path, "pairs")
         columns = zip(pairs["query_id"].to_pylist(), pairs["doc_id"].to_pylist(), strict=True)
-        grouped = groupby(columns, key=lambda row: row[0])
-        groups = {query_id: [doc_id for _, doc_id in rows] for query_id, rows in grouped}
-        queries = [self.queries[query_id] for query_id in groups]
-        scored = self.grader.score(queries, list(groups.values()))
-        if [len(row) for row in scored] != [len(doc_ids) for doc_ids in groups.values()]:
+        groups = [(query_id, [row[1] for row in rows]) for query_id, rows in groupby(columns, key=lambda row: row[0])]
+        known = query_rows(self.generated, [query_id for query_id, _ in groups])
+        scored = self.grader.score([known[query_id] for query_id, _ in groups], [doc_ids for _, doc_ids in groups])
+        if [len(row) for row in scored] != [len(doc_ids) for _, doc_ids in groups]:
             raise StageError(f"teacher {self.source}: score() must give one score a document of every query's list")
         return labels(pairs, [score for row in scored for score in row.tolist()], self.source)

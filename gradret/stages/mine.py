@@ -3,55 +3,74 @@
 from __future__ import annotations
 
 import functools
-import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradret.artifacts import Artifact, Draft, make, read_shard
-from gradret.components import name_of
 from gradret.errors import DataError
+from gradret.pairs import pair_id
+from gradret.retrievers import Ranked, origins
 from gradret.stages._map import Pool, Quarantined, Result, map_shards, split_rows
 
 if TYPE_CHECKING:
     from gradret.config import Config
     from gradret.retrievers import Retriever
 
-__all__ = ["QUERIES_A_SHARD", "mine", "pair_id"]
+__all__ = ["QUERIES_A_SHARD", "mine"]
 
 QUERIES_A_SHARD = 1000
 _SMALLEST_POOL = 2
 
 
-def mine(config: Config, ingested: Artifact, generated: Artifact) -> Artifact:
+def mine(config: Config, ingested: Artifact, generated: Artifact, leaks: Artifact) -> Artifact:
     """PAIRS: the union of what ``mine.retrievers`` find, one row a pair, with who found it at which rank.
 
-    A query for which fewer than two documents are found is quarantined: there is nothing to rank.
+    A query for which fewer than two documents are found is quarantined, as there is nothing to rank; so is
+    one of ``leaks``, which tells of the test queries. ``short_lists`` counts queries for which a retriever
+    finds fewer documents than it was asked for.
+
+    Args:
+        config: of the run.
+        ingested: DOCS.
+        generated: QUERIES.
+        leaks: LEAKS.
 
     Raises:
-        DataError: the corpus is too small to rank anything.
+        DataError: no query is left that has two documents.
     """
     retrievers: tuple[Retriever, ...] = config.mine.retrievers
     prepared = [retriever.prepare(config, ingested, generated) for retriever in retrievers]
-    inputs = {"docs": ingested, "queries": generated}
+    inputs = {"docs": ingested, "queries": generated, "leaks": leaks}
     inputs |= {f"{number}.{key}": artifact for number, more in enumerate(prepared) for key, artifact in more.items()}
-    body = functools.partial(_mine, config, generated, prepared)
-    settings = {"mine": config.mine, "seed": config.seed}
+    body = functools.partial(_mine, config, generated, leaks, prepared)
+    settings = {"retrievers": retrievers, "seed": config.seed}
     return make("mine", config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body)
 
 
-def _mine(config: Config, generated: Artifact, prepared: list[dict[str, Artifact]], draft: Draft) -> None:
+def _mine(
+    config: Config, generated: Artifact, leaks: Artifact, prepared: list[dict[str, Artifact]], draft: Draft
+) -> None:
     rows = generated.table("queries")
     shards = split_rows(draft, rows, "queries", QUERIES_A_SHARD)
-    load = functools.partial(_Miner, config.mine.retrievers, prepared, config.seed)
+    load = functools.partial(_Miner, config.mine.retrievers, prepared, config.seed, leaks)
     pool = Pool(actors=config.mine.resources.actors, gpus=config.mine.resources.gpus)
+    draft.count(short_lists=0)
     map_shards(draft, shards, load, pool=pool, total=rows.num_rows, unit="queries")
     if not draft.counts.get("rows_out"):
-        raise DataError("no query found two documents to compare; the corpus is too small for a training list")
+        raise DataError(
+            f"no query is left that has two documents to compare, of {rows.num_rows:,} ({draft.quarantined}); "
+            "the corpus is too small for a training list, or mine.retrievers find too little"
+        )
 
 
 class _Miner:
-    def __init__(self, retrievers: tuple[Retriever, ...], prepared: list[dict[str, Artifact]], seed: int) -> None:
-        self.names = [name_of(retriever) for retriever in retrievers]
+    def __init__(
+        self, retrievers: Sequence[Retriever], prepared: list[dict[str, Artifact]], seed: int, leaks: Artifact
+    ) -> None:
+        self.origins = origins(retrievers)
+        self.leaked = set(leaks.table("leaks", ["query_id"])["query_id"].to_pylist())
+        self.asked = [getattr(retriever, "k", 0) for retriever in retrievers]
         self.find = [retriever.load(more, seed) for retriever, more in zip(retrievers, prepared, strict=True)]
 
     def __call__(self, path: Path) -> Result:
@@ -60,37 +79,38 @@ class _Miner:
         from gradret.contracts import schema
 
         queries = read_shard(path, "queries").to_pylist()
-        found = [retrieve(queries) for retrieve in self.find]
+        clean = [query for query in queries if query["query_id"] not in self.leaked]
+        dropped = [
+            Quarantined(query["query_id"], "near-duplicate of a test query", query["text"])
+            for query in queries
+            if query["query_id"] in self.leaked
+        ]
         pairs: list[dict[str, Any]] = []
-        lonely = []
-        for number, query in enumerate(queries):
-            pool = self._union([ranked[number] for ranked in found])
+        short = 0
+        for query, found in zip(clean, zip(*(find(clean) for find in self.find), strict=True), strict=True):
+            short += any(len(ranked) < asked for ranked, asked in zip(found, self.asked, strict=True))
+            pool = self._union(found)
             if len(pool) < _SMALLEST_POOL:
-                lonely.append(Quarantined(query["query_id"], "fewer than two documents found", query["text"]))
-                continue
-            for doc_id, origins in sorted(pool.items()):
-                pairs.append(_pair(query["query_id"], doc_id, origins))
+                dropped.append(Quarantined(query["query_id"], "fewer than two documents found", query["text"]))
+            else:
+                pairs += [_pair(query["query_id"], doc_id, who) for doc_id, who in sorted(pool.items())]
         table = pa.Table.from_pylist(pairs, schema("pairs"))
-        return Result({"pairs": table}, len(queries), len(queries) - len(lonely), lonely)
+        kept = len(queries) - len(dropped)
+        return Result({"pairs": table}, len(queries), kept, dropped, {"short_lists": short})
 
-    def _union(self, found: list[list[str]]) -> dict[str, list[tuple[str, int]]]:
+    def _union(self, found: Sequence[Ranked]) -> dict[str, list[tuple[str, int]]]:
         pool: dict[str, list[tuple[str, int]]] = {}
-        for name, ranked in zip(self.names, found, strict=True):
-            for rank, doc_id in enumerate(ranked, 1):
-                pool.setdefault(doc_id, []).append((name, rank))
+        for origin, ranked in zip(self.origins, found, strict=True):
+            for doc_id, rank in ranked:
+                pool.setdefault(doc_id, []).append((origin, rank))
         return pool
 
 
-def pair_id(query_id: str, doc_id: str) -> str:
-    """A hash that names the pair."""
-    return hashlib.sha1(f"{query_id}\0{doc_id}".encode(), usedforsecurity=False).hexdigest()[:16]
-
-
-def _pair(query_id: str, doc_id: str, origins: list[tuple[str, int]]) -> dict[str, Any]:
+def _pair(query_id: str, doc_id: str, who: list[tuple[str, int]]) -> dict[str, Any]:
     return {
         "pair_id": pair_id(query_id, doc_id),
         "query_id": query_id,
         "doc_id": doc_id,
-        "origins": [name for name, _ in origins],
-        "ranks": [rank for _, rank in origins],
+        "origins": [origin for origin, _ in who],
+        "ranks": [rank for _, rank in who],
     }

@@ -23,6 +23,7 @@ from gradret.components import name_of
 from gradret.errors import StorageError
 from gradret.loading import to_yaml
 from gradret.report.card import card
+from gradret.report.check import as_data
 from gradret.report.page import page
 from gradret.report.tables import Results, results
 
@@ -108,6 +109,7 @@ def _metrics(config: Config, artifacts: Mapping[str, Artifact], found: Results) 
             for one in found.comparisons
         ],
         "seconds": {name: artifact.manifest["seconds"] for name, artifact in artifacts.items()},
+        "teacher_check": as_data(artifacts["check"]) if "check" in artifacts else None,
     }
 
 

@@ -1,9 +1,9 @@
 """Turn scored pairs into training lists: GROUPS, one list a query.
 
-Scores become grades by clipping them to two percentiles over all pairs and scaling to [0, 1]
-(Tamber et al., section 3.3.1). Positives are the query's source document, the documents that score above
-the teacher's ``positive_above``, and their copies. Queries of one source document stay on one side of the
-dev split.
+Positives are the query's source document, what people judged relevant for it, the documents that score
+above the teacher's ``positive_above``, and their copies; the rules of ``select.mix`` may say otherwise.
+Queries of one source document stay on one side of the dev split. AUDIT counts what the lists are made of
+and which of their negatives the teacher takes for positives.
 """
 
 from __future__ import annotations
@@ -11,27 +11,50 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-from itertools import groupby
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradret.artifacts import Artifact, Draft, make, read_shard
+from gradret.artifacts import Artifact, Draft, make, read_shard, write_shard
 from gradret.errors import DataError
+from gradret.stages._audit import Audit
+from gradret.stages._filters import SHORTEST_LIST, Seen, failed, reasons, repeated
+from gradret.stages._grades import NO_KIND, Marks, Scale, grades, marks, percentiles, scale
+from gradret.stages._lists import Candidate, in_order, mixed, pools, retriever, within_margins
 from gradret.stages._map import Quarantined, Result, map_shards
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from gradret.config import Config
 
 __all__ = ["select"]
 
-_SHORTEST_LIST = 2
+Shard = tuple[Path, Path, Path]
+"""QUERIES, PAIRS and LABELS of the same queries."""
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What a worker needs to know of other shards than its own."""
+
+    scale: Scale
+    repeated: pa.Table
+    """As ``repeated`` gives it."""
+    last_draws: dict[str, int] = field(default_factory=dict)
+    """By kind, the draw of the last query that is kept; empty keeps all."""
 
 
 def select(config: Config, deduped: Artifact, generated: Artifact, mined: Artifact, labels: Artifact) -> Artifact:
     """GROUPS: each query's documents, positives first, with grades; filtered queries are kept with the reason.
 
+    With it come AUDIT, what is in the lists by origin and band of ranks, and SUSPECTS, some of the
+    negatives that score as high as the best positive.
+
     Raises:
-        DataError: all scores are equal, or no list is left, or none for the dev split.
+        DataError: all scores are equal, or one is to be a grade and is none; no list is left, or none for
+            the dev split.
     """
     inputs = {"deduped": deduped, "queries": generated, "pairs": mined, "labels": labels}
     body = functools.partial(_select, config, inputs)
@@ -40,11 +63,23 @@ def select(config: Config, deduped: Artifact, generated: Artifact, mined: Artifa
 
 
 def _select(config: Config, inputs: dict[str, Artifact], draft: Draft) -> None:
-    low, high = _percentiles(inputs["labels"], config.select.low, config.select.high)
-    draft.notes |= {"score_of_grade_0": low, "score_of_grade_1": high}
-    load = functools.partial(_Selector, config, inputs["deduped"], inputs["queries"], low, high)
-    shards = list(zip(inputs["pairs"].shards("pairs"), inputs["labels"].shards("labels"), strict=True))
-    map_shards(draft, shards, load)
+    settings = config.select
+    queries = inputs["queries"].table("queries")
+    shards = _shards(queries, inputs["pairs"], inputs["labels"], draft)
+    found = scale(settings, ((queries, labels) for queries, _, labels in shards))
+    draft.notes["percentiles"] = {
+        scope: {f"{percent:g}": score for percent, score in zip(percentiles(settings), scores, strict=True)}
+        for scope, scores in found.marks.items()
+    }
+    facts = _Facts(found, repeated(queries if settings.unique else queries.slice(0, 0)))
+    if settings.max_per_kind:
+        first = Draft(draft.path / "work" / "first", draft.stage)
+        first.path.mkdir(parents=True, exist_ok=True)
+        map_shards(first, shards, functools.partial(_Selector, config, inputs["deduped"], facts))
+        facts = replace(facts, last_draws=_last_draws(first, config.seed, settings.max_per_kind))
+    map_shards(draft, shards, functools.partial(_Selector, config, inputs["deduped"], facts))
+    # Lists alone: what the audit counts goes nowhere from here.
+    draft.counts["rows_out"] = draft.counts.get("train", 0) + draft.counts.get("dev", 0)
     for split in ("train", "dev"):
         if not draft.counts.get(split):
             raise DataError(
@@ -54,18 +89,30 @@ def _select(config: Config, inputs: dict[str, Artifact], draft: Draft) -> None:
             )
 
 
-def _percentiles(labels: Artifact, low: float, high: float) -> tuple[float, float]:
-    import numpy as np
-    import pyarrow.parquet as pq
+def _shards(queries: pa.Table, mined: Artifact, labels: Artifact, draft: Draft) -> list[Shard]:
+    """The shards of PAIRS and LABELS, each with its queries."""
+    import pyarrow.compute as pc
 
-    parts = [pq.read_table(path, columns=["score"])["score"].to_numpy() for path in labels.shards("labels")]
-    scores = np.concatenate(parts).astype(np.float64)
-    if not len(scores):
-        raise DataError("the teacher scored no pair: all its scores were quarantined; see the quarantine of label")
-    bounds = np.percentile(scores, [low, high])
-    if not bounds[0] < bounds[1]:
-        raise DataError(f"the teacher gives the same score, {bounds[0]:.4g}, to (nearly) all pairs; nothing to learn")
-    return float(bounds[0]), float(bounds[1])
+    shards: list[Shard] = []
+    for number, (pairs, scores) in enumerate(zip(mined.shards("pairs"), labels.shards("labels"), strict=True)):
+        path = draft.path / "work" / "queries" / f"part-{number:05d}.parquet"
+        if not path.exists():
+            wanted = pc.unique(read_shard(pairs, "pairs", ["query_id"])["query_id"])
+            write_shard(path, queries.filter(pc.is_in(queries["query_id"], value_set=wanted)), "queries")
+        shards.append((path, pairs, scores))
+    return shards
+
+
+def _last_draws(first: Draft, seed: int, most: int) -> dict[str, int]:
+    """By kind, the draw of the last query that is kept, of those that pass all other filters."""
+    import numpy as np
+
+    draws: dict[str, list[int]] = {}
+    for path in sorted((first.path / "groups").glob("part-*.parquet")):
+        rows = read_shard(path, "groups", ["query_id", "kind"])
+        for query_id, kind in zip(rows["query_id"].to_pylist(), rows["kind"].to_pylist(), strict=True):
+            draws.setdefault(kind or NO_KIND, []).append(_draw(f"kind:{seed}:{query_id}"))
+    return {kind: int(np.sort(np.array(own, np.uint64))[:most][-1]) for kind, own in draws.items()}
 
 
 def _positive_above(config: Config) -> float | None:
@@ -73,67 +120,127 @@ def _positive_above(config: Config) -> float | None:
 
 
 class _Selector:
-    def __init__(self, config: Config, deduped: Artifact, generated: Artifact, low: float, high: float) -> None:
-        self.settings, self.seed, self.low, self.high = config.select, config.seed, low, high
+    def __init__(self, config: Config, deduped: Artifact, facts: _Facts) -> None:
+        self.settings, self.seed, self.facts = config.select, config.seed, facts
         above = _positive_above(config)
         self.positive_above = math.inf if above is None else above
-        self.queries = {row["query_id"]: row for row in generated.table("queries").to_pylist()}
-        self.copies: dict[str, list[str]] = {}
-        for row in deduped.table("duplicates").to_pylist():
-            self.copies.setdefault(row["kept_doc_id"], []).append(row["doc_id"])
+        self.reasons = reasons(config.select)
+        self.duplicates = deduped.table("duplicates", ["kept_doc_id", "doc_id"])
 
-    def __call__(self, shard: tuple[Path, Path]) -> Result:
+    def __call__(self, shard: Shard) -> Result:
         import pyarrow as pa
 
         from gradret.contracts import schema
 
-        pairs, labels = read_shard(shard[0], "pairs"), read_shard(shard[1], "labels")
-        scores = dict(zip(labels["pair_id"].to_pylist(), labels["score"].to_pylist(), strict=True))
-        rows = zip(*(pairs[name].to_pylist() for name in ("query_id", "doc_id", "pair_id")), strict=True)
+        queries = read_shard(shard[0], "queries")
+        pairs, labels = read_shard(shard[1], "pairs"), read_shard(shard[2], "labels")
+        docs = pa.chunked_array([*queries["source_doc_id"].chunks, *pairs["doc_id"].chunks], pa.string())
+        copies, repeats = _by_first(self.duplicates, docs), _by_first(self.facts.repeated, queries["query_id"])
+        rows = {row["query_id"]: row for row in queries.to_pylist()}
+        audit = Audit()
         groups: list[dict[str, Any]] = []
         dropped: list[Quarantined] = []
-        for query_id, group in groupby(rows, key=lambda row: row[0]):
-            pool = [(doc_id, scores[pair]) for _, doc_id, pair in group if pair in scores]
-            made = self._group(self.queries[query_id], pool)
+        for query_id, pool in pools(pairs, labels):
+            made = self._group(rows[query_id], pool, copies, repeats, audit)
             if isinstance(made, Quarantined):
                 dropped.append(made)
             else:
                 groups.append(made)
-        total = len(groups) + len(dropped)
         table = pa.Table.from_pylist(groups, schema("groups"))
         splits = table["split"].to_pylist()
         counts = {"train": splits.count("train"), "dev": splits.count("dev")}
-        return Result({"groups": table}, total, len(groups), dropped, counts)
+        tables = {"groups": table, **audit.tables()}
+        return Result(tables, len(groups) + len(dropped), len(groups), dropped, counts)
 
-    def _group(self, query: dict[str, Any], pool: list[tuple[str, float]]) -> dict[str, Any] | Quarantined:
-        if len(pool) < _SHORTEST_LIST:
-            return Quarantined(query["query_id"], f"fewer than {_SHORTEST_LIST} documents scored", query["text"])
-        source = query["source_doc_id"]
-        relevant = {doc_id for doc_id, score in pool if score > self.positive_above} | ({source} if source else set())
-        relevant |= {copy for doc_id in relevant for copy in self.copies.get(doc_id, [])}
-        ranked = sorted(pool, key=lambda pair: (-pair[1], pair[0]))
-        position = next((rank for rank, (doc_id, _) in enumerate(ranked, 1) if doc_id == source), None)
-        within = self.settings.source_within
-        if within and source and (position is None or position > within):
-            reason = f"source document not in the teacher's first {within}"
-            return Quarantined(query["query_id"], reason, f"rank {position}: {query['text']}")
-        ranked.sort(key=lambda pair: pair[0] not in relevant)
+    def _group(
+        self,
+        query: dict[str, Any],
+        pool: Sequence[Candidate],
+        copies: dict[str, list[str]],
+        repeats: dict[str, list[str]],
+        audit: Audit,
+    ) -> dict[str, Any] | Quarantined:
+        query_id, source, settings = query["query_id"], query["source_doc_id"], self.settings
+        listed = mixed(pool, settings.mix)
+        if len(listed) < SHORTEST_LIST:
+            return self._drop(query, "candidates", f"{len(listed)}")
+        of = next(iter(repeats.get(query_id, [])), None)
+        failure = failed(settings, Seen(query["text"], source, pool, of, self.facts.scale.floor))
+        if failure:
+            return self._drop(query, *failure)
+        if not self._grade(query["kind"], pool, listed):
+            return self._drop(query, "normalise", f"{listed[0].score}")
+        relevant = self._relevant(source, pool, copies)
+        for one in listed:
+            said = one.rule.positive if one.rule else None
+            one.positive = one.doc_id in relevant if said is None else said
+        left = in_order(within_margins(listed, settings), settings.mix)
+        last_draw = self.facts.last_draws.get(query["kind"] or NO_KIND, math.inf)
+        if len(left) >= SHORTEST_LIST and _draw(f"kind:{self.seed}:{query_id}") > last_draw:
+            return self._drop(query, "max_per_kind", query["kind"] or NO_KIND)
+        audit.add_negatives(query_id, listed)
+        if len(left) < SHORTEST_LIST:
+            return self._drop(query, "margins", f"{len(left)} of {len(listed)}")
+        audit.add_list(left)
         return {
-            "query_id": query["query_id"],
-            "split": _split(self.seed, source or query["query_id"], self.settings.dev_share),
+            "query_id": query_id,
+            "split": _split(self.seed, source or query_id, settings.dev_share),
             "source_doc_id": source,
             "kind": query["kind"],
-            "doc_ids": [doc_id for doc_id, _ in ranked],
-            "grades": [self._grade(score) for _, score in ranked],
-            "scores": [score for _, score in ranked],
-            "positives": [doc_id in relevant for doc_id, _ in ranked],
+            "doc_ids": [one.doc_id for one in left],
+            "grades": [one.grade for one in left],
+            "scores": [one.score for one in left],
+            "positives": [one.positive for one in left],
             "relevant_doc_ids": sorted(relevant),
         }
 
-    def _grade(self, score: float) -> float:
-        return min(1.0, max(0.0, (score - self.low) / (self.high - self.low)))
+    def _drop(self, query: dict[str, Any], by: str, found: str) -> Quarantined:
+        return Quarantined(query["query_id"], self.reasons[by], f"{found}: {query['text']}")
+
+    def _grade(self, kind: str | None, pool: Sequence[Candidate], listed: Sequence[Candidate]) -> bool:
+        """Grade the documents of the list; False where the query's own scores are to be compared and are all alike."""
+        import numpy as np
+
+        for one in listed:
+            one.grade = one.rule.grade if one.rule else None
+        ungraded = [one for one in listed if one.grade is None]
+        if not ungraded:
+            return True
+        found: Marks | None = self.facts.scale.of(kind)
+        if self.settings.normalise == "query":
+            found = marks(self.settings, np.array([one.score for one in pool if one.score is not None]))
+        if found is None:
+            return False
+        given = grades(self.settings, found, np.array([one.score for one in ungraded]))
+        for one, grade in zip(ungraded, given.tolist(), strict=True):
+            one.grade = grade
+        return True
+
+    def _relevant(self, source: str | None, pool: Sequence[Candidate], copies: dict[str, list[str]]) -> set[str]:
+        """Documents that are known to be relevant for the query, in its list or not."""
+        known = {one.doc_id for one in pool if self._is_relevant(one)} | ({source} if source else set())
+        return known.union(*(copies.get(doc_id, []) for doc_id in known))
+
+    def _is_relevant(self, one: Candidate) -> bool:
+        judged = any(retriever(origin) == "positives" for origin in one.ranks)
+        ruled = one.rule is not None and one.rule.positive is True
+        return judged or ruled or (one.score is not None and one.score > self.positive_above)
+
+
+def _by_first(table: pa.Table, wanted: pa.ChunkedArray) -> dict[str, list[str]]:
+    """The second column's values by those of the first that are wanted."""
+    import pyarrow.compute as pc
+
+    found: dict[str, list[str]] = {}
+    rows = table.filter(pc.is_in(table[0], value_set=wanted))
+    for key, value in zip(rows[0].to_pylist(), rows[1].to_pylist(), strict=True):
+        found.setdefault(key, []).append(value)
+    return found
 
 
 def _split(seed: int, doc_id: str, dev_share: float) -> str:
-    draw = int.from_bytes(hashlib.sha256(f"dev:{seed}:{doc_id}".encode()).digest()[:8], "big") / 2**64
-    return "dev" if draw < dev_share else "train"
+    return "dev" if _draw(f"dev:{seed}:{doc_id}") / 2**64 < dev_share else "train"
+
+
+def _draw(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")

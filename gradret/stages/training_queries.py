@@ -1,7 +1,7 @@
-"""The dataset's human training queries: QUERIES.
+"""The dataset's human training queries and their judgments: QUERIES and QRELS.
 
 An artifact apart from ``queries``, whose test queries and judgments nothing before ``search`` may
-depend on: this one is named by a hash of the training queries alone.
+depend on: this one is named by a hash of the training queries and their judgments alone.
 """
 
 from __future__ import annotations
@@ -23,44 +23,52 @@ __all__ = ["training_queries"]
 
 
 def training_queries(config: Config) -> Artifact:
-    """QUERIES judged in split ``train``, marked so; one that is judged in the evaluated split too is left out.
+    """QUERIES judged in split ``train``, marked so, and these judgments.
 
-    Broken rows are skipped; ``queries`` quarantines and counts them.
+    A query that is judged in the evaluated split too is left out. Broken rows are skipped; ``queries``
+    quarantines and counts them. Of two judgments of a pair the first counts.
 
     Raises:
         DataError: there are none, or a query_id occurs twice.
     """
-    rows = _rows(config)
-    if not rows:
+    tables = _tables(config)
+    if not tables["queries"]:
         raise DataError(
             "the dataset has no training queries: none is judged in split 'train' and not in "
-            f"{config.dataset.split!r}; set generate.generator.queries to a generator that writes some, "
-            "such as {name: extractive}"
+            f"{config.dataset.split!r}. The generator human and the retriever positives need them; for "
+            "graded_documents set generate.generator.queries to a generator that writes some, such as "
+            "{name: extractive}"
         )
-    settings = {"rows": hashlib.sha256(json.dumps(rows).encode()).hexdigest()}
-    body = functools.partial(_training_queries, rows)
+    settings = {"rows": hashlib.sha256(json.dumps(tables).encode()).hexdigest()}
+    body = functools.partial(_training_queries, tables)
     return make("training_queries", config.storage_path, module=__name__, settings=settings, inputs={}, body=body)
 
 
-def _training_queries(rows: list[Row], draft: Draft) -> None:
+def _training_queries(tables: dict[str, list[Row]], draft: Draft) -> None:
     import pyarrow as pa
 
     from gradret.contracts import schema
 
-    draft.write("queries", pa.Table.from_pylist(rows, schema("queries")))
-    draft.count(queries=len(rows))
+    for table, rows in tables.items():
+        draft.write(table, pa.Table.from_pylist(rows, schema(table)))
+    draft.count(queries=len(tables["queries"]), judgments=len(tables["qrels"]))
 
 
-def _rows(config: Config) -> list[Row]:
-    judged: dict[str, set[str]] = {}
-    for _, row in read_rows(config, "qrels")[0]:
-        judged.setdefault(row["split"], set()).add(row["query_id"])
-    evaluated = judged.get(config.dataset.split, set())
-    wanted = judged.get("train", set()) - evaluated
-    if not wanted:
-        return []
+def _tables(config: Config) -> dict[str, list[Row]]:
+    judgments = [row for _, row in read_rows(config, "qrels")[0]]
+    evaluated = {row["query_id"] for row in judgments if row["split"] == config.dataset.split}
+    qrels: dict[tuple[str, str], Row] = {}
+    for row in judgments:
+        if row["split"] == "train" and row["query_id"] not in evaluated:
+            qrels.setdefault((row["query_id"], row["doc_id"]), row)
+    if not qrels:
+        return {"queries": [], "qrels": []}
     texts = unique_texts(read_rows(config, "queries")[0])
-    return [
-        {"query_id": query_id, "text": texts[query_id], "split": "train", "kind": "human", "generator": "human"}
-        for query_id in sorted(wanted & texts.keys())
-    ]
+    query_ids = sorted({query_id for query_id, _ in qrels} & texts.keys())
+    return {
+        "queries": [
+            {"query_id": query_id, "text": texts[query_id], "split": "train", "kind": "human", "generator": "human"}
+            for query_id in query_ids
+        ],
+        "qrels": [row for (query_id, _), row in sorted(qrels.items()) if query_id in texts],
+    }

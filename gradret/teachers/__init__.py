@@ -36,11 +36,16 @@ class Teacher(Protocol):
     """What label needs of a teacher.
 
     One whose scores tell what is relevant may also have ``positive_above``: select makes documents whose
-    raw score is above it positives of the query.
+    raw score is above it positives of the query. One whose prompts are made of templates names them as
+    ``templates``; their content enters the fingerprint. One that brings scores of its own may have
+    ``unknown_pairs(prepared, mined)``, which gives how many of them no pair of PAIRS asks for, and a few.
     """
 
     searches: ClassVar[bool]
     """Whether it can search the whole corpus; then it is a system of the report."""
+    reranks: ClassVar[bool]
+    """Whether it can score any pair of a query and a document of the corpus; then it can be checked, and
+    be a system of the report."""
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         """Artifacts that ``load`` will read; all of them are inputs of the stage's fingerprint.

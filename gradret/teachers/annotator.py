@@ -55,6 +55,7 @@ class Annotator:
     ``user(query, documents)``; null is ``annotate/TASK``."""
 
     searches: ClassVar = False
+    reranks: ClassVar = False
     positive_above: ClassVar = 0.0
 
     def __post_init__(self) -> None:
@@ -80,20 +81,16 @@ class _Annotating:
         self.settings, self.prepared = settings, prepared
         self.system, self.write = _messages(settings)
 
-    @functools.cached_property
-    def queries(self) -> dict[str, str]:
-        """Read only where prompts are written."""
-        return query_texts(self.prepared["queries"])
-
     def prompts(self, item: Path) -> Iterator[Prompt]:
         pairs = read_shard(item, "pairs")
+        queries = query_texts(self.prepared["queries"], pairs["query_id"].to_pylist())
         documents = doc_texts(self.prepared.values(), pairs["doc_id"].to_pylist())
         for query_id, rows in groupby(pairs.to_pylist(), key=lambda pair: pair["query_id"]):
             shown = self._shown(list(rows))
             yield Prompt(
                 prompt_id=query_id,
                 system=self.system,
-                user=functools.partial(self._user, self.queries[query_id]),
+                user=functools.partial(self._user, queries[query_id]),
                 texts=tuple(documents[pair["doc_id"]] for pair in shown),
                 sampling=_sampling(len(shown)),
                 max_text_tokens=self.settings.max_doc_tokens,

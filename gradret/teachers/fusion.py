@@ -42,6 +42,7 @@ class Fusion:
     b: float = 0.75
 
     searches: ClassVar = True
+    reranks: ClassVar = True
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         model = base(config, ingested, self.encoder)

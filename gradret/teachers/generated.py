@@ -29,6 +29,7 @@ class Generated:
     """Documents of a higher grade are positives too; null leaves it at the best one."""
 
     searches: ClassVar = False
+    reranks: ClassVar = False
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         return {"generated": with_grades(queries, "label.teacher")}

@@ -66,6 +66,7 @@ class Judge:
     ``user(query, document, query_first)``; null is ``judge/SCALE``."""
 
     searches: ClassVar = False
+    reranks: ClassVar = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_outside < 1:
@@ -94,20 +95,16 @@ class _Judging:
         self.grades, self.orders = _GRADES[settings.scale], _ORDERS[settings.orders]
         self.sampling = Sampling(max_tokens=1, temperature=0.0, choices=tuple(map(str, self.grades)))
 
-    @functools.cached_property
-    def queries(self) -> dict[str, str]:
-        """Read only where prompts are written."""
-        return query_texts(self.prepared["queries"])
-
     def prompts(self, item: Path) -> Iterator[Prompt]:
         pairs = read_shard(item, "pairs")
+        queries = query_texts(self.prepared["queries"], pairs["query_id"].to_pylist())
         documents = doc_texts(self.prepared.values(), pairs["doc_id"].to_pylist())
         for pair in pairs.to_pylist():
             for order in self.orders:
                 yield Prompt(
                     prompt_id=_prompt_id(pair["pair_id"], order),
                     system=self.system,
-                    user=functools.partial(self._user, self.queries[pair["query_id"]], order),
+                    user=functools.partial(self._user, queries[pair["query_id"]], order),
                     texts=(documents[pair["doc_id"]],),
                     sampling=self.sampling,
                     max_text_tokens=self.settings.max_doc_tokens,

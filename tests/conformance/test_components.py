@@ -29,12 +29,23 @@ ALL = [
 ENGINE = {"engine": {"name": "vllm", "model": "some/model"}}
 REQUIRED = {
     ("datasets", "beir"): {"path": "some/folder"},
+    ("datasets", "beir_archive"): {"archive": "scifact"},
+    ("datasets", "files"): {"docs": "corpus.jsonl", "queries": "queries.tsv", "test": "qrels.txt"},
+    ("datasets", "hf"): {"path": "some/repository"},
+    ("datasets", "irds"): {"test": "beir/scifact/test"},
     ("engines", "openai"): {"model": "some-model"},
     ("engines", "vllm"): {"model": "some/model"},
     ("generators", "graded_documents"): ENGINE,
     ("generators", "llm_queries"): ENGINE,
+    ("retrievers", "ranks"): {"retriever": {"name": "bm25", "k": 100}},
+    ("retrievers", "rrf"): {"retrievers": [{"name": "bm25"}, {"name": "dense"}]},
     ("teachers", "annotator"): ENGINE,
+    ("teachers", "cross_encoder"): {"model": "some/model"},
+    ("teachers", "decoder_reranker"): {"model": "some/model"},
+    ("teachers", "file"): {"path": "some/file.tsv"},
     ("teachers", "judge"): ENGINE,
+    ("teachers", "mono_t5"): {"model": "some/model"},
+    ("teachers", "rank_t5"): {"model": "some/model"},
 }
 # Known to who knows the method, or said once for the whole kind.
 OBVIOUS = {"weight", "temperature", "k1", "b", "encoder", "teacher", "resources"}

@@ -5,8 +5,7 @@ import json
 
 import pytest
 
-from gradret.datasets import Bad, Part, reading
-from gradret.datasets import beir as module
+from gradret.datasets import Bad, Part, _lines, reading
 from gradret.datasets.beir import Beir
 from gradret.errors import ConfigError, DataError
 
@@ -52,7 +51,7 @@ def test_pieces_of_any_size_read_the_same(beir, monkeypatch, end, closed, blank)
     assert [line - blank for _, line, _ in whole] == [1, 3, 4, 5, 7]
     assert list(Beir(path=str(folder)).read("docs", Part(str(folder / "corpus.jsonl")))) == [row[1:] for row in whole]
     for size in range(1, len(data) + 2):
-        monkeypatch.setattr(module, "_PART_BYTES", size)
+        monkeypatch.setattr(_lines, "_PART_BYTES", size)
         parts = Beir(path=str(folder)).parts("docs")
         assert read(folder, "docs") == whole
         assert [part.start for part in parts] == [0, *(part.end for part in parts[:-1])]
@@ -122,9 +121,10 @@ def test_empty_texts(beir, text):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("q1\td1", "expected three columns separated by tabs"),
-        ("q1 0 d1 1", "expected three columns separated by tabs"),
-        ("q1\tQ0\td1\t1", "expected three columns separated by tabs"),
+        ("q1\td1", "expected a query, a document and a grade, or TREC's four columns"),
+        ("q1\td1\t1\t1\t1", "expected a query, a document and a grade, or TREC's four columns"),
+        ("\td1\t1", "no query_id"),
+        ("q1\t\t1", "no doc_id"),
         ("q1\td1\t1.0", "the grade is not a whole number"),
         ("q1\td1\tgood", "the grade is not a whole number"),
         ("q1\td1\t", "the grade is not a whole number"),
@@ -134,6 +134,12 @@ def test_empty_texts(beir, text):
 def test_bad_judgments(beir, line, reason):
     folder = beir(qrels={"test": f"query-id\tcorpus-id\tscore\nq1\td1\t1\n{line}\n".encode()})
     assert reasons(folder, "qrels") == [(3, reason)]
+
+
+@pytest.mark.parametrize("line", ["q1\t0\td 1\t2", "q1\td 1\t2", "q1\tQ0\td 1\t 2"])
+def test_judgments_may_have_the_four_columns_of_trec(beir, line):
+    rows = [row for _, _, row in read(beir(qrels={"test": f"{line}\n".encode()}), "qrels")]
+    assert rows == [{"query_id": "q1", "doc_id": "d 1", "relevance": 2, "split": "test"}]
 
 
 @pytest.mark.parametrize(("first", "rows"), [("q1\td1\t1", 2), ("query-id\tcorpus-id\tscore", 1), ("a\tb\tc", 1)])
@@ -172,6 +178,13 @@ def test_content_changes_with_the_files_and_only_with_them(beir):
 
 def test_a_fingerprint_knows_neither_place_nor_split_nor_language():
     assert reading(Beir(path="a", split="dev", language="none")) == reading(Beir(path="b")) == {"class": Beir}
+
+
+def test_judgments_of_another_split_are_another_content(beir):
+    folder = beir(qrels={"test": [("q1", "d1", 1)], "train": [("q2", "d2", 1)]})
+    before = Beir(path=str(folder)).content("qrels")
+    (folder / "qrels" / "train.tsv").rename(folder / "qrels" / "dev.tsv")
+    assert Beir(path=str(folder)).content("qrels") != before
 
 
 def test_a_missing_folder(tmp_path):

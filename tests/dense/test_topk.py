@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gradret.dense.topk import ordered, top_ids
+from gradret.dense.topk import contenders, ordered
 
 
 def by_hand(scores, doc_ids, k):
@@ -35,7 +35,9 @@ def test_nothing_in_nothing_out():
     assert ordered(np.zeros(0, np.float32), [], 5) == []
 
 
-def test_top_ids_drops_what_scores_zero_or_less():
-    scores = np.array([0.5, 0.0, -1.0, 2.0], np.float32)
-    assert top_ids(scores, list("abcd"), 3) == ["d", "a", "b"]
-    assert top_ids(scores, list("abcd"), 3, positive=True) == ["d", "a"]
+def test_contenders_are_all_that_may_be_among_the_best():
+    scores = np.array([0.5, 0.0, 2.0, 0.5, -1.0], np.float32)
+    assert contenders(scores, 1).tolist() == [2]
+    assert contenders(scores, 2).tolist() == [0, 2, 3]
+    assert contenders(scores, 4).tolist() == [0, 1, 2, 3]
+    assert contenders(scores, 9).tolist() == [0, 1, 2, 3, 4]

@@ -19,7 +19,7 @@ SYSTEMS = ["bm25", "base", "tuned", "teacher"]
 
 def test_metrics_json_is_as_specified(finished):
     metrics = json.loads((finished / "metrics.json").read_text())
-    assert list(metrics) == ["name", "dataset", "queries", "systems", "significance", "seconds"]
+    assert list(metrics) == ["name", "dataset", "queries", "systems", "significance", "seconds", "teacher_check"]
     assert metrics["name"] == "small"
     assert sorted(metrics["systems"]) == sorted(SYSTEMS)
     for values in metrics["systems"].values():
@@ -32,6 +32,19 @@ def test_metrics_json_is_as_specified(finished):
         assert row["p_corrected"] >= row["p"]
 
 
+def test_the_teacher_was_checked_before_labels_were_made(finished, storage):
+    found = json.loads((finished / "metrics.json").read_text())["teacher_check"]
+    assert (found["retriever"], found["teacher"], found["sample"]) == ("dense", "fusion", "generated")
+    assert found["outcome"] == "better"
+    assert 100 < found["queries"] <= found["drawn"] == 200
+    assert found["difference"] == pytest.approx(found["teacher_ndcg"] - found["retriever_ndcg"])
+    entries = json.loads((finished / "lineage.json").read_text())
+    assert list(entries).index("check") < list(entries).index("label")
+    # The student before training is encoded and indexed once, for the check and for the report.
+    searched = [json.loads(path.read_text()) for path in (storage / "artifacts" / "retrieve").glob("*/manifest.json")]
+    assert entries["index.base"]["artifact"] in {manifest["inputs"].get("index") for manifest in searched}
+
+
 def test_training_orders_held_out_lists_better_than_the_base_model(finished, storage):
     train = json.loads((finished / "lineage.json").read_text())["train"]
     lines = (storage / train["path"] / "metrics.jsonl").read_text().splitlines()
@@ -41,7 +54,8 @@ def test_training_orders_held_out_lists_better_than_the_base_model(finished, sto
 
 def test_lineage_names_every_artifact_and_counts_reconcile(finished, storage):
     lineage = json.loads((finished / "lineage.json").read_text())
-    needed = {"ingest", "generate", "mine", "label", "select", "base", "train", "index.tuned", "search.bm25"}
+    needed = {"ingest", "generate", "check", "leaks", "mine", "label", "select", "base", "train"}
+    needed |= {"index.tuned", "search.bm25"}
     assert needed <= set(lineage)
     for entry in lineage.values():
         manifest = json.loads((storage / entry["path"] / "manifest.json").read_text())
@@ -159,6 +173,8 @@ def test_poisoned_test_judgments_give_the_identical_model(finished, dataset, tmp
     assert model_bytes(Path(folder)) == model_bytes(finished)
     clean = json.loads((finished / "lineage.json").read_text())
     assert clean["train"]["artifact"] == f"train/{Path(folder).name}"
+    for stage in ("check", "leaks"):
+        assert (tmp_path / "storage" / "artifacts" / clean[stage]["artifact"] / "manifest.json").is_file()
 
 
 def test_every_table_of_the_run_keeps_its_contract(finished, storage):

@@ -15,8 +15,8 @@ from gradret.errors import ConfigError
 from gradret.generators.extractive import Extractive
 from gradret.generators.graded_documents import GradedDocuments
 from gradret.loading import load, parse, to_yaml
+from gradret.pairs import pair_id
 from gradret.stages._map import Quarantined
-from gradret.stages.mine import pair_id
 
 FOUR = {"relevance_3": "exact", "relevance_2": "partly", "relevance_1": "near", "relevance_0": "off"}
 

@@ -15,7 +15,7 @@ from gradret import contracts
 from gradret.artifacts import Artifact, make
 from gradret.cli import main
 from gradret.errors import DataError
-from gradret.report.agreement import agreement, read_qrels, teacher_agreement, terminal_text
+from gradret.report.agreement import agreement, graded_alike, read_qrels, teacher_agreement, terminal_text
 
 
 def judged(grades):
@@ -70,6 +70,24 @@ def test_every_number_is_its_definition(seed):
     assert found.kappa == pytest.approx(cohen_kappa_score(human, other), abs=1e-12)
     assert found.quadratic_kappa == pytest.approx(cohen_kappa_score(human, other, weights="quadratic"), abs=1e-12)
     assert [list(row) for row in found.confusion] == confusion_matrix(human, other).tolist()
+
+
+def test_scores_become_grades_as_frequent_as_the_human_ones():
+    draw = random.Random(1)
+    human, _ = drawn(1)
+    scores = [draw.gauss(grade, 1) for grade in human]
+    found = graded_alike(judged(human), judged(scores) | {("q0", "unjudged"): 99.0})
+    ranked = sorted(range(200), key=lambda n: scores[n])
+    assert found == {(f"q{n % 7}", f"d{n}"): grade for n, grade in zip(ranked, sorted(human), strict=True)}
+
+
+def test_equal_scores_become_the_grade_in_the_middle_of_their_places():
+    #                       places  1    2 - 4          5 - 6      7
+    scores = judged([-5.0, 0.5, 0.5, 0.5, 2.0, 2.0, 7.5])
+    found = graded_alike(judged([0, 0, 1, 1, 2, 3, 3]), scores)
+    assert list(found.values()) == [0, 1, 1, 1, 3, 3, 3]  # between 5 and 6 the higher
+    with pytest.raises(DataError, match="no pair of query and document in common"):
+        graded_alike(judged([1]), {("q9", "d9"): 1.0})
 
 
 def test_distance_is_between_grades_not_between_those_that_occur():

@@ -166,9 +166,9 @@ def test_dropped_by_reason_and_kind_where_a_model_was_asked(tmp_path):
         answers=prompts,
         quarantine=[bad(prompt_id, "refusal") for prompt_id in refused],
     )
-    selected = artifact(tmp_path, "select", quarantine=[bad(query_id, "far") for query_id in far])
-    most, refusal = data.dropped({"generate": generated, "select": selected})
-    assert (most.stage, most.reason, dict(most.counts)) == ("select", "far", {"claim": 2, "title": 2})
+    mined = artifact(tmp_path, "mine", quarantine=[bad(query_id, "far") for query_id in far])
+    most, refusal = data.dropped({"generate": generated, "mine": mined})
+    assert (most.stage, most.reason, dict(most.counts)) == ("mine", "far", {"claim": 2, "title": 2})
     assert most.shares == {"claim": pytest.approx(2 / 7), "title": pytest.approx(2 / 10)}
     assert (refusal.stage, refusal.reason, dict(refusal.counts)) == ("generate", "refusal", {"claim": 3})
     assert refusal.shares == {"claim": pytest.approx(3 / 10)}

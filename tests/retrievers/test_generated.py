@@ -3,8 +3,8 @@
 import pytest
 
 from gradret.errors import ConfigError
+from gradret.pairs import pair_id
 from gradret.retrievers.generated import Generated, GeneratedGrades
-from gradret.stages.mine import pair_id
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def test_best_grade_first(generated):
     retriever = Generated()
     retrieve = retriever.load(retriever.prepare(None, None, generated), 0)
     rows = [{"query_id": query_id} for query_id in ("q2", "unknown", "q1")]
-    assert retrieve(rows) == [["x", "y"], [], ["b", "a", "c"]]
+    assert retrieve(rows) == [[("x", 1), ("y", 2)], [], [("b", 1), ("a", 2), ("c", 3)]]
     assert retrieve([]) == []
 
 

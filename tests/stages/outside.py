@@ -17,6 +17,7 @@ from gradret.contracts import schema
 from gradret.engines import Prompt, Sampling, TooLong, Unusable
 from gradret.errors import ConfigError
 from gradret.losses.kl import KL
+from gradret.retrievers import ranked
 from gradret.stages._map import Quarantined, Result
 
 
@@ -32,7 +33,7 @@ class Listed:
     def load(self, prepared: dict[str, Any], seed: int) -> Any:
         found = dict(part.split(":") for part in self.found.split(";") if part)
         return lambda queries: [
-            [doc for doc in found.get(query["query_id"], "").split(",") if doc] for query in queries
+            ranked(doc for doc in found.get(query["query_id"], "").split(",") if doc) for query in queries
         ]
 
 

@@ -1,5 +1,7 @@
-"""Copies against a slow statement of the rule; what is sampled does not depend on how documents come."""
+"""Copies against slow statements of the rules; nothing depends on how documents come or are dealt."""
 
+import hashlib
+import itertools
 import random
 
 import pyarrow as pa
@@ -7,68 +9,116 @@ import pytest
 
 from gradret import artifacts, contracts
 from gradret.errors import DataError
-from gradret.stages.dedupe import copies, dedupe, normalise
+from gradret.stages import _copies, _near
+from gradret.stages._copies import contained, normalise
+from gradret.stages._near import shingles
+from gradret.stages.dedupe import dedupe
+
+pytestmark = pytest.mark.usefixtures("ray_session")
 
 
 def slow(texts, window):
     """The rule, one sentence a statement."""
-    kept = {}
+    kept, reasons = {}, {}
     for text in set(texts.values()):
         kept[text] = min(doc_id for doc_id in texts if texts[doc_id] == text)
     holder = {doc_id: kept[text] for doc_id, text in texts.items() if kept[text] != doc_id}
+    reasons = dict.fromkeys(holder, "equal")
     for key in (lambda text: text, lambda text: text[::-1]):
-        order = sorted(kept, key=key)
-        contained = {}
-        for place, text in enumerate(order):
-            for longer in order[place + 1 : place + 1 + window]:
-                if text in longer:
-                    contained[text] = longer
-                    break
-        for text, longer in contained.items():
-            holder[kept[text]] = kept[longer]
-        kept = {text: doc_id for text, doc_id in kept.items() if text not in contained}
+        held = slowly_contained(sorted(kept, key=key), window, key)
+        for text, longer in held.items():
+            holder[kept[text]], reasons[kept[text]] = kept[longer], "contained"
+        kept = {text: doc_id for text, doc_id in kept.items() if text not in held}
 
     def end(doc_id):
         return end(holder[doc_id]) if doc_id in holder else doc_id
 
-    return {doc_id: end(doc_id) for doc_id in holder}
+    return {doc_id: (end(doc_id), reasons[doc_id]) for doc_id in holder}
+
+
+def slowly_contained(order, window, key):
+    held = {}
+    for place, text in enumerate(order):
+        for longer in order[place + 1 : place + 1 + window]:
+            if key(text)[:2048] in key(longer)[:2048] and text in longer:
+                held[text] = longer
+                break
+    return held
+
+
+def some_texts(draw, number):
+    """Texts of few letters, so that many hold each other, and some long ones with beginnings and ends in common."""
+    texts = ["".join(draw.choices("ab", k=draw.randint(1, 7))) for _ in range(number)]
+    long = ["".join(draw.choices("ab", k=2100)) for _ in range(2)]
+    texts += [draw.choice(long) + "".join(draw.choices("ab", k=draw.randint(0, 3))) for _ in range(number // 4)]
+    texts += ["".join(draw.choices("ab", k=draw.randint(0, 3))) + draw.choice(long) for _ in range(number // 4)]
+    draw.shuffle(texts)
+    return {f"d{number:03}": text for number, text in enumerate(texts)}
+
+
+def found(made):
+    rows = made.table("duplicates").to_pylist()
+    return {row["doc_id"]: (row["kept_doc_id"], row["reason"]) for row in rows}
 
 
 @pytest.mark.parametrize("seed", range(60))
 @pytest.mark.parametrize("window", [0, 1, 3, 9])
-def test_copies_are_those_of_the_slow_rule(seed, window):
+def test_a_text_is_looked_for_in_its_next_neighbours_and_in_those_of_the_next_part(seed, window):
     draw = random.Random(f"{seed} {window}")
-    texts = {f"d{n}": "".join(draw.choices("ab ", k=draw.randint(1, 6))) for n in range(draw.randint(1, 25))}
-    found = copies(texts, window)
-    assert found == slow(texts, window)
-    assert not set(found.values()) & set(found)
-    assert all(texts[doc_id] in texts[kept] for doc_id, kept in found.items())
-    shuffled = dict(draw.sample(sorted(texts.items()), len(texts)))
-    assert copies(shuffled, window) == found
+    order = sorted(set(some_texts(draw, 20).values()))
+    part = draw.randint(0, len(order))
+    wanted = slowly_contained(order, window, lambda text: text)
+    held = [(order[place], order[other]) for place, other in contained(order[:part], order[part:], window)]
+    assert held == [(text, wanted[text]) for text in order[:part] if text in wanted]
 
 
-def test_of_equal_texts_the_smallest_id_stays():
-    assert copies({"c": "x", "a": "x", "b": "x"}, 9) == {"b": "a", "c": "a"}
+@pytest.mark.parametrize(
+    ("seed", "window", "shard", "part_bytes", "actors"),
+    [(1, 9, 1000, 1 << 20, 0), (2, 3, 7, 3000, 3), (3, 9, 20, 3000, 1), (4, 1, 50, 9000, 2), (5, 0, 30, 3000, 0)],
+)
+def test_copies_are_those_of_the_slow_rule(config, ingested, monkeypatch, seed, window, shard, part_bytes, actors):
+    draw = random.Random(seed)
+    texts = some_texts(draw, 60)
+    monkeypatch.setattr(_copies, "_PART_BYTES", part_bytes)
+    order = draw.choice([sorted, lambda texts: sorted(texts, reverse=True)])
+    settings = {"min_chars": 1, "window": window, "resources": {"actors": actors}}
+    made = dedupe(config("x", dedupe=settings), ingested(texts, shard, order))
+    assert found(made) == slow(texts, window)
+    assert set(ids(made, "sample")) == texts.keys() - found(made).keys()
 
 
-def test_chains_end_at_a_document_that_is_kept():
-    assert copies({"1": "a", "2": "ab", "3": "abc", "4": "ab"}, 1) == {"1": "3", "2": "3", "4": "3"}
+def test_every_text_a_part_of_its_own(config, ingested, monkeypatch):
+    texts = {str(n): "a" * n + "b" for n in range(1, 8)} | {f"x{n}": "a" * n for n in range(1, 8)}
+    monkeypatch.setattr(_copies, "_PART_BYTES", 1)
+    made = dedupe(config("x", dedupe={"min_chars": 1, "window": 5}), ingested(texts, 4))
+    assert found(made) == slow(texts, 5)
+    assert found(made)["x1"] == ("7", "contained")
 
 
-def test_the_beginning_and_the_end_of_a_text_are_found_and_its_middle_is_not():
-    texts = {"all": "one two three", "head": "one two", "tail": "two three", "middle": "two"}
-    assert copies(texts, 9) == {"head": "all", "tail": "all", "middle": "all"}
-    assert copies({"all": "one two three", "middle": "wo t"}, 9) == {}
+def test_of_equal_texts_the_smallest_id_stays(config, ingested):
+    made = dedupe(config("x", dedupe={"min_chars": 1}), ingested({"c": "x", "a": "x", "b": "x"}, 1))
+    assert found(made) == {"b": ("a", "equal"), "c": ("a", "equal")}
 
 
-def test_the_second_pass_sees_only_what_the_first_kept():
+def test_chains_end_at_a_document_that_is_kept(config, ingested):
+    # 4 equals 2, which 3 holds, which backwards 5 holds.
+    texts = {"2": "b c", "4": "b c", "3": "b c d", "5": "a b c d"}
+    made = dedupe(config("x", dedupe={"min_chars": 1, "window": 1}), ingested(texts, 2))
+    assert {doc_id: kept for doc_id, (kept, _) in found(made).items()} == {"2": "5", "4": "5", "3": "5"}
+
+
+def test_the_second_pass_sees_only_what_the_first_kept(config, ingested):
     # Backwards "ba" would come right after "b", but p went in the first pass, so "xk" does, which holds no b.
     texts = {"p": "ab", "q": "abzz", "r": "b", "t": "kx"}
-    assert copies(texts, 1) == {"p": "q"}
+    made = dedupe(config("x", dedupe={"min_chars": 1, "window": 1}), ingested(texts, 2))
+    assert found(made) == {"p": ("q", "contained")}
 
 
-def test_equal_copies_do_not_use_up_the_window():
-    assert copies({str(n): "ab" for n in range(20)} | {"long": "abc"}, 1)["0"] == "long"
+def test_a_common_beginning_or_end_makes_no_copy_of_a_long_text(config, ingested):
+    body = " ".join(itertools.islice(itertools.cycle(["lorem", "ipsum", "dolor", "amet"]), 800))
+    texts = {"one": f"{body} one", "two": f"{body} two", "body": body, "x": f"x {body}", "y": f"y {body}"}
+    made = dedupe(config("x"), ingested(texts))
+    assert found(made) == {"body": ("one", "contained")}
 
 
 @pytest.mark.parametrize(
@@ -80,7 +130,7 @@ def test_equal_copies_do_not_use_up_the_window():
         ("\u00bd \u2460 \u4e2d\u6587 \u0394", "\u4e2d\u6587 \u03b4"),
         ("", ""),
         ("12:30 -- 99%", ""),
-        ("a" * 3000, "a" * 2048),
+        ("a" * 3000, "a" * 3000),
     ],
 )
 def test_normalise(text, normal):
@@ -121,10 +171,19 @@ def test_sample_duplicates_and_counts(config, ingested):
     made = dedupe(config("x", dedupe={"min_chars": 7}), ingested(TEXTS))
     assert ids(made, "sample") == [f"d{n:02}" for n in range(20)]
     assert made.table("duplicates").to_pylist() == [
-        {"doc_id": "x1", "kept_doc_id": "d00"},
-        {"doc_id": "x2", "kept_doc_id": "d02"},
+        {"doc_id": "x1", "kept_doc_id": "d00", "reason": "equal"},
+        {"doc_id": "x2", "kept_doc_id": "d02", "reason": "contained"},
     ]
-    assert made.counts == {"rows_in": 23, "sampled": 20, "copies": 2, "too_short": 1, "not_drawn": 0}
+    assert made.counts == {
+        "rows_in": 23,
+        "sampled": 20,
+        "not_drawn": 0,
+        "too_short": 1,
+        "copies": 2,
+        "equal": 1,
+        "contained": 1,
+        "near": 0,
+    }
 
 
 def test_order_and_sharding_do_not_matter(config, ingested):
@@ -155,3 +214,109 @@ def test_nothing_is_long_enough(config, ingested):
 def test_a_corpus_without_copies_has_an_empty_table(config, ingested):
     made = dedupe(config("x"), ingested({"a": "some words here", "b": "other words there"}))
     assert made.table("duplicates").num_rows == 0
+
+
+def test_the_sample_is_drawn_by_a_hash_of_seed_and_id(config, ingested):
+    made = dedupe(config("x", seed=3, dedupe={"max_docs": 4, "window": 0}), ingested(TEXTS))
+    kept = [doc_id for doc_id in TEXTS if doc_id not in {"x1", "short"}]
+    kept.sort(key=lambda doc_id: hashlib.sha256(f"3:{doc_id}".encode()).hexdigest())
+    assert ids(made, "sample") == sorted(kept[:4])
+
+
+def test_a_run_that_stops_before_every_step_comes_to_the_same_result(config, ingested, monkeypatch):
+    texts = some_texts(random.Random(0), 30)
+    docs, settings = ingested(texts, 20), {"min_chars": 1, "near": 0.8}
+    monkeypatch.setattr(_copies, "_PART_BYTES", 10_000)
+    whole = dedupe(config("x", storage=docs.path / "elsewhere", dedupe=settings), docs)
+    begun, run_step = [], _copies.run_step
+
+    def one_more(draft, name, *arguments):
+        if name not in begun:
+            begun.append(name)
+            raise KeyboardInterrupt
+        return run_step(draft, name, *arguments)
+
+    monkeypatch.setattr(_copies, "run_step", one_more)
+    monkeypatch.setattr(_near, "run_step", one_more)
+    for _ in range(8):
+        with pytest.raises(KeyboardInterrupt):
+            dedupe(config("x", dedupe=settings), docs)
+    resumed = dedupe(config("x", dedupe=settings), docs)
+    assert len(begun) == 8
+    assert found(resumed) == found(whole) == slow(texts, 9)
+    assert resumed.counts == whole.counts
+    assert not (resumed.path / "work").exists()
+
+
+def jaccard(one, two):
+    return len(one & two) / len(one | two)
+
+
+def exactly_near(texts, threshold):
+    """The smallest doc_id of each document's group, from all pairs at ``threshold`` or more."""
+    group = {doc_id: doc_id for doc_id in texts}
+    for one, two in itertools.combinations(sorted(texts), 2):
+        if jaccard(five_words(texts[one]), five_words(texts[two])) >= threshold:
+            low, high = sorted([group[one], group[two]])
+            group = {doc_id: low if first == high else first for doc_id, first in group.items()}
+    return {doc_id: (first, "near") for doc_id, first in group.items() if first != doc_id}
+
+
+def five_words(text):
+    words = text.split()
+    return set(zip(*(words[start:] for start in range(5)), strict=False)) or {tuple(words)}
+
+
+def near_texts(draw):
+    """Documents of 80 words: families in which each differs from the one before by one word, and strangers."""
+    texts, words = {}, [a + b + c for a in "bdfgkl" for b in "aiou" for c in "mnrst"]
+    for family in range(12):
+        words_now = draw.choices(words, k=80)
+        for member in range(draw.randint(1, 7)):
+            texts[f"{draw.randrange(10**6):06}-{family}-{member}"] = " ".join(words_now)
+            words_now[draw.choice([0, 20, 40, 60, 79])] = "".join(draw.choices("vwxyz", k=9))
+    return texts
+
+
+@pytest.mark.parametrize(("seed", "part_bytes", "shard"), [(0, 1 << 20, 1000), (1, 3000, 9)])
+def test_near_copies_are_the_groups_of_exact_jaccard(config, ingested, monkeypatch, seed, part_bytes, shard):
+    texts = near_texts(random.Random(seed))
+    monkeypatch.setattr(_copies, "_PART_BYTES", part_bytes)
+    made = dedupe(config("x", dedupe={"near": 0.7}), ingested(texts, shard))
+    surely, maybe = exactly_near(texts, 0.8), exactly_near(texts, 0.55)
+    assert surely == maybe, "an estimate may be off by three standard errors, and nothing is that close"
+    assert found(made) == surely
+    assert set(ids(made, "sample")) == texts.keys() - surely.keys()
+    assert made.counts["near"] == len(surely) > 20
+    apart = [jaccard(five_words(texts[doc_id]), five_words(texts[kept])) for doc_id, (kept, _) in surely.items()]
+    assert min(apart) < 0.7 < max(apart), "a group is larger than what its first is near to"
+
+
+def test_copies_of_a_near_copy_end_at_the_document_that_is_kept(config, ingested):
+    words = [f"{a}{b}" for a in "abcdefgh" for b in "abcdefgh"]
+    one, two = " ".join(words), " ".join([*words[:-1], "other"])
+    texts = {"3": one, "1": two, "2": two, "4": " ".join(words[:20]), "5": "abc abd abe"}
+    made = dedupe(config("x", dedupe={"near": 0.9}), ingested(texts))
+    assert found(made) == {"2": ("1", "equal"), "3": ("1", "near"), "4": ("1", "contained")}
+
+
+def test_a_threshold_of_one_finds_only_equal_sets(config, ingested):
+    words = [f"{a}{b}" for a in "abcdefgh" for b in "abcdefgh"]
+    turned, other = [*words[1:], words[0]], [*words[:-1], "other"]
+    texts = {number: " ".join(twice * 2) for number, twice in enumerate([words, turned, other])}
+    made = dedupe(config("x", dedupe={"near": 1.0}), ingested({str(number): text for number, text in texts.items()}))
+    assert five_words(texts[0]) == five_words(texts[1])
+    assert found(made) == {"1": ("0", "near")}
+    assert ids(made, "sample") == ["0", "2"]
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.97, 1.0])
+def test_a_pair_at_the_threshold_is_compared(threshold):
+    bands, width = _near._bands(threshold)
+    assert bands * width <= 128
+    assert 1 - (1 - threshold**width) ** bands >= 0.95
+
+
+@pytest.mark.parametrize("text", ["", "one", "one two three four", "a b c d e", "a b c d e f a b c d e"])
+def test_shingles(text):
+    assert {tuple(shingle.split()) for shingle in shingles(text)} == five_words(text)

@@ -5,13 +5,19 @@ from dataclasses import dataclass, replace
 import pytest
 
 from gradret.config import Label
+from gradret.encoders.pretrained import Pretrained
 from gradret.errors import ConfigError, StageError
+from gradret.pairs import pair_id
 from gradret.prompts import digests
 from gradret.stages.label import label
-from gradret.stages.mine import pair_id
 from gradret.teachers.annotator import Annotator
+from gradret.teachers.cross_encoder import CrossEncoder
+from gradret.teachers.decoder_reranker import DecoderReranker
+from gradret.teachers.file import File
+from gradret.teachers.fusion import Fusion
 from gradret.teachers.judge import Judge
 
+from ..teachers import tiny_models
 from . import tiny
 from .outside import Numbers
 
@@ -175,3 +181,108 @@ def test_what_decides_an_llms_labels_names_them(settings, tmp_path):
     again.append(labelled(settings, tmp_path, judge, texts)[1])
     assert again[0].fingerprint == first.fingerprint
     assert len({one.fingerprint for one in again}) == 4
+
+
+def test_a_cross_encoder_scores_what_the_documents_say(settings, tmp_path):
+    import sentence_transformers
+
+    folder = tiny_models.bert(tmp_path / "bert")
+    texts = [" ".join(tiny_models.WORDS[n : 3 * n]) for n in range(10)]  # the first one is empty
+    mined, labels = labelled(settings, tmp_path, CrossEncoder(str(folder), activation="sigmoid"), texts)
+    pairs = mined.table("pairs").to_pylist()
+    reference = sentence_transformers.CrossEncoder(str(folder), device="cpu")
+    wanted = reference.predict([("a", texts[int(pair["doc_id"][1:])]) for pair in pairs])
+    scores = {row["pair_id"]: row["score"] for row in labels.table("labels").to_pylist()}
+    assert scores == pytest.approx(
+        {pair["pair_id"]: score for pair, score in zip(pairs, wanted, strict=True)}, abs=1e-4
+    )
+    assert labels.counts == {"rows_in": 12, "rows_out": 12, "quarantined": 0}
+    assert labels.manifest["settings"]["teacher"]["activation"] == "sigmoid"
+
+
+def test_documents_that_were_written_are_scored_too(settings, tmp_path):
+    folder = tiny_models.bert(tmp_path / "bert")
+    rows = [tiny.doc(0, "bal"), tiny.doc(1, "kun dim")]
+    pairs = [{"pair_id": pair_id("q000", row["doc_id"]), "query_id": "q000", "doc_id": row["doc_id"]} for row in rows]
+    mined = tiny.artifact(
+        tmp_path, "mine", {"pairs": [[{"origins": [], "ranks": [], **pair} for pair in pairs]]}, rows_out=2
+    )
+    config = settings(label=Label(teacher=CrossEncoder(str(folder))))
+    apart = label(
+        config,
+        tiny.artifact(tmp_path, "ingest", {"docs": [rows[:1]]}),
+        tiny.artifact(tmp_path, "generate", {"queries": [[tiny.query(0, "gom")]], "docs": [rows[1:]]}),
+        mined,
+    )
+    whole = label(
+        config,
+        tiny.artifact(tmp_path, "ingest", {"docs": [rows]}),
+        tiny.artifact(tmp_path, "generate", {"queries": [[tiny.query(0, "gom")]]}),
+        mined,
+    )
+    assert apart.fingerprint != whole.fingerprint
+    assert apart.table("labels").equals(whole.table("labels"))
+    assert apart.counts["rows_out"] == 2
+
+
+@pytest.mark.parametrize("kind", ["fusion", "cross_encoder"])
+def test_human_queries_are_labelled_as_others_are(world, tmp_path, kind):
+    """As the check of a teacher and its rank of others' results ask for them."""
+    config, ingested, models = world
+    folder = tiny_models.bert(tmp_path / "bert")
+    encoder = Pretrained(model=str(models["transformer"].path / "model"))
+    teacher = Fusion(encoder=encoder) if kind == "fusion" else CrossEncoder(str(folder))
+    config = replace(config, label=Label(teacher=teacher), storage_path=str(tmp_path))
+    human = tiny.artifact(
+        tmp_path, "check_queries", {"queries": [[tiny.query(n, f"bal dim {n}", split="test")] for n in range(3)]}
+    )
+    pairs = [
+        {"pair_id": pair_id(f"q{q:03d}", f"d{d:03d}"), "query_id": f"q{q:03d}", "doc_id": f"d{d:03d}"}
+        for q in range(3)
+        for d in range(q, 60, 7)
+    ]
+    rows = [{"origins": ["x"], "ranks": [1], **pair} for pair in pairs]
+    found = tiny.artifact(tmp_path, "found", {"pairs": [rows]}, rows_out=len(rows))
+    labels = label(config, ingested, human, found)
+    assert [(row["query_id"], row["doc_id"]) for row in labels.table("labels").to_pylist()] == sorted(
+        (pair["query_id"], pair["doc_id"]) for pair in pairs
+    )
+
+
+def test_a_file_has_some_pairs_and_others_beside(settings, tmp_path):
+    lines = [
+        "q005 0 d003 2",
+        "q008 0 d001 0.5",
+        "q999 0 d003 1",
+        "q005 0 d999 nan",
+        "q000 0 d006 nan",
+        "q001 0 d003 -3",
+    ]
+    (tmp_path / "labels.txt").write_text("\n".join(lines))
+    _, labels = labelled(settings, tmp_path, File(str(tmp_path / "labels.txt")))
+    assert {(row["query_id"], row["doc_id"]): row["score"] for row in labels.table("labels").to_pylist()} == {
+        ("q005", "d003"): 2.0,
+        ("q008", "d001"): 0.5,
+        ("q001", "d003"): -3.0,
+    }
+    assert labels.counts == {"rows_in": 12, "rows_out": 3, "quarantined": 9, "unknown_pairs": 2}
+    assert labels.manifest["notes"] == {"unknown_pairs": ["q999 d003", "q005 d999"]}
+    assert labels.manifest["quarantined"] == {"the teacher has no score for it": 9}
+    (tmp_path / "labels.txt").write_text("\n".join(lines[:1]))
+    _, fewer = labelled(settings, tmp_path, File(str(tmp_path / "labels.txt")))
+    assert (fewer.counts["rows_out"], fewer.counts["unknown_pairs"]) == (1, 0)
+
+
+def test_the_text_of_a_rerankers_template_names_its_labels(settings, tmp_path):
+    folder, path = tiny_models.decoder(tmp_path / "qwen3"), tmp_path / "own.jinja"
+    path.write_text(
+        "{% set system = 'Grade' %}{% macro user(query, document, instruction) %}{{ document }}{% endmacro %}"
+    )
+    teacher = DecoderReranker(str(folder), template=str(path))
+    texts = [tiny_models.WORDS[n] for n in range(10)]
+    _, first = labelled(settings, tmp_path, teacher, texts)
+    assert first.manifest["settings"]["templates"] == digests([str(path)])
+    path.write_text(path.read_text().replace("Grade", "Judge"))
+    _, other = labelled(settings, tmp_path, teacher, texts)
+    assert other.fingerprint != first.fingerprint
+    assert not other.table("labels").equals(first.table("labels"))

@@ -3,7 +3,7 @@ import pytest
 
 from gradret.config import Label, Select
 from gradret.errors import DataError
-from gradret.stages.mine import pair_id
+from gradret.pairs import pair_id
 from gradret.stages.select import select
 from gradret.teachers.judge import Judge
 
@@ -38,7 +38,7 @@ def selected(settings, tmp_path, found=None, sources=True, copies=(), teacher=No
                 if np.isfinite(score)
             ]
         )
-    pairs = [{"doc_id": copy, "kept_doc_id": kept} for copy, kept in copies]
+    pairs = [{"doc_id": copy, "kept_doc_id": kept, "reason": "equal"} for copy, kept in copies]
     blocks = {"label": Label(teacher=teacher)} if teacher else {}
     return select(
         settings(select=Select(**({"dev_share": 0.3} | keys)), **blocks),
@@ -63,7 +63,7 @@ def test_grades_are_scores_between_two_percentiles(settings, tmp_path):
     grades = [grade for row in rows for grade in row["grades"]]
     assert min(grades) == 0
     assert max(grades) == 1
-    assert groups.manifest["notes"] == pytest.approx({"score_of_grade_0": low, "score_of_grade_1": high})
+    assert groups.manifest["notes"]["percentiles"]["all"] == pytest.approx({"10": low, "90": high})
 
 
 def quantile(whole, share):

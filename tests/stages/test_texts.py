@@ -1,7 +1,7 @@
 import pytest
 
 from gradret.errors import ContractError
-from gradret.stages._texts import doc_texts, query_texts
+from gradret.stages._texts import doc_texts, query_rows, query_texts
 
 from . import tiny
 
@@ -22,6 +22,15 @@ def test_a_document_that_is_nowhere_is_named(tmp_path):
         doc_texts([corpus], ["d000", "d008", "d007"])
 
 
-def test_queries_by_id(tmp_path):
+def test_queries_are_found_in_all_shards(tmp_path):
+    rows = [tiny.query(n, f"text {n}", f"d{n:03d}") for n in range(5)]
+    queries = tiny.artifact(tmp_path, "generate", {"queries": [[rows[4], rows[1]], [rows[3]], [rows[0], rows[2]]]})
+    assert query_rows(queries, ["q003", "q001", "q003"]) == {"q001": rows[1], "q003": rows[3]}
+    assert query_texts(queries, ["q000", "q004"]) == {"q000": "text 0", "q004": "text 4"}
+    assert query_rows(queries, []) == {}
+
+
+def test_a_query_that_is_nowhere_is_named(tmp_path):
     queries = tiny.artifact(tmp_path, "generate", {"queries": [[tiny.query(2, "b")], [tiny.query(1, "a")]]})
-    assert query_texts(queries) == {"q001": "a", "q002": "b"}
+    with pytest.raises(ContractError, match=r"1 of 2 queries that PAIRS names are not there, 'q009' first"):
+        query_rows(queries, ["q009", "q001"])

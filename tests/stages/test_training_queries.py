@@ -1,4 +1,4 @@
-"""The dataset's training queries, and that no test query or judgment reaches them."""
+"""The dataset's training queries and judgments, and that no test query or judgment reaches them."""
 
 import pytest
 
@@ -8,14 +8,15 @@ from gradret.stages.training_queries import training_queries
 
 QUERIES = [{"_id": f"q{number}", "text": f"query {number}"} for number in (4, 2, 1, 3, 5)]
 QRELS = {
-    "train": [("q1", "d1", 1), ("q2", "d2", 1), ("q2", "d3", 0), ("q3", "d1", 1), ("gone", "d1", 1)],
+    "train": [("q2", "d3", 0), ("q1", "d1", 1), ("q2", "d2", 1), ("q3", "d1", 1), ("gone", "d1", 1)],
     "dev": [("q5", "d1", 1)],
     "test": [("q3", "d2", 2), ("q4", "d3", 1)],
 }
 
 
 def test_queries_of_the_train_split_but_not_of_the_evaluated_one(beir, config):
-    made = training_queries(config(beir(queries=QUERIES, qrels=QRELS)))
+    twice = QRELS | {"train": [*QRELS["train"], ("q2", "d3", 2)]}
+    made = training_queries(config(beir(queries=QUERIES, qrels=twice)))
     assert made.table("queries").to_pylist() == [
         {
             "query_id": query_id,
@@ -27,7 +28,11 @@ def test_queries_of_the_train_split_but_not_of_the_evaluated_one(beir, config):
         }
         for query_id in ("q1", "q2")
     ]
-    assert made.counts == {"queries": 2}
+    assert made.table("qrels").to_pylist() == [
+        {"query_id": query_id, "doc_id": doc_id, "relevance": relevance, "split": "train"}
+        for query_id, doc_id, relevance in [("q1", "d1", 1), ("q2", "d2", 1), ("q2", "d3", 0)]
+    ]
+    assert made.counts == {"queries": 2, "judgments": 3}
 
 
 def test_another_evaluated_split(beir, config):
@@ -47,10 +52,12 @@ def test_poisoned_test_queries_and_judgments_change_nothing(beir, config, artifa
     assert queries(config(clean), docs).path != queries(config(poisoned), docs).path  # the poison is real
 
 
-def test_another_training_query_is_another_artifact(beir, config):
+def test_another_training_query_or_judgment_is_another_artifact(beir, config):
     first = training_queries(config(beir(queries=QUERIES, qrels=QRELS)))
     changed = [row | ({"text": "new"} if row["_id"] == "q1" else {}) for row in QUERIES]
-    assert training_queries(config(beir(queries=changed, qrels=QRELS, name="b"))).path != first.path
+    judged = QRELS | {"train": [*QRELS["train"], ("q1", "d2", 1)]}
+    others = [beir(queries=changed, qrels=QRELS, name="b"), beir(queries=QUERIES, qrels=judged, name="c")]
+    assert len({first.path, *(training_queries(config(folder)).path for folder in others)}) == 3
 
 
 @pytest.mark.parametrize("qrels", [{"test": QRELS["test"]}, QRELS | {"train": [("q4", "d1", 1)]}])

@@ -1,6 +1,6 @@
 import pytest
 
-from gradret.stages.mine import pair_id
+from gradret.pairs import pair_id
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import jsonschema
 import pytest
 
 from gradret.engines import Answer, Unusable
+from gradret.pairs import pair_id
 from gradret.stages._map import Quarantined
-from gradret.stages.mine import pair_id
 from gradret.teachers.annotator import Annotator
 
 RANKS = {

@@ -5,7 +5,7 @@ import pytest
 
 from gradret.errors import ConfigError
 from gradret.loading import parse
-from gradret.stages.mine import pair_id
+from gradret.pairs import pair_id
 from gradret.teachers.generated import Generated
 
 

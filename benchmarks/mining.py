@@ -1,0 +1,223 @@
+"""Mining beside sentence-transformers' ``mine_hard_negatives``, and what a BM25 index of a big corpus takes.
+
+    python -m benchmarks.mining DATA [--rounds N] [--queries N] [--documents N]
+
+DATA holds the BEIR folders. Two cases: MiniLM on cranfield, and a static model with many queries on vaswani.
+Both sides get the same model folder, documents, extractive queries and cores, and find each query's 20 best
+documents other than its source. A side is a command of its own, the sides take turns, and the median counts.
+Ours is ``gradret mine``: it starts Ray, encodes, builds the index, searches and writes PAIRS. Theirs reads the
+texts from a file, mines with the function's defaults, or with ``use_faiss``, and writes what it found. The BM25
+index is of generated documents of 60 words. Writes ``benchmarks/results/mining_<hardware>_<date>.{md,json}``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from benchmarks.hardware import hardware, result_path
+from benchmarks.scale import WORDS, write_collection
+from benchmarks.tree_memory import Peak, run
+from gradret.flow import Flow
+from gradret.loading import load
+from gradret.session import session
+from gradret.text import passage
+
+NEGATIVES = 20
+CONFIG = "configs/quickstart.yaml"
+PEER, FAISS = "mine_hard_negatives", "mine_hard_negatives, use_faiss"
+# What a side needs before it can begin: imports, and Ray.
+STARTS = {
+    "gradret": "import gradret.cli; from gradret.session import connect; connect(); import ray.data",
+    PEER: "import datasets, sentence_transformers",
+    FAISS: "import datasets, sentence_transformers, faiss",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What both sides mine."""
+
+    name: str
+    collection: str
+    queries: int
+    encoder: str
+
+    def overrides(self, data: Path, storage: Path) -> list[str]:
+        """Of the quickstart's config."""
+        return [
+            "dataset.name=beir",
+            f"dataset.path={data / self.collection}",
+            f"storage_path={storage}",
+            f"generate.generator.queries={self.queries}",
+            f"train.encoder={self.encoder}",
+            f"mine.retrievers=[{{name: source}}, {{name: dense, k: {NEGATIVES + 1}}}]",
+        ]
+
+
+CASES = (
+    Case("MiniLM", "cranfield", 3000, "{name: pretrained, precision: float32}"),
+    Case("static", "vaswani", 20_000, "{name: static}"),
+)
+
+
+def main() -> None:
+    """Measure all, write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--queries", type=int, help="of each case, to try it with few")
+    parser.add_argument("--documents", type=int, default=1_000_000, help="of the BM25 index")
+    parsed = parser.parse_args()
+    found = []
+    for case in CASES:
+        with tempfile.TemporaryDirectory() as folder:
+            smaller = replace(case, queries=parsed.queries or case.queries)
+            found.append(compare(smaller, parsed.data.absolute(), Path(folder), parsed.rounds))
+    with tempfile.TemporaryDirectory() as folder:
+        lexical = index_words(Path(folder), parsed.documents)
+    whole = {"cases": found, "bm25": lexical}
+    result_path("mining", "json").write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+    result_path("mining", "md").write_text(markdown(found, lexical, parsed.rounds), encoding="utf-8")
+
+
+def compare(case: Case, data: Path, folder: Path, rounds: int) -> dict[str, Any]:
+    """All runs of each side, and how far they find the same."""
+    ready, texts = folder / "ready", folder / "texts.json"
+    with session():
+        flow = Flow(load(CONFIG, case.overrides(data, ready)))
+        docs, queries = flow.ingest.table("docs").to_pylist(), flow.generate.table("queries").to_pylist()
+        model = flow.base.path / "model"
+        assert flow.leaks
+    passages = {doc["doc_id"]: passage(doc["title"], doc["text"]) for doc in docs}
+    held = {
+        "corpus": list(passages.values()),
+        "queries": [query["text"] for query in queries],
+        "positives": [passages[query["source_doc_id"]] for query in queries],
+    }
+    texts.write_text(json.dumps(held), encoding="utf-8")
+    sides: dict[str, list[Peak]] = {name: [] for name in STARTS}
+    starts: dict[str, list[Peak]] = {name: [] for name in STARTS}
+    for number in range(rounds):
+        for place, name in enumerate(STARTS):
+            out = folder / f"{number}.{place}"
+            if name == "gradret":
+                shutil.copytree(ready, out)
+                command = ["-m", "gradret.cli", "mine", CONFIG, *case.overrides(data, out)]
+            else:
+                command = ["-m", "benchmarks.mining_peer", str(model), str(texts), str(out), str(NEGATIVES)]
+                command += ["--faiss"] if name == FAISS else []
+            starts[name].append(run([sys.executable, "-c", STARTS[name]]))
+            sides[name].append(run([sys.executable, *command]))
+            print(case.name, name, sides[name][-1], flush=True)
+    ours = mined(Flow(load(CONFIG, case.overrides(data, folder / "0.0"))), passages)
+    return {
+        **asdict(case),
+        "documents": len(docs),
+        "queries": len(queries),
+        "overlap": overlap(ours, folder / "0.1"),
+        "sides": {name: [asdict(peak) for peak in peaks] for name, peaks in sides.items()},
+        "starts": {name: [asdict(peak) for peak in peaks] for name, peaks in starts.items()},
+    }
+
+
+def mined(flow: Flow, passages: dict[str, str]) -> dict[str, set[str]]:
+    """Texts of the documents that were found for each query's text."""
+    found: dict[str, set[str]] = {}
+    texts = {row["query_id"]: row["text"] for row in flow.generate.table("queries").to_pylist()}
+    for row in flow.mine.table("pairs", ["query_id", "doc_id"]).to_pylist():
+        found.setdefault(texts[row["query_id"]], set()).add(passages[row["doc_id"]])
+    return found
+
+
+def overlap(ours: dict[str, set[str]], peer: Path) -> float:
+    """Share of the peer's negatives that are ours too; as texts, for it knows no ids."""
+    same = total = 0
+    for rows in pq.read_table(peer).to_pylist():
+        query, _, *negatives = rows.values()
+        # A query that is like a test query is not mined here.
+        if query in ours:
+            same += len(ours[query] & set(negatives))
+            total += len(negatives)
+    return same / total
+
+
+def index_words(folder: Path, documents: int) -> dict[str, Any]:
+    """Building the BM25 index of generated documents, and 1,000 searches in it."""
+    write_collection(folder / "data", documents)
+    overrides = ["dataset.name=beir", f"dataset.path={folder / 'data'}", f"storage_path={folder}"]
+    with session():
+        assert Flow(load(CONFIG, overrides)).ingest
+    code = (
+        "from gradret.flow import Flow; from gradret.loading import load; from gradret.session import session\n"
+        "from gradret.retrievers.bm25 import build_bm25\n"
+        f"config = load({CONFIG!r}, {overrides!r})\n"
+        "with session(): build_bm25(config, Flow(config).ingest, 1.2, 0.75)"
+    )
+    peak = run([sys.executable, "-c", code])
+    from gradret.retrievers.bm25 import Bm25Index, build_bm25
+
+    config = load(CONFIG, overrides)
+    flow = Flow(config)
+    built = build_bm25(config, flow.ingest, 1.2, 0.75)
+    queries = [" ".join(text.split()[:8]) for text in next(flow.ingest.batches("docs"))["text"][:1000].to_pylist()]
+    index, started = Bm25Index(built), time.monotonic()
+    assert all(doc_ids for doc_ids, _ in index.search(queries, NEGATIVES))
+    seconds = time.monotonic() - started
+    size = sum(path.stat().st_size for path in (built.path / "index").iterdir())
+    return {"documents": documents, "GiB": size / 2**30, "build": asdict(peak), "searches": len(queries) / seconds}
+
+
+def markdown(cases: list[dict[str, Any]], lexical: dict[str, Any], rounds: int) -> str:
+    """The result file."""
+    lines = [
+        "# Mining beside sentence-transformers, and a BM25 index",
+        "",
+        f"{hardware()}. Command: `python -m benchmarks.mining DATA`.",
+        f"Each query's {NEGATIVES} best documents other than its source; medians of {rounds} runs of each side, which",
+        "took turns, each a command of its own. `start` is the same command's imports and, for gradret, the start of",
+        "Ray, measured alone; `seconds` include it. GiB is the highest sum over all processes of a side, seen every",
+        "0.5 s: pages that processes share count once, pages of mapped files do not count.",
+    ]
+    for case in cases:
+        lines += [
+            "",
+            f"## {case['name']}, {case['collection']}: {case['documents']:,} documents, {case['queries']:,} queries",
+            "",
+            f"{case['overlap']:.2%} of the documents that sentence-transformers finds gradret finds too.",
+            "",
+            "| side | seconds | start | GiB |",
+            "|---|---|---|---|",
+        ]
+        for name, peaks in case["sides"].items():
+            seconds, start = (median(one, "seconds") for one in (peaks, case["starts"][name]))
+            lines.append(f"| {name} | {seconds:.1f} | {start:.1f} | {median(peaks, 'total'):.2f} |")
+    build = lexical["build"]
+    lines += [
+        "",
+        f"## BM25 index of {lexical['documents']:,} documents of {WORDS} words",
+        "",
+        f"Built in {build['seconds']:.0f} s. GiB: {build['driver']:.2f} the driver, {build['worker']:.2f} the",
+        f"biggest worker, {build['total']:.2f} all at one moment; {lexical['GiB']:.2f} the index, mapped by who",
+        f"searches it. One core makes {lexical['searches']:.0f} searches of 8 words a second.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def median(peaks: list[dict[str, float]], key: str) -> float:
+    """Of the runs."""
+    return statistics.median(peak[key] for peak in peaks)
+
+
+if __name__ == "__main__":
+    main()

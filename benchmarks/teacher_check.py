@@ -1,0 +1,156 @@
+"""The teacher check on real collections: a weak teacher is caught, a good one passes.
+
+    python benchmarks/teacher_check.py DATA
+
+DATA holds the BEIR folders ``trecdl19_judged`` and ``scifact``. Of the 43 judged queries of TREC DL 2019, which
+are all test queries, every other one is made a dev query here. By the command line, as a user meets it: what the
+check says, its exit status, that a run stops before it labels, and that it goes on with ``check.stop=false``.
+Writes ``benchmarks/results/teacher_check_<hardware>_<date>.md``; exits 1 where a verdict is not the one expected.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hardware import hardware, result_path
+
+CONFIG = "configs/quickstart.yaml"
+MINILM = "check.retriever={name: dense, k: 100, encoder: {name: pretrained}}"
+STUDENT = "check.retriever={name: dense, k: 100}"
+BM25 = "check.retriever={name: bm25, k: 100}"
+FUSION = "label.teacher={name: fusion}"
+BM25_ALONE = "label.teacher={name: fusion, dense_weight: 0}"
+# Label only a few: what is looked at is whether it is begun.
+FEW = ("generate.generator.queries=200", "dedupe.max_docs=200")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A teacher and the retriever whose documents it ranks again."""
+
+    collection: str
+    retriever: str
+    teacher: str
+    settings: tuple[str, str]
+    passes: bool
+
+
+CASES = (
+    Case("trecdl19_judged", "MiniLM", "BM25", (MINILM, BM25_ALONE), passes=False),
+    Case("trecdl19_judged", "MiniLM", "fusion of MiniLM and BM25", (MINILM, FUSION), passes=False),
+    Case("trecdl19_judged", "the student before training", "fusion of MiniLM and BM25", (STUDENT, FUSION), passes=True),
+    Case("scifact", "the student before training", "fusion of MiniLM and BM25", (STUDENT, FUSION), passes=True),
+    Case("scifact", "BM25", "fusion of MiniLM and BM25", (BM25, FUSION), passes=True),
+    Case("scifact", "MiniLM", "fusion of MiniLM and BM25", (MINILM, FUSION), passes=True),
+)
+
+
+def main(data: str) -> int:
+    """Check every case, then try to label with the first, which has to be caught."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folders = {"trecdl19_judged": halved(Path(data) / "trecdl19_judged", folder / "data")}
+        folders["scifact"] = (Path(data) / "scifact").resolve()
+        rows = [(case, *checked(case, folders[case.collection], folder)) for case in CASES]
+        weak = CASES[0]
+        stopped = gradret("label", weak, folders[weak.collection], folder, FEW)
+        begun = (folder / weak.collection / "artifacts" / "mine").exists()
+        went_on = gradret("label", weak, folders[weak.collection], folder, (*FEW, "check.stop=false"))
+    problems = [f"{case.teacher} on {case.collection}" for case, found, _ in rows if found["passes"] != case.passes]
+    if stopped.returncode != 2 or "Traceback" in stopped.stderr or begun:
+        problems.append("a run with the weak teacher did not stop as it should")
+    if went_on.returncode != 0 or "WARNING: " not in went_on.stderr:
+        problems.append("check.stop=false did not go on with a warning")
+    text = markdown(rows, stopped, went_on, problems)
+    print(text)
+    result_path("teacher_check", "md").write_text(text, encoding="utf-8")
+    return int(bool(problems))
+
+
+def halved(source: Path, folder: Path) -> Path:
+    """The collection with every other query of its test judgments, by query_id, made a dev query."""
+    (folder / "qrels").mkdir(parents=True)
+    for name in ("corpus.jsonl", "queries.jsonl"):
+        shutil.copy(source / name, folder / name)
+    head, *lines = (source / "qrels" / "test.tsv").read_text(encoding="utf-8").splitlines()
+    query_ids = sorted({line.split("\t")[0] for line in lines})
+    for split, chosen in {"dev": set(query_ids[::2]), "test": set(query_ids[1::2])}.items():
+        own = [line for line in lines if line.split("\t")[0] in chosen]
+        (folder / "qrels" / f"{split}.tsv").write_text("\n".join([head, *own]) + "\n", encoding="utf-8")
+    return folder
+
+
+def checked(case: Case, dataset: Path, folder: Path) -> tuple[dict[str, Any], float]:
+    """What ``gradret check`` says of a case, whether it lets it pass, and its seconds."""
+    started = time.monotonic()
+    done = gradret("check", case, dataset, folder, ("--json",))
+    seconds = time.monotonic() - started
+    if done.returncode not in {0, 2} or not done.stdout:
+        raise SystemExit(f"gradret check failed: {done.stderr}")
+    return json.loads(done.stdout) | {"passes": done.returncode == 0}, seconds
+
+
+def gradret(command: str, case: Case, dataset: Path, folder: Path, more: Sequence[str]) -> Any:
+    """The command on the case's settings; every collection has a storage of its own, which its cases share."""
+    overrides = ["dataset.name=beir", f"dataset.path={dataset}", f"name={case.collection}"]
+    overrides += [f"storage_path={folder / case.collection}", *case.settings]
+    return subprocess.run(
+        [sys.executable, "-m", "gradret.cli", command, CONFIG, *overrides, *more],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def markdown(rows: list[tuple[Case, dict[str, Any], float]], stopped: Any, went_on: Any, problems: list[str]) -> str:
+    """The result file."""
+    head = ["collection", "queries", "retriever", "nDCG@10", "teacher", "nDCG@10", "difference", "95% interval", "p"]
+    head += ["kappa", "tau-b", "Spearman", "verdict", "seconds"]
+    lines = [
+        "# The teacher check on real collections",
+        "",
+        f"{hardware()}. Command: `python benchmarks/teacher_check.py DATA`.",
+        "",
+        "The teacher ranks the retriever's first 100 documents again. Queries: of scifact 200 of its training queries;",
+        "of trecdl19_judged, whose 43 queries are all test queries, every other one, made a dev query for this.",
+        "Seconds are of the whole command; the first of a collection encodes its documents with MiniLM.",
+        "",
+        f"| {' | '.join(head)} |",
+        "|---" * len(head) + "|",
+    ]
+    for case, found, seconds in rows:
+        cells = [case.collection, f"{found['queries']} {found['sample']}", case.retriever]
+        cells += [f"{found['retriever_ndcg']:.4f}", case.teacher, f"{found['teacher_ndcg']:.4f}"]
+        cells += [f"{found['difference']:+.4f}", f"{found['low']:+.4f} to {found['high']:+.4f}", f"{found['p']:.2g}"]
+        cells += ["" if found[key] is None else f"{found[key]:.3f}" for key in ("kappa", "kendall_tau", "spearman")]
+        cells += [found["outcome"] if found["passes"] else "**stopped**", f"{seconds:.0f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += [
+        "",
+        "scifact has judgments of relevant documents alone, so there is no agreement to compute.",
+        "",
+        f"`gradret label` with the first case's teacher, exit status {stopped.returncode}, before it mines or labels:",
+        "",
+        "```",
+        *(line for line in stopped.stderr.splitlines() if line.startswith(("gradret: ", "A student"))),
+        "```",
+        "",
+        f"The same with `check.stop=false`, exit status {went_on.returncode}:",
+        "",
+        "```",
+        *(line.strip() for line in went_on.stderr.splitlines() if "WARNING: " in line),
+        "```",
+    ]
+    lines += ["", f"Not as expected: {'; '.join(problems)}."] if problems else []
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(*sys.argv[1:]))

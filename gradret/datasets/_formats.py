@@ -1,0 +1,81 @@
+"""Files by their names: JSON lines, Parquet, and columns separated by tabs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from gradret.datasets import Bad, Part, Row, _lines, _tables
+from gradret.datasets._rows import Columns, from_fields
+from gradret.errors import DataError
+from gradret.fingerprint import hash_files
+
+__all__ = ["Named", "content", "parts", "read"]
+
+Named = Sequence[tuple[str, Path]]
+"""Files, each with the split that its judgments are of; empty where they are not judgments."""
+
+_JSON = {".json", ".jsonl", ".ndjson"}
+
+
+def content(files: Named) -> str:
+    """A hash of what the files hold.
+
+    Raises:
+        DataError: one cannot be read.
+    """
+    whole = hashlib.sha256()
+    for split, path in files:
+        try:
+            whole.update(f"{split} {hash_files([path])}\n".encode())
+        except OSError as error:
+            raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
+    return whole.hexdigest()
+
+
+def parts(table: str, files: Named, columns: Columns) -> list[Part]:
+    """The pieces of the files.
+
+    Raises:
+        DataError: one is not what its name says, or lacks a column.
+    """
+    found: list[Part] = []
+    for split, path in files:
+        parquet = _kind(path) == ".parquet"
+        found += _tables.parquet_parts(path, table, columns, split) if parquet else _lines.parts(path, split)
+    return found
+
+
+def read(table: str, part: Part, columns: Columns) -> Iterator[tuple[int, Row | Bad]]:
+    """The rows of a piece, each with its line or row number."""
+    kind = _kind(Path(part.path))
+    if kind == ".parquet":
+        yield from _tables.read_parquet(table, part, columns)
+        return
+    for number, line in _lines.read(part):
+        if isinstance(line, Bad):
+            yield number, line
+        elif kind in _JSON:
+            yield number, _from_json(table, line, columns, part.split)
+        elif not (table == "qrels" and number == 1 and _is_header(line)):
+            yield number, from_fields(table, line, part.split)
+
+
+def _kind(path: Path) -> str:
+    return path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+
+
+def _from_json(table: str, line: str, columns: Columns, split: str) -> Row | Bad:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return Bad("broken JSON", f"{error}: {line[:200]}")
+    if not isinstance(record, dict):
+        return Bad("not a JSON object", line[:200])
+    return columns.row(table, record, line[:200], split)
+
+
+def _is_header(line: str) -> bool:
+    return not any(char.isdigit() for char in line.rpartition("\t")[2])

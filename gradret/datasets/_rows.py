@@ -1,0 +1,131 @@
+"""What a row must be, whatever file or library it came from.
+
+An id is a string or a whole number, and holds no control character. A document has a title or a
+text, a query a text. A grade is a whole number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gradret.datasets import Bad, Row
+
+__all__ = ["Columns", "doc", "from_fields", "judgment", "query"]
+
+# An id is a line of its own in some files; Unicode's line ends count.
+_CONTROL = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of a table's columns, or of a JSON object's keys; those of BEIR by default."""
+
+    doc_id: str = "_id"
+    """Id of a document."""
+    title: str = "title"
+    """Its title; the column may be missing."""
+    text: str = "text"
+    """Its text."""
+    query_id: str = "_id"
+    """Id of a query."""
+    query: str = "text"
+    """Its text."""
+    judged_query_id: str = "query-id"
+    """Id of the query that a document is judged for."""
+    judged_doc_id: str = "corpus-id"
+    """Id of that document."""
+    relevance: str = "score"
+    """Its grade, a whole number."""
+
+    def of(self, table: str) -> list[str]:
+        """The columns that rows of ``table`` are made of."""
+        return {
+            "docs": [self.doc_id, self.title, self.text],
+            "queries": [self.query_id, self.query],
+            "qrels": [self.judged_query_id, self.judged_doc_id, self.relevance],
+        }[table]
+
+    def row(self, table: str, record: Mapping[str, object], raw: str, split: str) -> Row | Bad:
+        """The row of ``table`` that a record makes."""
+        get = record.get
+        if table == "docs":
+            return doc(get(self.doc_id), get(self.title), get(self.text), raw, id_name=self.doc_id)
+        if table == "queries":
+            return query(get(self.query_id), get(self.query), raw, id_name=self.query_id)
+        return judgment(get(self.judged_query_id), get(self.judged_doc_id), get(self.relevance), split, raw)
+
+
+def doc(key: object, title: object, text: object, raw: str, *, id_name: str = "id") -> Row | Bad:
+    """A document; ``id_name`` is what the source calls its id."""
+    title, text = title or "", text or ""
+    reason = _wrong(key, id_name, title, text)
+    if not reason and not str(title).strip() and not str(text).strip():
+        reason = "empty title and text"
+    return Bad(reason, raw) if reason else {"doc_id": str(key), "title": title, "text": text}
+
+
+def query(key: object, text: object, raw: str, *, id_name: str = "id") -> Row | Bad:
+    """A query; ``id_name`` is what the source calls its id."""
+    text = text or ""
+    reason = _wrong(key, id_name, text)
+    if not reason and not str(text).strip():
+        reason = "empty text"
+    return Bad(reason, raw) if reason else {"query_id": str(key), "text": text}
+
+
+def judgment(query_id: object, doc_id: object, grade: object, split: str, raw: str) -> Row | Bad:
+    """A judgment of split ``split``."""
+    reason = _wrong(query_id, "query_id") or _wrong(doc_id, "doc_id")
+    if reason:
+        return Bad(reason, raw)
+    try:
+        relevance = int(grade)  # type: ignore[call-overload]
+    except (TypeError, ValueError, OverflowError):
+        return Bad("the grade is not a whole number", raw)
+    if isinstance(grade, bool) or (isinstance(grade, float) and relevance != grade):
+        return Bad("the grade is not a whole number", raw)
+    if abs(relevance) >= 1 << 31:
+        return Bad("the grade is out of range", raw)
+    return {"query_id": str(query_id), "doc_id": str(doc_id), "relevance": relevance, "split": split}
+
+
+def from_fields(table: str, line: str, split: str) -> Row | Bad:
+    """The row of ``table`` that the columns of a line make.
+
+    docs: id and text, or id, url, title and text, as MS MARCO's passages and documents. queries: id
+    and text. These are separated by tabs. qrels: query, document and grade, or TREC's query, iteration,
+    document and grade, separated by tabs or, where there is none, by blanks.
+    """
+    raw = line[:200]
+    columns = line.split() if table == "qrels" and "\t" not in line else line.split("\t")
+    match table, len(columns):
+        case "docs", 2:
+            return doc(columns[0], "", columns[1], raw)
+        case "docs", 4:
+            return doc(columns[0], columns[2], columns[3], raw)
+        case "queries", 2:
+            return query(columns[0], columns[1], raw)
+        case "qrels", 3 | 4:
+            return judgment(columns[0], columns[-2], columns[-1], split, raw)
+    return Bad(f"expected {_EXPECTED[table]}", raw)
+
+
+_EXPECTED = {
+    "docs": "an id and a text, or an id, a url, a title and a text, separated by tabs",
+    "queries": "an id and a text, separated by a tab",
+    "qrels": "a query, a document and a grade, or TREC's four columns",
+}
+
+
+def _wrong(key: object, id_name: str, *texts: object) -> str:
+    """Why an id or a text cannot be used; empty where they can."""
+    if not isinstance(key, (str, int)) or isinstance(key, bool) or key == "":
+        return f"no {id_name}"
+    if _CONTROL.search(str(key)):
+        return f"{id_name} with a line break or another control character"
+    if not all(isinstance(text, str) for text in texts):
+        return "title or text is not a string"
+    return "half a surrogate pair in the text" if any(_SURROGATE.search(str(text)) for text in texts) else ""

@@ -1,0 +1,92 @@
+"""Tables on disk, in pieces of rows that are read apart: Parquet files, and how others are cut."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gradret.datasets import Bad, Part, Row
+from gradret.datasets._rows import Columns
+from gradret.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+__all__ = ["check_columns", "cut", "parquet_parts", "read_parquet", "rows"]
+
+_PART_BYTES = 16 << 20
+"""Of the columns that are read."""
+_BATCH_ROWS = 4096
+
+
+def cut(path: str, num_rows: int, num_bytes: int, split: str = "") -> list[Part]:
+    """Pieces of about ``_PART_BYTES``; a table without rows is one empty piece."""
+    size = max(1, num_rows * _PART_BYTES // max(1, num_bytes))
+    starts = range(0, num_rows, size) or [0]
+    return [Part(path, start, min(start + size, num_rows), start + 1, split) for start in starts]
+
+
+def check_columns(path: str, table: str, columns: Columns, have: Collection[str]) -> None:
+    """Refuse a table that lacks a column; documents may lack titles.
+
+    Raises:
+        DataError: a column is missing.
+    """
+    for name in columns.of(table):
+        if name not in have and not (table == "docs" and name == columns.title):
+            raise DataError(f"{path}: no column {name!r}; it has {', '.join(have)}. Name them in dataset.columns")
+
+
+def rows(table: str, batch: pa.Table | pa.RecordBatch, columns: Columns, split: str) -> Iterator[Row | Bad]:
+    """The rows that a piece of an Arrow table makes."""
+    for record in batch.to_pylist():
+        yield columns.row(table, record, str(record)[:200], split)
+
+
+def parquet_parts(path: Path, table: str, columns: Columns, split: str = "") -> list[Part]:
+    """Pieces of a Parquet file.
+
+    Raises:
+        DataError: it is not Parquet, is not whole or lacks a column.
+    """
+    with _parquet(path) as file:
+        check_columns(str(path), table, columns, file.schema_arrow.names)
+        wanted = set(columns.of(table))
+        sizes = [
+            group.column(number).total_uncompressed_size
+            for group in map(file.metadata.row_group, range(file.num_row_groups))
+            for number in range(group.num_columns)
+            if group.column(number).path_in_schema.partition(".")[0] in wanted
+        ]
+        return cut(str(path), file.metadata.num_rows, sum(sizes), split)
+
+
+def read_parquet(table: str, part: Part, columns: Columns) -> Iterator[tuple[int, Row | Bad]]:
+    """The rows of a piece of a Parquet file, each with its number in the file."""
+    with _parquet(Path(part.path)) as file:
+        names = [name for name in columns.of(table) if name in file.schema_arrow.names]
+        counts = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+        ends = list(accumulate(counts))
+        groups = [n for n, end in enumerate(ends) if end > part.start and end - counts[n] < part.end]
+        row = ends[groups[0]] - counts[groups[0]] if groups else 0
+        for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=names):
+            inside = batch[max(0, part.start - row) : max(0, part.end - row)]
+            first = max(row, part.start) + 1
+            yield from enumerate(rows(table, inside, columns, part.split), first)
+            row += batch.num_rows
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path, memory_map=True) as file:
+            yield file
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path} cannot be read as Parquet: {error}") from error

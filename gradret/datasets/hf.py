@@ -1,0 +1,123 @@
+"""Hugging Face datasets: from the hub, from its cache, or from a folder."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gradret.datasets import Bad, Part, Row, _formats, _tables, check_language, place
+from gradret.datasets._rows import Columns
+from gradret.errors import ConfigError, DataError
+
+__all__ = ["HF"]
+
+_BATCH_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class HF:
+    """Datasets of Hugging Face: a configuration each for documents, queries and judgments.
+
+    The defaults fit the hub's ``mteb/...`` repositories. Those of ``BeIR/...`` keep their judgments in a
+    repository of their own:
+
+        {name: hf, path: BeIR/scifact, qrels_path: BeIR/scifact-qrels}
+
+    What is loaded stays in the cache of ``datasets``, which on a cluster all nodes must see. Where there is
+    no network, ``save_to_disk`` of each configuration into ``DIR/CONFIGURATION`` makes a folder that
+    ``path: DIR`` reads.
+    """
+
+    path: str = place()
+    """A repository of the hub, or a folder."""
+    docs: str = place("corpus")
+    """Configuration of the documents; all its splits are read."""
+    queries: str = place("queries")
+    """Configuration of the queries; likewise."""
+    qrels: str = place("default")
+    """Configuration of the judgments, a split each."""
+    qrels_path: str = place()
+    """Repository or folder of the judgments; empty is ``path``."""
+    revision: str = place()
+    """Commit, tag or branch of the hub's repositories; empty is the newest."""
+    columns: Columns = Columns()
+    """What is read of them."""
+    split: str = "test"
+    """Judgments to evaluate on; ``train`` and ``dev`` come along where they are."""
+    language: str = "english"
+    """A Snowball stemmer's name, or ``none``."""
+    exclude_same_ids: bool = False
+    """Leave a document with the query's own id out of what a search finds; right for ArguAna and Quora,
+    whose queries are documents of the corpus."""
+
+    def __post_init__(self) -> None:
+        if not self.path:
+            raise ConfigError("path: is required: a repository of the hub, such as mteb/scifact, or a folder")
+        check_language(self.language)
+
+    def content(self, table: str) -> str:
+        return _formats.content([(split, Path(file)) for split, files in self._arrow(table).items() for file in files])
+
+    def parts(self, table: str) -> list[Part]:
+        found: list[Part] = []
+        for split, files in self._arrow(table).items():
+            for file in files:
+                rows = _package().Dataset.from_file(file)
+                _tables.check_columns(file, table, self.columns, rows.column_names)
+                found += _tables.cut(file, len(rows), self._selected(table, rows).data.nbytes, split)
+        return found
+
+    def read(self, table: str, part: Part) -> Iterator[tuple[int, Row | Bad]]:
+        rows = self._selected(table, _package().Dataset.from_file(part.path)).with_format("arrow")
+        for start in range(part.start, part.end, _BATCH_ROWS):
+            batch = rows[start : min(start + _BATCH_ROWS, part.end)]
+            yield from enumerate(_tables.rows(table, batch, self.columns, part.split), start + 1)
+
+    def _selected(self, table: str, rows: Any) -> Any:
+        return rows.select_columns([name for name in self.columns.of(table) if name in rows.column_names])
+
+    def _arrow(self, table: str) -> dict[str, list[str]]:
+        """The Arrow files of a table by split."""
+        path = self.qrels_path if table == "qrels" and self.qrels_path else self.path
+        splits = _load(path, getattr(self, table), self.revision)
+        if table == "qrels":
+            wanted = dict.fromkeys([self.split, "train", "dev"])
+            splits = {self.split: splits[""]} if "" in splits else splits
+            if self.split not in splits:
+                raise DataError(f"dataset.split: {path} has judgments for {', '.join(splits)}, not for {self.split!r}")
+            splits = {split: splits[split] for split in wanted if split in splits}
+        return {split: [file["filename"] for file in rows.cache_files] for split, rows in splits.items()}
+
+
+def _load(path: str, name: str, revision: str) -> dict[str, Any]:
+    """The splits of a configuration, memory-mapped; what was saved without a split is under "".
+
+    Raises:
+        ConfigError: the package is not installed.
+        DataError: there is no such repository, folder or configuration, or it cannot be reached.
+    """
+    datasets = _package()
+    folder = (Path(path) / name).absolute()
+    try:
+        if (folder / "dataset_dict.json").is_file():
+            return dict(datasets.load_from_disk(str(folder)))
+        if (folder / "state.json").is_file():
+            return {"": datasets.load_from_disk(str(folder))}
+        return dict(datasets.load_dataset(path, name, revision=revision or None))
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        said = str(error).partition("\n")[0]
+        raise DataError(
+            f"dataset.path: {path} (configuration {name}) cannot be loaded: {said}. Where there "
+            f"is no network, save it elsewhere with save_to_disk('DIR/{name}') and set dataset.path=DIR"
+        ) from error
+
+
+def _package() -> Any:
+    if importlib.util.find_spec("datasets") is None:
+        raise ConfigError("dataset hf: its package is not installed; pip install 'gradret[hf]'")
+    import datasets  # type: ignore[import-untyped]
+
+    return datasets

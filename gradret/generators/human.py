@@ -1,0 +1,59 @@
+"""The queries that people wrote: nothing is generated."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gradret.artifacts import read_shard
+from gradret.stages._map import Result, Worker
+from gradret.stages.training_queries import training_queries
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from gradret.artifacts import Artifact
+    from gradret.config import Config
+
+__all__ = ["Human"]
+
+
+@dataclass(frozen=True)
+class Human:
+    """The dataset's training queries as they are, for training lists that people or an LLM label.
+
+    They have no source document: mine with ``positives`` where the judgments are to be trained with.
+    The multi-positive paper (2602.12727) trains on MS MARCO's and NQ's like this.
+    """
+
+    max_queries: int = 0
+    """At most this many, drawn by a hash of seed and query_id; 0 takes all."""
+
+    def __post_init__(self) -> None:
+        if self.max_queries < 0:
+            raise ValueError(f"max_queries must be 0 or more, got {self.max_queries}")
+
+    def prepare(self, config: Config, ingested: Artifact, sample: Artifact) -> dict[str, Artifact]:
+        """Raises ``DataError`` where the dataset has no training queries."""
+        return {"queries": training_queries(config)}
+
+    def drawn(self, prepared: dict[str, Artifact], seed: int) -> pa.Table:
+        """Rows of QUERIES."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        rows = prepared["queries"].table("queries")
+        query_ids = rows["query_id"].to_pylist()
+        order = sorted(query_ids, key=lambda query_id: hashlib.sha256(f"human:{seed}:{query_id}".encode()).digest())
+        chosen = pa.array(order[: self.max_queries or None], pa.string())
+        return rows.filter(pc.is_in(rows["query_id"], value_set=chosen))
+
+    def load(self, prepared: dict[str, Artifact], sampled: int, seed: int) -> Worker:
+        return _as_they_are
+
+
+def _as_they_are(path: Path) -> Result:
+    queries = read_shard(path, "queries")
+    return Result({"queries": queries}, queries.num_rows, queries.num_rows)

@@ -1,0 +1,72 @@
+"""What people judged relevant for a training query."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gradret.artifacts import Artifact, Draft, make
+from gradret.retrievers import Ranked, ranked
+from gradret.stages.training_queries import training_queries
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from gradret.config import Config
+
+__all__ = ["Positives"]
+
+
+@dataclass(frozen=True)
+class Positives:
+    """Documents that are judged relevant for the query in the dataset's split ``train``, the best judged first.
+
+    Never by a judgment of the evaluated split, nor for a query that has one there. It finds nothing for
+    generated queries. Judgments of documents that the corpus lacks are left out and counted.
+    """
+
+    min_relevance: int = 1
+    """The lowest judgment that counts."""
+
+    def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
+        """Raises ``DataError`` where the dataset has no training queries."""
+        inputs = {"docs": ingested, "judged": training_queries(config)}
+        body = functools.partial(_positives, inputs, self.min_relevance)
+        settings = {"min_relevance": self.min_relevance}
+        storage = config.storage_path
+        return {"qrels": make("positives", storage, module=__name__, settings=settings, inputs=inputs, body=body)}
+
+    def load(self, prepared: dict[str, Artifact], seed: int) -> _Judged:
+        return _Judged(prepared["qrels"].table("qrels"))
+
+
+def _positives(inputs: dict[str, Artifact], min_relevance: int, draft: Draft) -> None:
+    import pyarrow.compute as pc
+
+    docs = inputs["docs"].table("docs", ["doc_id"])["doc_id"]
+    rows = inputs["judged"].table("qrels")
+    rows = rows.filter(pc.greater_equal(rows["relevance"], min_relevance))
+    known = rows.filter(pc.is_in(rows["doc_id"], value_set=docs))
+    draft.write("qrels", known)
+    draft.count(positives=known.num_rows, judgments_of_unknown_docs=rows.num_rows - known.num_rows)
+
+
+class _Judged:
+    """Judgments, all in memory, in Arrow's columns."""
+
+    def __init__(self, qrels: pa.Table) -> None:
+        self.qrels = qrels
+
+    def __call__(self, queries: Sequence[dict[str, Any]]) -> list[Ranked]:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        found: dict[str, list[tuple[int, str]]] = {
+            query["query_id"]: [] for query in queries if query["generator"] == "human"
+        }
+        rows = self.qrels.filter(pc.is_in(self.qrels["query_id"], value_set=pa.array(found, pa.string())))
+        for row in rows.to_pylist():
+            found[row["query_id"]].append((-row["relevance"], row["doc_id"]))
+        return [ranked(doc_id for _, doc_id in sorted(found.get(query["query_id"], []))) for query in queries]

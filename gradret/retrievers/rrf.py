@@ -1,0 +1,78 @@
+"""Several retrievers' rankings as one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gradret.config import component
+from gradret.dense.topk import ordered
+from gradret.retrievers import Ranked, Retrieve, ranked
+
+if TYPE_CHECKING:
+    from gradret.artifacts import Artifact
+    from gradret.config import Config
+
+__all__ = ["Rrf"]
+
+
+@dataclass(frozen=True)
+class Rrf:
+    """The ``k`` best documents by the sum over retrievers of ``1 / (constant + rank)``.
+
+    A retriever that does not find a document adds nothing for it; equal sums go by doc_id, descending,
+    as everywhere.
+
+    Source: reciprocal rank fusion, Cormack, Clarke & Buettcher 2009. Formula and constant are as they
+    are known in the field; not read again in the paper.
+    """
+
+    retrievers: Any = component("retrievers", many=True)
+    """What they find, as deep as each is set to look, is fused."""
+    k: int = 20
+    """Candidates a query."""
+    constant: int = 60
+    """The higher, the less the first ranks stand out."""
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ValueError(f"k must be 1 or more, got {self.k}")
+        if self.constant < 0:
+            raise ValueError(f"constant must be 0 or more, got {self.constant}")
+
+    def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
+        prepared: dict[str, Artifact] = {}
+        for number, retriever in enumerate(self.retrievers):
+            more = retriever.prepare(config, ingested, queries)
+            prepared |= {f"{number}.{name}": artifact for name, artifact in more.items()}
+        return prepared
+
+    def load(self, prepared: dict[str, Artifact], seed: int) -> _Fused:
+        parts: list[dict[str, Artifact]] = [{} for _ in self.retrievers]
+        for name, artifact in prepared.items():
+            number, _, own = name.partition(".")
+            parts[int(number)][own] = artifact
+        find = [retriever.load(part, seed) for retriever, part in zip(self.retrievers, parts, strict=True)]
+        return _Fused(find, self.k, self.constant)
+
+
+class _Fused:
+    def __init__(self, find: list[Retrieve], k: int, constant: int) -> None:
+        self.find, self.k, self.constant = find, k, constant
+
+    def __call__(self, queries: Sequence[dict[str, Any]]) -> list[Ranked]:
+        return [self._fuse(lists) for lists in zip(*(find(queries) for find in self.find), strict=True)]
+
+    def _fuse(self, lists: Sequence[Ranked]) -> Ranked:
+        import numpy as np
+
+        shares: dict[str, list[float]] = {}
+        for found in lists:
+            for doc_id, rank in found:
+                shares.setdefault(doc_id, []).append(1 / (self.constant + rank))
+        doc_ids = list(shares)
+        # fsum: the same shares in another order are the same sum, and a tie.
+        scores = np.array([math.fsum(shares[doc_id]) for doc_id in doc_ids])
+        return ranked(doc_ids[place] for place in ordered(scores, doc_ids, self.k))

@@ -1,0 +1,192 @@
+"""See, before labels are paid for, that the teacher ranks better than what it is to teach.
+
+On a sample of judged queries the teacher ranks a retriever's documents again, and nDCG@10 of both orders is
+compared. Recall is the same by construction, so only the order counts. Who learns from a teacher that orders
+worse learns to order worse: in Tamber et al. (2502.19712) FEVER, Climate-FEVER, SciDocs and ArguAna fell
+(verified in its tables), by the authors' account because their teacher was the weaker one.
+
+``check_queries`` draws the sample. Of generated queries those count whose source document the retriever finds.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gradret.artifacts import Artifact, Draft, make, read_shard
+from gradret.components import name_of
+from gradret.config import Evaluate
+from gradret.dense.runs import run_table
+from gradret.report.agreement import agreement, graded_alike
+from gradret.report.tables import paired, results
+from gradret.stages._map import Pool, Result, map_shards, split_rows
+from gradret.stages.check_queries import GENERATED, check_queries, draw, round_trip
+from gradret.stages.evaluate import evaluate, read_judgments
+from gradret.stages.rerank import rerank
+
+if TYPE_CHECKING:
+    from gradret.config import Config
+    from gradret.retrievers import Retriever
+
+__all__ = ["MEASURE", "Checked", "check"]
+
+MEASURE = "nDCG@10"
+
+_DEPTH = 100
+_QUERIES_A_SHARD = 256
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check found: means over the queries, and the agreement with human grades."""
+
+    retriever: str
+    """Its name."""
+    teacher: str
+    """Likewise."""
+    sample: str
+    """``dev`` or ``train``, a split of the dataset, or ``generated``."""
+    drawn: int
+    """Queries drawn."""
+    queries: int
+    """Those of them that count: of generated ones, those whose source document the retriever finds."""
+    retriever_ndcg: float
+    """Mean nDCG@10 of the retriever."""
+    teacher_ndcg: float
+    """Mean nDCG@10 of the same documents in the teacher's order."""
+    difference: float
+    """The teacher's minus the retriever's."""
+    low: float | None
+    """The difference's 95% bootstrap interval; None below two queries."""
+    high: float | None
+    p: float | None
+    """Of a two-sided paired t-test; None below two queries."""
+    unscored: int
+    """Pairs that the teacher has no score for; its order lacks them."""
+    judged_pairs: int
+    """Ranked pairs that have a human grade; 0 where the queries are generated."""
+    kappa: float | None
+    """Cohen's kappa on those, of scores turned into grades that are as frequent as the human ones."""
+    kendall_tau: float | None
+    """Kendall's tau-b of the raw scores and the human grades, over all queries together."""
+    spearman: float | None
+    """Spearman's rank correlation, likewise."""
+
+
+def check(config: Config, ingested: Artifact, generated: Artifact) -> Artifact:
+    """The comparison, in the notes: the fields of ``Checked``, or ``skipped`` with the reason.
+
+    It stops nothing by itself: ``gradret.report.check.require`` does.
+    """
+    teacher = config.label.teacher
+    if not config.check.queries:
+        return _skipped(config, "check.queries is 0")
+    if not getattr(teacher, "reranks", False):
+        return _skipped(config, f"the teacher {name_of(teacher)} cannot score any pair that a retriever finds")
+    drawn = sample = draw(config, generated)
+    if not drawn.queries:
+        return _skipped(config, "there is no judged query, nor a generated one with a source document")
+    queries = check_queries(config, drawn)
+    run = _retrieve(config, ingested, queries)
+    if drawn.origin == GENERATED:
+        sample = round_trip(drawn, run)
+        queries = check_queries(config, sample)
+    retriever = name_of(config.check.retriever)
+    if not sample.queries or not run.counts["rows_out"]:
+        what = "the source document of any query" if drawn.origin == GENERATED else "anything for any query"
+        return _skipped(config, f"the retriever {retriever} does not find {what}")
+    reranked = rerank(config, ingested, queries, {retriever: run}, _DEPTH)
+    only = replace(config, evaluate=Evaluate((MEASURE,)))
+    inputs = {"queries": queries, "reranked": reranked}
+    inputs |= {"retriever": evaluate(only, queries, run), "teacher": evaluate(only, queries, reranked)}
+    settings = {"retriever": config.check.retriever, "teacher": teacher, "seed": config.seed}
+    settings |= {"sample": sample.origin, "drawn": len(drawn.queries)}
+    body = functools.partial(_compare, settings, inputs)
+    return make("check", config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body)
+
+
+def _skipped(config: Config, reason: str) -> Artifact:
+    def _note(draft: Draft) -> None:
+        draft.notes["skipped"] = reason
+
+    return make("check", config.storage_path, module=__name__, settings={"skipped": reason}, inputs={}, body=_note)
+
+
+def _retrieve(config: Config, ingested: Artifact, queries: Artifact) -> Artifact:
+    """RUN of the first 100 documents that ``check.retriever`` finds; its scores say no more than the order."""
+    retriever = config.check.retriever
+    prepared = retriever.prepare(config, ingested, queries)
+    body = functools.partial(_search, config, queries, prepared)
+    settings = {"retriever": retriever, "depth": _DEPTH, "seed": config.seed}
+    inputs = {"docs": ingested, "queries": queries} | prepared
+    return make("check_run", config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body)
+
+
+def _search(config: Config, queries: Artifact, prepared: dict[str, Artifact], draft: Draft) -> None:
+    rows = queries.table("queries")
+    shards = split_rows(draft, rows, "queries", _QUERIES_A_SHARD)
+    load = functools.partial(_Retrieving, config.check.retriever, prepared, config.seed)
+    pool = Pool(actors=config.mine.resources.actors, gpus=config.mine.resources.gpus)
+    map_shards(draft, shards, load, pool=pool, total=rows.num_rows, unit="queries")
+
+
+class _Retrieving:
+    def __init__(self, retriever: Retriever, prepared: dict[str, Artifact], seed: int) -> None:
+        self.find = retriever.load(prepared, seed)
+
+    def __call__(self, path: Path) -> Result:
+        import numpy as np
+
+        queries = read_shard(path, "queries").to_pylist()
+        found = [[doc_id for doc_id, _ in ranked] for ranked in self.find(queries)]
+        scored = [(doc_ids, -np.arange(len(doc_ids), dtype=np.float32)) for doc_ids in found]
+        run = run_table([query["query_id"] for query in queries], scored, _DEPTH)
+        return Result({"run": run}, len(queries), len(queries))
+
+
+def _compare(settings: dict[str, Any], inputs: dict[str, Artifact], draft: Draft) -> None:
+    tables = {side: inputs[side].table("metrics") for side in ("retriever", "teacher")}
+    found = results(tables, [MEASURE], settings["seed"])
+    values = {side: found.values[side][MEASURE] for side in tables}
+    difference, p = paired(values["teacher"] - values["retriever"], settings["seed"])
+    checked = Checked(
+        retriever=name_of(settings["retriever"]),
+        teacher=name_of(settings["teacher"]),
+        sample=settings["sample"],
+        drawn=settings["drawn"],
+        queries=len(found.query_ids),
+        retriever_ndcg=found.means["retriever"][MEASURE].value,
+        teacher_ndcg=found.means["teacher"][MEASURE].value,
+        difference=difference.value,
+        low=difference.low,
+        high=difference.high,
+        p=p,
+        unscored=inputs["reranked"].counts["unscored"],
+        **_agreement(settings["sample"], inputs),
+    )
+    draft.notes |= asdict(checked)
+    draft.count(queries=checked.queries)
+
+
+def _agreement(origin: str, inputs: dict[str, Artifact]) -> dict[str, Any]:
+    """The teacher's scores against human grades, on the ranked pairs that have one."""
+    human = {
+        (query_id, doc_id): float(grade)
+        for query_id, docs in read_judgments(inputs["queries"]).items()
+        for doc_id, grade in docs.items()
+        if origin != GENERATED
+    }
+    columns = inputs["reranked"].table("run", ["query_id", "doc_id", "score"]).columns
+    rows = zip(*(column.to_pylist() for column in columns), strict=True)
+    scores = {(query_id, doc_id): score for query_id, doc_id, score in rows if (query_id, doc_id) in human}
+    if not scores:
+        return {"judged_pairs": 0, "kappa": None, "kendall_tau": None, "spearman": None}
+    ranks = agreement(human, scores)
+    return {
+        "judged_pairs": ranks.pairs,
+        "kappa": agreement(human, graded_alike(human, scores)).kappa,
+        "kendall_tau": ranks.kendall_tau,
+        "spearman": ranks.spearman,
+    }

@@ -1,0 +1,113 @@
+"""The sample of the teacher check: judged queries that are not the evaluated ones.
+
+The dataset's dev queries, else its training queries, else generated ones, each with its source document as the
+one that is relevant. As an artifact they are named by their own rows, so that test queries and judgments
+decide nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import heapq
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gradret.artifacts import Artifact, Draft, make
+from gradret.stages.queries import read_rows, unique_texts
+
+if TYPE_CHECKING:
+    from gradret.config import Config
+    from gradret.datasets import Row
+
+__all__ = ["GENERATED", "Sample", "check_queries", "draw", "round_trip"]
+
+GENERATED = "generated"
+
+# The dataset's splits that may be looked at, the better one first.
+_SPLITS = ("dev", "train")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Queries and their judgments, all marked ``test``, as evaluate takes them."""
+
+    origin: str
+    """``dev`` or ``train``, a split of the dataset, or ``generated``."""
+    queries: list[Row]
+    qrels: list[Row]
+
+
+def check_queries(config: Config, sample: Sample) -> Artifact:
+    """QUERIES and QRELS of the sample."""
+    rows = [sample.queries, sample.qrels]
+    settings = {"rows": hashlib.sha256(json.dumps(rows).encode()).hexdigest()}
+    body = functools.partial(_write, sample)
+    return make("check_queries", config.storage_path, module=__name__, settings=settings, inputs={}, body=body)
+
+
+def _write(sample: Sample, draft: Draft) -> None:
+    import pyarrow as pa
+
+    from gradret.contracts import schema
+
+    draft.write("queries", pa.Table.from_pylist(sample.queries, schema("queries")))
+    draft.write("qrels", pa.Table.from_pylist(sample.qrels, schema("qrels")))
+    draft.count(queries=len(sample.queries), judgments=len(sample.qrels))
+
+
+def draw(config: Config, generated: Artifact) -> Sample:
+    """At most ``check.queries`` queries, by a hash of seed and query_id; none where there are none to draw from."""
+    human = (sample for sample in _human(config) if sample.queries)
+    return next(human, None) or _generated(config, generated)
+
+
+def round_trip(sample: Sample, run: Artifact) -> Sample:
+    """Those of generated queries for which the run holds the source document."""
+    table = run.table("run", ["query_id", "doc_id"])
+    found = set(zip(table["query_id"].to_pylist(), table["doc_id"].to_pylist(), strict=True))
+    qrels = [row for row in sample.qrels if (row["query_id"], row["doc_id"]) in found]
+    back = {row["query_id"] for row in qrels}
+    return Sample(sample.origin, [row for row in sample.queries if row["query_id"] in back], qrels)
+
+
+def _human(config: Config) -> Iterator[Sample]:
+    """Of every split: queries that have a relevant document, but none that is judged in the evaluated split."""
+    judged = [row for _, row in read_rows(config, "qrels")[0]]
+    texts = unique_texts(read_rows(config, "queries")[0])
+    evaluated = {row["query_id"] for row in judged if row["split"] == config.dataset.split}
+    for split in _SPLITS:
+        own = [row for row in judged if row["split"] == split and row["query_id"] not in evaluated]
+        relevant = {row["query_id"] for row in own if row["relevance"] > 0} & texts.keys()
+        queries = _few(config, (_query(query_id, texts[query_id]) for query_id in relevant))
+        drawn = {row["query_id"] for row in queries}
+        grades: dict[tuple[str, str], int] = {}
+        for row in own:
+            if row["query_id"] in drawn:
+                grades.setdefault((row["query_id"], row["doc_id"]), row["relevance"])
+        yield Sample(split, queries, [_judgment(*pair, grade) for pair, grade in sorted(grades.items())])
+
+
+def _generated(config: Config, generated: Artifact) -> Sample:
+    sourced = (row for batch in generated.batches("queries") for row in batch.to_pylist() if row["source_doc_id"])
+    queries = [row | {"split": "test"} for row in _few(config, sourced)]
+    return Sample(GENERATED, queries, [_judgment(row["query_id"], row["source_doc_id"], 1) for row in queries])
+
+
+def _few(config: Config, rows: Iterable[Row]) -> list[Row]:
+    """A draw that depends on neither their order nor, but for its size, on what else there is."""
+
+    def _hash(row: Row) -> str:
+        return hashlib.sha256(f"check:{config.seed}:{row['query_id']}".encode()).hexdigest()
+
+    return sorted(heapq.nsmallest(config.check.queries, rows, _hash), key=lambda row: str(row["query_id"]))
+
+
+def _query(query_id: str, text: str) -> Row:
+    return {"query_id": query_id, "text": text, "split": "test", "kind": "human", "generator": "human"}
+
+
+def _judgment(query_id: str, doc_id: str, relevance: int) -> Row:
+    return {"query_id": query_id, "doc_id": doc_id, "relevance": relevance, "split": "test"}

@@ -1,0 +1,171 @@
+"""A causal language model that answers yes or no."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from gradret.errors import ConfigError
+from gradret.models import locate
+from gradret.prompts import messages
+from gradret.teachers._forward import ForwardGrader, ForwardResources, Pair, Row
+from gradret.teachers._model import checked, opening, token_id, tokenizer
+
+if TYPE_CHECKING:
+    import torch
+
+    from gradret.artifacts import Artifact
+    from gradret.config import Config
+
+__all__ = ["DecoderReranker"]
+
+
+@dataclass(frozen=True)
+class DecoderReranker:
+    """``logit(yes) - logit(no)`` of the token after the prompt, or its sigmoid: Qwen3-Reranker and its kind.
+
+    The sigmoid is the softmax over the two tokens. The prompt goes through the tokenizer's chat template, with
+    thinking off, where it has one. It is never cut; a pair whose prompt the model cannot read is quarantined.
+    A model that was trained on one wording does best with it: write that as a ``template``.
+
+    Source: Qwen3 Embedding (2506.05176); that its score is the softmax over yes and no, and its tags
+    Instruct, Query and Document, are from others' text about the model's card. The wording here is ours.
+    """
+
+    model: str
+    """A folder, ``package:NAME``, or a hub id."""
+    instruction: str = "Find documents that answer the query."
+    """What the template shows as the instruction."""
+    template: str = "rerank/yes_no"
+    """A template, or a path that ends in .jinja, with a variable ``system`` and a macro
+    ``user(query, document, instruction)``."""
+    yes: str = "yes"
+    """The token that says relevant, as the tokenizer spells it."""
+    no: str = "no"
+    """The token that says not relevant."""
+    score: Literal["logit", "probability"] = "logit"
+    """The difference of the logits, or its sigmoid, which lies in [0, 1]."""
+    max_doc_tokens: int = 1024
+    """Documents are cut to this many tokens."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """``bfloat16`` multiplies in it, by autocast; weights stay float32."""
+    sha256: str = ""
+    """What the weights must hash to; empty checks nothing."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model. Read it first."""
+    resources: ForwardResources = ForwardResources()
+    """How it is run."""
+
+    searches: ClassVar = False
+    reranks: ClassVar = True
+
+    def __post_init__(self) -> None:
+        if self.max_doc_tokens < 1:
+            raise ValueError(f"max_doc_tokens must be at least 1, got {self.max_doc_tokens}")
+        if self.yes == self.no:
+            raise ValueError(f"yes and no must be two tokens, got {self.yes!r} for both")
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """Their content enters the fingerprint."""
+        return (self.template,)
+
+    def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
+        _messages(self)
+        return {"docs": ingested, "queries": queries, "model": checked(config, self, self._check)}
+
+    def load(self, prepared: dict[str, Artifact]) -> ForwardGrader:
+        return ForwardGrader(functools.partial(_Model, self), prepared, self.precision, self.resources)
+
+    def _check(self) -> Mapping[str, object]:
+        from transformers import AutoConfig
+
+        with opening(self):
+            folder = locate(self.model, self.sha256, code=self.trust_remote_code)
+            found = AutoConfig.from_pretrained(folder, trust_remote_code=self.trust_remote_code)
+        if found.is_encoder_decoder:
+            raise ConfigError(
+                f"teacher decoder_reranker: {self.model!r} is an encoder-decoder ({found.model_type}); "
+                "take the teacher mono_t5 or rank_t5"
+            )
+        tokens = _Prompts(self)
+        return {"yes": tokens.yes, "no": tokens.no, "chat_template": tokens.chat}
+
+
+class _Prompts:
+    """Pairs to tokens."""
+
+    def __init__(self, settings: DecoderReranker) -> None:
+        with opening(settings):
+            folder = locate(settings.model, settings.sha256, code=settings.trust_remote_code)
+            self.tokens = tokenizer(settings, folder, trust_remote_code=settings.trust_remote_code)
+        self.settings, self.chat = settings, bool(self.tokens.chat_template)
+        self.yes = token_id(settings, self.tokens, settings.yes, "yes")
+        self.no = token_id(settings, self.tokens, settings.no, "no")
+        self.system, self.user = _messages(settings)
+
+    def rows(self, pairs: Sequence[Pair]) -> list[list[int]]:
+        documents = self._cut([document for _, document in pairs])
+        texts = [self._prompt(query, document) for (query, _), document in zip(pairs, documents, strict=True)]
+        ids: list[list[int]] = self.tokens(texts, add_special_tokens=False)["input_ids"]
+        return ids
+
+    def _cut(self, documents: Sequence[str]) -> list[str]:
+        """The beginnings of the documents that have at most ``max_doc_tokens`` tokens."""
+        longest = self.settings.max_doc_tokens
+        known = dict.fromkeys(documents)
+        found = self.tokens(list(known), add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        ends = {
+            text: spans[longest][0] if len(spans) > longest else len(text)
+            for text, spans in zip(known, found, strict=True)
+        }
+        return [text[: ends[text]] for text in documents]
+
+    def _prompt(self, query: str, document: str) -> str:
+        user = self.user(query=query, document=document, instruction=self.settings.instruction)
+        if not self.chat:
+            return f"{self.tokens.bos_token or ''}{self.system}\n\n{user}\n\n"
+        roles = [{"role": "system", "content": self.system}, {"role": "user", "content": user}]
+        return str(
+            self.tokens.apply_chat_template(roles, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+        )
+
+
+class _Model:
+    # The token that answers is then the last one of every row.
+    side: Literal["left", "right"] = "left"
+
+    def __init__(self, settings: DecoderReranker, device: str) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        self.prompts = _Prompts(settings)
+        with opening(settings):
+            folder = locate(settings.model, code=settings.trust_remote_code)
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=torch.float32, trust_remote_code=settings.trust_remote_code
+            )
+        self.model = model.to(device).eval()
+        self.longest: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        self.padding = {"input_ids": self.prompts.tokens.pad_token_id or 0}
+        self.probability = settings.score == "probability"
+
+    def tokenize(self, pairs: Sequence[Pair]) -> list[Row | None]:
+        import numpy as np
+
+        found = self.prompts.rows(pairs)
+        fits = [self.longest is None or len(ids) <= self.longest for ids in found]
+        return [{"input_ids": np.array(ids, np.int32)} if fit else None for ids, fit in zip(found, fits, strict=True)]
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        # Counted from the first real token on, so that a row's padding does not move it.
+        positions = (batch["attention_mask"].cumsum(dim=1) - 1).clamp(min=0)
+        logits = self.model(**batch, position_ids=positions, logits_to_keep=1, use_cache=False).logits[:, -1].float()
+        scores: torch.Tensor = logits[:, self.prompts.yes] - logits[:, self.prompts.no]
+        return scores.sigmoid() if self.probability else scores
+
+
+def _messages(settings: DecoderReranker) -> Any:
+    return messages(settings.template, query="", document="", instruction="")

@@ -1,0 +1,238 @@
+"""Labels from a file."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from gradret.artifacts import Artifact, Draft, make, read_shard
+from gradret.errors import ConfigError, DataError
+from gradret.fingerprint import hash_files
+from gradret.pairs import pair_id
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from gradret.config import Config
+
+__all__ = ["File"]
+
+_ROWS_A_SHARD = 250_000
+_SHOWN = 5
+_COLUMNS = ["query_id", "doc_id", "score"]
+_BEIR = re.compile(r"([^\t]+)\t([^\t]+)\t([^\t]+)")
+_TREC = re.compile(r"(\S+)\s+\S+\s+(\S+)\s+(\S+)")
+
+Label = tuple[int, str, str, float]
+"""Row or line, query_id, doc_id, score."""
+
+
+@dataclass(frozen=True)
+class File:
+    """The scores that a file holds, as they are.
+
+    ``.parquet`` and ``.jsonl`` have the columns query_id, doc_id and score. Any other file is text with one
+    of two formats: lines of ``query_id doc_id score`` with tabs between, under a header, as BEIR has them, or
+    ``query_id iteration doc_id score``, as TREC has them.
+
+    A pair that the file lacks is quarantined. What the file holds beside the pairs is counted as
+    ``unknown_pairs``, and the first few stand in the notes.
+    """
+
+    path: str
+    """The file. Its content enters the fingerprint."""
+    positive_above: float | None = None
+    """Documents that score above this are positives of the query too, beside its source; null names none."""
+
+    searches: ClassVar = False
+    reranks: ClassVar = False
+
+    def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
+        """The file's rows as LABELS.
+
+        Raises:
+            ConfigError: there is no such file.
+            DataError: a row cannot be read, or a pair has two.
+        """
+        path = Path(self.path).absolute()
+        try:
+            content = hash_files([path])
+        except OSError as error:
+            raise ConfigError(f"label.teacher.path: {path} cannot be read: {error.strerror}") from None
+        body = functools.partial(_write, path)
+        settings = {"content": content, "format": path.suffix}
+        return {
+            "file": make("labels_file", config.storage_path, module=__name__, settings=settings, inputs={}, body=body)
+        }
+
+    def load(self, prepared: dict[str, Artifact]) -> _Known:
+        return _Known(prepared["file"])
+
+    def unknown_pairs(self, prepared: dict[str, Artifact], mined: Artifact) -> tuple[int, list[str]]:
+        """How many rows of the file are about no pair of ``mined``, and the first few as ``QUERY_ID DOC_ID``."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        parts = [read_shard(path, "pairs", ["pair_id"])["pair_id"] for path in mined.shards("pairs")]
+        pairs = pa.chunked_array([chunk for part in parts for chunk in part.chunks], pa.string())
+        count, shown = 0, list[str]()
+        for rows in prepared["file"].batches("labels"):
+            unknown = rows.filter(pc.invert(pc.is_in(rows["pair_id"], value_set=pairs)))
+            count += unknown.num_rows
+            few = unknown.slice(0, _SHOWN - len(shown))
+            shown += [f"{row['query_id']} {row['doc_id']}" for row in few.to_pylist()]
+        return count, shown
+
+
+class _Known:
+    def __init__(self, file: Artifact) -> None:
+        self.file = file
+
+    def score(self, queries: Sequence[dict[str, Any]], doc_ids: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        asked = [
+            [pair_id(query["query_id"], doc_id) for doc_id in listed]
+            for query, listed in zip(queries, doc_ids, strict=True)
+        ]
+        wanted, found = pa.array([each for ids in asked for each in ids], pa.string()), dict[str, float]()
+        for path in self.file.shards("labels"):
+            rows = read_shard(path, "labels", ["pair_id", "score"])
+            rows = rows.filter(pc.is_in(rows["pair_id"], value_set=wanted))
+            found |= dict(zip(rows["pair_id"].to_pylist(), rows["score"].to_pylist(), strict=True))
+        return [np.array([found.get(each, np.nan) for each in ids], np.float32) for ids in asked]
+
+
+def _write(path: Path, draft: Draft) -> None:
+    import pyarrow as pa
+
+    labels = _READERS.get(path.suffix, _text)(path)
+    parts = [_table(part) for part in iter(lambda: list(islice(labels, _ROWS_A_SHARD)), [])]
+    if not parts:
+        raise DataError(f"{path}: holds no labels")
+    _refuse_doubled(path, pa.concat_tables(parts))
+    for number, rows in enumerate(parts):
+        draft.write("labels", rows.drop_columns("where"), number)
+        draft.count(rows_out=rows.num_rows)
+
+
+def _table(part: list[Label]) -> pa.Table:
+    import pyarrow as pa
+
+    where, query_ids, doc_ids, scores = zip(*part, strict=True)
+    columns = {
+        "pair_id": [pair_id(query_id, doc_id) for query_id, doc_id in zip(query_ids, doc_ids, strict=True)],
+        "query_id": query_ids,
+        "doc_id": doc_ids,
+        "source": ["file"] * len(part),
+        "score": pa.array(scores, pa.float64()),
+        "where": where,
+    }
+    return pa.table(columns)
+
+
+def _refuse_doubled(path: Path, labels: pa.Table) -> None:
+    import pyarrow.compute as pc
+
+    counted = labels.group_by("pair_id").aggregate([("where", "count"), ("where", "min")])
+    doubled = counted.filter(pc.greater(counted["where_count"], 1)).sort_by("where_min")
+    if not doubled.num_rows:
+        return
+    first, second = labels.filter(pc.equal(labels["pair_id"], doubled["pair_id"][0])).slice(0, 2).to_pylist()
+    raise DataError(
+        f"{path}: {_unit(path)}s {first['where']} and {second['where']} both label query {first['query_id']!r}, "
+        f"document {first['doc_id']!r}, with {first['score']:g} and {second['score']:g}; keep one "
+        f"({doubled.num_rows:,} pairs are labelled more than once)"
+    )
+
+
+def _unit(path: Path) -> str:
+    return "row" if path.suffix == ".parquet" else "line"
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Numbered from 1; without those that are empty."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+            except UnicodeDecodeError as error:
+                raise DataError(
+                    f"{path}:{number}: not UTF-8: {error.reason} at byte {error.start} of the line"
+                ) from None
+            if text.strip():
+                yield number, text
+
+
+def _text(path: Path) -> Iterator[Label]:
+    for number, line in _lines(path):
+        found = _BEIR.fullmatch(line) or _TREC.fullmatch(line.strip())
+        score = _number(found[3]) if found else None
+        if found and score is not None:
+            yield number, found[1], found[2], score
+        elif not (number == 1 and found and found.re is _BEIR):  # the header
+            raise DataError(
+                f"{path}:{number}: expected 'query_id iteration doc_id score' or, with tabs between, "
+                f"'query_id doc_id score', got {line[:80]!r}"
+            )
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _jsonl(path: Path) -> Iterator[Label]:
+    for number, line in _lines(path):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        values: list[Any] = [row.get(name) for name in _COLUMNS] if isinstance(row, dict) else []
+        if [type(value) in kinds for value, kinds in zip(values, _KINDS, strict=False)] != [True] * len(_KINDS):
+            raise DataError(
+                f"{path}:{number}: expected a JSON object with query_id and doc_id, texts or whole numbers, "
+                f"and score, a number; got {line[:80]!r}"
+            )
+        yield number, str(values[0]), str(values[1]), float(values[2])
+
+
+_KINDS = ({str, int}, {str, int}, {int, float})
+
+
+def _parquet(path: Path) -> Iterator[Label]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+        missing = [name for name in _COLUMNS if name not in file.schema_arrow.names]
+        if missing:
+            raise DataError(f"{path}: has no column {missing[0]}; expected query_id, doc_id and score")
+        start = 1
+        for batch in file.iter_batches(columns=_COLUMNS):
+            kinds = (pa.string(), pa.string(), pa.float64())
+            columns = [batch[name].cast(kind) for name, kind in zip(_COLUMNS, kinds, strict=True)]
+            for name, column in zip(_COLUMNS, columns, strict=True):
+                if column.null_count:
+                    row = start + column.is_null().index(pa.scalar(value=True)).as_py()
+                    raise DataError(f"{path}: {name} is null in row {row}")
+            rows = zip(*(column.to_pylist() for column in columns), strict=True)
+            yield from ((number, *row) for number, row in enumerate(rows, start))
+            start += batch.num_rows
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        raise DataError(f"{path} cannot be read as Parquet with query_id, doc_id and score: {error}") from None
+
+
+_READERS: dict[str, Callable[[Path], Iterator[Label]]] = {".parquet": _parquet, ".jsonl": _jsonl}

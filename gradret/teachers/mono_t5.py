@@ -1,0 +1,76 @@
+"""monoT5: an encoder-decoder that says whether a document is relevant."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from gradret.teachers._first_step import FirstStep, answer_ids
+from gradret.teachers._forward import ForwardGrader, ForwardResources
+from gradret.teachers._model import checked
+
+if TYPE_CHECKING:
+    import torch
+
+    from gradret.artifacts import Artifact
+    from gradret.config import Config
+
+__all__ = ["MonoT5"]
+
+_PROMPT = "Query: {query} Document: {document} Relevant:"
+
+
+@dataclass(frozen=True)
+class MonoT5:
+    """``log softmax(true, false)`` of ``true`` at the decoder's first step, for ``Query: Q Document: D Relevant:``.
+
+    A log-probability, 0 at most. Of a pair that is too long the document is cut, and ``Relevant:`` is kept.
+
+    Source: Nogueira et al. 2020 (2003.06713). Input, tokens and softmax were seen in copies of the authors' code,
+    not in the paper; that code may cut ``Relevant:`` off a long pair, which is not done here.
+    """
+
+    model: str
+    """A folder, ``package:NAME``, or a hub id."""
+    true: str = "▁true"
+    """The token that says relevant, as the tokenizer spells it."""
+    false: str = "▁false"
+    """The token that says not relevant."""
+    max_length: int = 512
+    """Tokens of a pair that are read."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """``bfloat16`` multiplies in it, by autocast; weights stay float32."""
+    sha256: str = ""
+    """What the weights must hash to; empty checks nothing."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model. Read it first."""
+    resources: ForwardResources = ForwardResources()
+    """How it is run."""
+
+    searches: ClassVar = False
+    reranks: ClassVar = True
+
+    def __post_init__(self) -> None:
+        if self.max_length < 1:
+            raise ValueError(f"max_length must be at least 1, got {self.max_length}")
+        if self.true == self.false:
+            raise ValueError(f"true and false must be two tokens, got {self.true!r} for both")
+
+    def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
+        model = checked(config, self, functools.partial(answer_ids, self, self._answers))
+        return {"docs": ingested, "queries": queries, "model": model}
+
+    def load(self, prepared: dict[str, Artifact]) -> ForwardGrader:
+        return ForwardGrader(self._open, prepared, self.precision, self.resources)
+
+    def _open(self, device: str) -> FirstStep:
+        return FirstStep(self, device, _PROMPT, self._answers, _log_probability)
+
+    @property
+    def _answers(self) -> dict[str, str]:
+        return {"true": self.true, "false": self.false}
+
+
+def _log_probability(logits: torch.Tensor) -> torch.Tensor:
+    return logits.log_softmax(dim=1)[:, 0]

@@ -1,0 +1,64 @@
+"""RankT5: an encoder-decoder trained to rank, scored by one token's logit."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from gradret.teachers._first_step import FirstStep, answer_ids
+from gradret.teachers._forward import ForwardGrader, ForwardResources
+from gradret.teachers._model import checked
+
+if TYPE_CHECKING:
+    from gradret.artifacts import Artifact
+    from gradret.config import Config
+
+__all__ = ["RankT5"]
+
+_PROMPT = "Query: {query} Document: {document}"
+
+
+@dataclass(frozen=True)
+class RankT5:
+    """Logit of the token ``<extra_id_10>`` at the decoder's first step, for ``Query: Q Document: D``.
+
+    Source: Zhuang et al. 2022 (2210.10634). Input, token, length and bfloat16 are those of Tamber et al. 2025
+    (2502.19712), whose teacher is RankT5-3B; verified in the paper and its code.
+    """
+
+    model: str
+    """A folder, ``package:NAME``, or a hub id."""
+    token: str = "<extra_id_10>"  # noqa: S105
+    """The token whose logit is the score."""
+    max_length: int = 512
+    """Tokens of a pair that are read; the end of the document is cut."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """``bfloat16`` multiplies in it, by autocast; weights stay float32."""
+    sha256: str = ""
+    """What the weights must hash to; empty checks nothing."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model. Read it first."""
+    resources: ForwardResources = ForwardResources()
+    """How it is run."""
+
+    searches: ClassVar = False
+    reranks: ClassVar = True
+
+    def __post_init__(self) -> None:
+        if self.max_length < 1:
+            raise ValueError(f"max_length must be at least 1, got {self.max_length}")
+
+    def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
+        model = checked(config, self, functools.partial(answer_ids, self, self._answers))
+        return {"docs": ingested, "queries": queries, "model": model}
+
+    def load(self, prepared: dict[str, Artifact]) -> ForwardGrader:
+        return ForwardGrader(self._open, prepared, self.precision, self.resources)
+
+    def _open(self, device: str) -> FirstStep:
+        return FirstStep(self, device, _PROMPT, self._answers, lambda logits: logits[:, 0])
+
+    @property
+    def _answers(self) -> dict[str, str]:
+        return {"token": self.token}
