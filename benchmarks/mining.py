@@ -2,7 +2,8 @@
 
     python -m benchmarks.mining DATA [--rounds N] [--queries N] [--documents N]
 
-DATA holds the BEIR folders. Two cases: MiniLM on cranfield, and a static model with many queries on vaswani.
+DATA holds the BEIR folders. Three cases: MiniLM on cranfield, a static model with many queries on vaswani, and
+the same on 100,000 generated documents.
 Both sides get the same model folder, documents, extractive queries and cores, and find each query's 20 best
 documents other than its source. A side is a command of its own, the sides take turns, and the median counts.
 Ours is ``gradret mine``: it starts Ray, encodes, builds the index, searches and writes PAIRS. Theirs reads the
@@ -52,13 +53,16 @@ class Case:
     collection: str
     queries: int
     encoder: str
+    documents: int = 0
+    """To generate; 0 where the collection is one of DATA's."""
 
-    def overrides(self, data: Path, storage: Path) -> list[str]:
+    def overrides(self, folder: Path, storage: Path) -> list[str]:
         """Of the quickstart's config."""
         return [
             "dataset.name=beir",
-            f"dataset.path={data / self.collection}",
+            f"dataset.path={folder}",
             f"storage_path={storage}",
+            f"dedupe.max_docs={self.queries}",
             f"generate.generator.queries={self.queries}",
             f"train.encoder={self.encoder}",
             f"mine.retrievers=[{{name: source}}, {{name: dense, k: {NEGATIVES + 1}}}]",
@@ -68,6 +72,7 @@ class Case:
 CASES = (
     Case("MiniLM", "cranfield", 3000, "{name: pretrained, precision: float32}"),
     Case("static", "vaswani", 20_000, "{name: static}"),
+    Case("static", "generated", 20_000, "{name: static, lexical: 0}", 100_000),
 )
 
 
@@ -77,10 +82,11 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--queries", type=int, help="of each case, to try it with few")
+    parser.add_argument("--cases", type=int, nargs="*", default=range(len(CASES)), help="which, from 0")
     parser.add_argument("--documents", type=int, default=1_000_000, help="of the BM25 index")
     parsed = parser.parse_args()
     found = []
-    for case in CASES:
+    for case in (CASES[number] for number in parsed.cases):
         with tempfile.TemporaryDirectory() as folder:
             smaller = replace(case, queries=parsed.queries or case.queries)
             found.append(compare(smaller, parsed.data.absolute(), Path(folder), parsed.rounds))
@@ -93,12 +99,15 @@ def main() -> None:
 
 def compare(case: Case, data: Path, folder: Path, rounds: int) -> dict[str, Any]:
     """All runs of each side, and how far they find the same."""
-    ready, texts = folder / "ready", folder / "texts.json"
+    ready, texts, source = folder / "ready", folder / "texts.json", data / case.collection
+    if case.documents:
+        source = folder / "data"
+        write_collection(source, case.documents)
     with session():
-        flow = Flow(load(CONFIG, case.overrides(data, ready)))
+        flow = Flow(load(CONFIG, case.overrides(source, ready)))
         docs, queries = flow.ingest.table("docs").to_pylist(), flow.generate.table("queries").to_pylist()
         model = flow.base.path / "model"
-        assert flow.leaks
+        assert flow.leaks  # and what it needs
     passages = {doc["doc_id"]: passage(doc["title"], doc["text"]) for doc in docs}
     held = {
         "corpus": list(passages.values()),
@@ -113,14 +122,14 @@ def compare(case: Case, data: Path, folder: Path, rounds: int) -> dict[str, Any]
             out = folder / f"{number}.{place}"
             if name == "gradret":
                 shutil.copytree(ready, out)
-                command = ["-m", "gradret.cli", "mine", CONFIG, *case.overrides(data, out)]
+                command = ["-m", "gradret.cli", "mine", CONFIG, *case.overrides(source, out)]
             else:
                 command = ["-m", "benchmarks.mining_peer", str(model), str(texts), str(out), str(NEGATIVES)]
                 command += ["--faiss"] if name == FAISS else []
             starts[name].append(run([sys.executable, "-c", STARTS[name]]))
             sides[name].append(run([sys.executable, *command]))
             print(case.name, name, sides[name][-1], flush=True)
-    ours = mined(Flow(load(CONFIG, case.overrides(data, folder / "0.0"))), passages)
+    ours = mined(Flow(load(CONFIG, case.overrides(source, folder / "0.0"))), passages)
     return {
         **asdict(case),
         "documents": len(docs),

@@ -118,7 +118,7 @@ def markdown(rows: list[tuple[Case, dict[str, Any], float]], stopped: Any, went_
         "",
         f"{hardware()}. Command: `python benchmarks/teacher_check.py DATA`.",
         "",
-        "The teacher ranks the retriever's first 100 documents again. Queries: of scifact 200 of its training queries;",
+        "The teacher ranks the retriever's first 100 documents again. Queries: of scifact at most 200 training queries;",
         "of trecdl19_judged, whose 43 queries are all test queries, every other one, made a dev query for this.",
         "Seconds are of the whole command; the first of a collection encodes its documents with MiniLM.",
         "",

@@ -157,7 +157,7 @@ class Check:
     """Whose documents the teacher ranks again, and which it has to beat in nDCG@10. By default the student
     before training."""
     stop: bool = True
-    """Stop the run if it does not."""
+    """Stop the run if it does not; on fewer than 20 queries only if it is significantly worse."""
 
     def __post_init__(self) -> None:
         _refuse(queries=_at_least(0, self.queries))

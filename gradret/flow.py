@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradret.artifacts import Artifact
+from gradret.errors import DataError
 from gradret.progress import say
 from gradret.report.check import require, sentence
 from gradret.stages import (
@@ -59,7 +60,13 @@ class Flow:
 
     @cached_property
     def leaks(self) -> Artifact:
-        return self._keep("leaks", leaks.leaks(self.config, self.generate, self.queries))
+        try:
+            human = self.queries
+        except DataError as error:
+            # A corpus without judged queries can be trained on; what needs them says so itself.
+            say(f"  leaks: not looked for: {error}")
+            human = None
+        return self._keep("leaks", leaks.leaks(self.config, self.generate, human))
 
     @cached_property
     def mine(self) -> Artifact:

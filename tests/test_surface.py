@@ -29,6 +29,8 @@ COMMANDS = {
     "queries": STAGE,
     "dedupe": STAGE,
     "generate": STAGE,
+    "check": STAGE,
+    "leaks": STAGE,
     "mine": STAGE,
     "label": STAGE,
     "select": STAGE,

@@ -18,6 +18,7 @@ from gradret.components import name_of
 from gradret.errors import ConfigError
 from gradret.pairs import pair_id
 from gradret.retrievers.random import Random
+from gradret.stages.check import DEPTH
 from gradret.text import passage
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ __all__ = ["SAMPLE", "Job", "asks", "jobs"]
 SAMPLE = 64
 """Rows of a stage's input that prompts are made of."""
 _QUERY_WORDS = 12
+# Queries of the teacher check that are looked at; each has many documents.
+_CHECKED = 4
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,8 @@ def jobs(config: Config, flow: Flow, folder: Path) -> list[Job]:
     planner = _Planner(config, flow, folder)
     queries = planner.generate("generate", config.generate.generator)
     if _asks(config.label.teacher):
+        if config.label.teacher.reranks and config.check.queries:
+            planner.check(config.label.teacher, queries)
         planner.label(config.label.teacher, queries)
     return planner.found
 
@@ -126,17 +131,28 @@ class _Planner:
             return self._written(generator)
         return self._documents(stage, generator) if hasattr(generator, "drawn") else self._asked(stage, generator)
 
+    def check(self, teacher: Any, queries: _Rows) -> None:
+        """The job of the teacher check: generated queries stand in for its own."""
+        few = queries._replace(sample=queries.sample.slice(0, _CHECKED), at_most=True)
+        total = min(self.config.check.queries, queries.total)
+        self._graded("check", teacher, few._replace(total=total), DEPTH, "documents a query of the teacher check")
+
     def label(self, teacher: Any, queries: _Rows) -> None:
         """The job of a teacher that grades each query's candidates."""
-        most = min(sum(map(self._most, range(len(self.config.mine.retrievers)))), self.flow.ingest.counts["rows_out"])
-        item = self._shard("label", "pairs", self._pairs(queries.sample, most))
+        most = sum(map(self._most, range(len(self.config.mine.retrievers))))
+        what = "candidates a query, the most that mine.retrievers find together"
+        self._graded("label", teacher, queries._replace(at_most=True), most, what)
+
+    def _graded(self, stage: str, teacher: Any, queries: _Rows, most: int, what: str) -> None:
+        most = min(most, self.flow.ingest.counts["rows_out"])
+        item = self._shard(stage, "pairs", self._pairs(queries.sample, most))
         self._shard("planned", "queries", queries.sample)
         planned = Artifact("generate", "planned", self.folder / "planned", {"counts": {}})
         # Whatever it prepares for queries that only stand in is to be left behind with them.
         prepared = teacher.prepare(replace(self.config, storage_path=str(self.folder)), self.flow.ingest, planned)
         load = functools.partial(teacher.load, prepared)
-        notes = (*queries.notes, f"{most} candidates a query, the most that mine.retrievers find together, drawn anew")
-        self._add("label", teacher, item, load, queries._replace(at_most=True, notes=notes))
+        notes = (*queries.notes, f"{most} {what}, drawn anew")
+        self._add(stage, teacher, item, load, queries._replace(notes=notes))
 
     def _written(self, generator: Any) -> _Rows:
         """Queries of a generator that asks nobody: it has them, or writes them for the sample."""

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from gradret.config import Config
     from gradret.retrievers import Retriever
 
-__all__ = ["MEASURE", "Checked", "check"]
+__all__ = ["DEPTH", "MEASURE", "Checked", "check"]
 
 MEASURE = "nDCG@10"
 
-_DEPTH = 100
+DEPTH = 100
 _QUERIES_A_SHARD = 256
 
 
@@ -97,7 +97,7 @@ def check(config: Config, ingested: Artifact, generated: Artifact) -> Artifact:
     if not sample.queries or not run.counts["rows_out"]:
         what = "the source document of any query" if drawn.origin == GENERATED else "anything for any query"
         return _skipped(config, f"the retriever {retriever} does not find {what}")
-    reranked = rerank(config, ingested, queries, {retriever: run}, _DEPTH)
+    reranked = rerank(config, ingested, queries, {retriever: run}, DEPTH)
     only = replace(config, evaluate=Evaluate((MEASURE,)))
     inputs = {"queries": queries, "reranked": reranked}
     inputs |= {"retriever": evaluate(only, queries, run), "teacher": evaluate(only, queries, reranked)}
@@ -119,7 +119,7 @@ def _retrieve(config: Config, ingested: Artifact, queries: Artifact) -> Artifact
     retriever = config.check.retriever
     prepared = retriever.prepare(config, ingested, queries)
     body = functools.partial(_search, config, queries, prepared)
-    settings = {"retriever": retriever, "depth": _DEPTH, "seed": config.seed}
+    settings = {"retriever": retriever, "depth": DEPTH, "seed": config.seed}
     inputs = {"docs": ingested, "queries": queries} | prepared
     return make("check_run", config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body)
 
@@ -142,7 +142,7 @@ class _Retrieving:
         queries = read_shard(path, "queries").to_pylist()
         found = [[doc_id for doc_id, _ in ranked] for ranked in self.find(queries)]
         scored = [(doc_ids, -np.arange(len(doc_ids), dtype=np.float32)) for doc_ids in found]
-        run = run_table([query["query_id"] for query in queries], scored, _DEPTH)
+        run = run_table([query["query_id"] for query in queries], scored, DEPTH)
         return Result({"run": run}, len(queries), len(queries))
 
 

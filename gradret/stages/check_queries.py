@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gradret.artifacts import Artifact, Draft, make
+from gradret.errors import DataError
 from gradret.stages.queries import read_rows, unique_texts
 
 if TYPE_CHECKING:
@@ -60,8 +61,11 @@ def _write(sample: Sample, draft: Draft) -> None:
 
 def draw(config: Config, generated: Artifact) -> Sample:
     """At most ``check.queries`` queries, by a hash of seed and query_id; none where there are none to draw from."""
-    human = (sample for sample in _human(config) if sample.queries)
-    return next(human, None) or _generated(config, generated)
+    try:
+        human = [sample for sample in _human(config) if sample.queries]
+    except DataError:  # a corpus without judged queries; the stage queries says what is wrong
+        human = []
+    return human[0] if human else _generated(config, generated)
 
 
 def round_trip(sample: Sample, run: Artifact) -> Sample:

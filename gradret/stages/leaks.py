@@ -27,7 +27,7 @@ __all__ = ["leaks"]
 _ROWS_A_BLOCK = 1000
 
 
-def leaks(config: Config, generated: Artifact, queries: Artifact) -> Artifact:
+def leaks(config: Config, generated: Artifact, queries: Artifact | None) -> Artifact:
     """LEAKS: each training query with every test query that it is like, and how much.
 
     Similarity is the Jaccard similarity of the sets of character 4-grams within words, lower case and in
@@ -37,10 +37,11 @@ def leaks(config: Config, generated: Artifact, queries: Artifact) -> Artifact:
     Args:
         config: of the run.
         generated: QUERIES to train on.
-        queries: QUERIES of the dataset; those of split ``test`` are what must not be trained on.
+        queries: QUERIES of the dataset; those of split ``test`` are what must not be trained on. None where
+            there are none.
     """
     threshold = config.mine.leak_similarity
-    rows = _found(config, generated, queries).table("leaks") if threshold else _none()
+    rows = _found(config, generated, queries).table("leaks") if threshold and queries else _none()
     settings = {"rows": hashlib.sha256(json.dumps(rows.to_pylist()).encode()).hexdigest()}
     body = functools.partial(_leaks, rows)
     return make("leaks", config.storage_path, module=__name__, settings=settings, inputs={}, body=body)

@@ -30,7 +30,7 @@ Row = dict[str, "np.ndarray"]
 """``input_ids`` of one pair, and what else the model is given for each of its tokens."""
 
 _PAIRS_AT_ONCE = 512
-_BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}
+_BATCH_TOKENS = {"cpu": 2048, "cuda": 65536}
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class ForwardResources:
     threads: int = 0
     """CPU threads of a worker; 0 takes all cores of the machine."""
     batch_tokens: int = 0
-    """Tokens of a batch, padding counted; 0 is 4,096 on a CPU and 65,536 on a GPU."""
+    """Tokens of a batch, padding counted; 0 is 2,048 on a CPU and 65,536 on a GPU."""
 
     def __post_init__(self) -> None:
         for name in ("threads", "batch_tokens"):

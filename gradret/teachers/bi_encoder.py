@@ -79,8 +79,8 @@ class _Pairs:
         nothing = np.full(self.documents.dimension, np.nan, np.float32)
         scores = []
         for query, listed in zip(queries, doc_ids, strict=True):
-            rows = [known.get(doc_id, nothing) for doc_id in listed]
-            scores.append(self._compare(asked[query["query_id"]], np.array(rows).reshape(len(rows), self.documents.dimension)))
+            rows = np.array([known.get(doc_id, nothing) for doc_id in listed]).reshape(-1, len(nothing))
+            scores.append(self._compare(asked[query["query_id"]], rows))
         return scores
 
     def _compare(self, query: np.ndarray, documents: np.ndarray) -> np.ndarray:

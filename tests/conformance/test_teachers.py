@@ -37,6 +37,8 @@ MODELS = {
     "qwen3": tiny_models.decoder,
     "right": functools.partial(tiny_models.decoder, padding_side="right"),
     "llama": functools.partial(tiny_models.decoder, chat_template=None, kind="llama"),
+    # Its positions are absolute: padding must not move them.
+    "gpt2": functools.partial(tiny_models.decoder, kind="gpt2", padding_side="right"),
 }
 # Those of a length that cuts some documents.
 FORWARD = {
@@ -47,6 +49,7 @@ FORWARD = {
     "mono_t5": lambda models: MonoT5(str(models["t5"]), max_length=32),
     "decoder_reranker": lambda models: DecoderReranker(str(models["qwen3"]), max_doc_tokens=50),
     "decoder_reranker-right": lambda models: DecoderReranker(str(models["right"]), score="probability"),
+    "decoder_reranker-absolute": lambda models: DecoderReranker(str(models["gpt2"])),
     "decoder_reranker-plain": lambda models: DecoderReranker(str(models["llama"])),
 }
 
@@ -80,7 +83,7 @@ class World:
         self.file = storage / "labels.tsv"
         lines = [f"{row['query_id']}\t{row['doc_id']}\t{row['score']}\n" for row in labels]
         self.file.write_text("query-id\tcorpus-id\tscore\n" + "".join(lines))
-        self.graders = {}
+        self.graders, self.scored = {}, {}
         self.texts = {row["doc_id"]: passage(row["title"], row["text"]) for row in self.docs}
 
     def teacher(self, name):
@@ -99,6 +102,11 @@ class World:
         if teacher not in self.graders:
             self.graders[teacher] = teacher.load(teacher.prepare(self.config, self.ingested, self.queries))
         return self.graders[teacher]
+
+    def scores(self, teacher):
+        if teacher not in self.scored:
+            self.scored[teacher] = self.grader(teacher).score(self.rows, self.ids)
+        return self.scored[teacher]
 
     def pairs(self):
         for query, ids in zip(self.rows, self.ids, strict=True):
@@ -121,7 +129,7 @@ def teacher(request, world):
 
 @pytest.fixture
 def scores(world, teacher):
-    return world.grader(teacher).score(world.rows, world.ids)
+    return world.scores(teacher)
 
 
 def same(found, wanted):
@@ -168,12 +176,12 @@ def test_nothing_asked(world, teacher):
 def test_batches_decide_nothing(world, name, tokens):
     teacher = world.teacher(name)
     other = replace(teacher, resources=ForwardResources(threads=1, batch_tokens=tokens))
-    same(world.grader(other).score(world.rows, world.ids), world.grader(teacher).score(world.rows, world.ids))
+    same(world.scores(other), world.scores(teacher))
 
 
 def test_the_side_of_the_padding_decides_nothing(world):
     teachers = [DecoderReranker(str(world.models[name])) for name in ("qwen3", "right")]
-    left, right = (world.grader(teacher).score(world.rows, world.ids) for teacher in teachers)
+    left, right = (world.scores(teacher) for teacher in teachers)
     same(left, right)
 
 
@@ -181,8 +189,7 @@ def test_bfloat16_is_near(world):
     for name in ("cross_encoder", "rank_t5", "decoder_reranker"):
         teacher = world.teacher(name)
         exact, rough = (
-            np.concatenate(world.grader(each).score(world.rows, world.ids))
-            for each in (teacher, replace(teacher, precision="bfloat16"))
+            np.concatenate(world.scores(each)) for each in (teacher, replace(teacher, precision="bfloat16"))
         )
         assert (exact != rough).any()
         assert np.corrcoef(exact, rough)[0, 1] > 0.99
@@ -210,7 +217,7 @@ def test_cross_encoders_against_sentence_transformers(world, name, activation, l
     function = torch.nn.Sigmoid() if activation == "sigmoid" else torch.nn.Identity()
     wanted = reference.predict(list(world.pairs()), batch_size=4, activation_fn=function)
     teacher = CrossEncoder(folder, activation=activation, max_length=length)
-    near(world.grader(teacher).score(world.rows, world.ids), wanted)
+    near(world.scores(teacher), wanted)
 
 
 @pytest.fixture
@@ -247,7 +254,7 @@ def test_mono_t5_against_transformers(world, first_logits):
     near(world.grader(MonoT5(str(world.models["t5"]), max_length=32)).score(world.rows, world.ids), wanted)
 
 
-@pytest.mark.parametrize("name", ["qwen3", "llama"])
+@pytest.mark.parametrize("name", ["qwen3", "llama", "gpt2"])
 @pytest.mark.parametrize("score", ["logit", "probability"])
 def test_decoders_against_transformers(world, tmp_path, name, score):
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -263,13 +270,13 @@ def test_decoders_against_transformers(world, tmp_path, name, score):
     for query, document in world.pairs():
         user = f"dun Q {query} D {document} E"
         prompt = f"<|system|>bal</s><|user|>{user}</s><|assistant|><|quiet|>"
-        prompt = prompt if name == "qwen3" else f"<s>bal\n\n{user}\n\n"
+        prompt = prompt if name != "llama" else f"<s>bal\n\n{user}\n\n"
         ids = tokenizer(prompt, add_special_tokens=False, return_tensors="pt")["input_ids"]
         with torch.no_grad():
             yes, no = model(ids).logits[0, -1, tokenizer.convert_tokens_to_ids(["yes", "no"])].tolist()
         wanted.append(yes - no if score == "logit" else np.exp(yes) / (np.exp(yes) + np.exp(no)))
     teacher = DecoderReranker(str(folder), template=str(path), instruction="dun", score=score)
-    near(world.grader(teacher).score(world.rows, world.ids), wanted)
+    near(world.scores(teacher), wanted)
 
 
 @pytest.mark.parametrize("similarity", [None, "cosine", "dot"])
@@ -286,4 +293,4 @@ def test_bi_encoders_against_sentence_transformers(world, tmp_path, similarity):
         reference.encode_document(list(documents), convert_to_tensor=True),
     )
     teacher = BiEncoder(Pretrained(str(folder), max_length=30, precision="float32"), similarity)
-    near(world.grader(teacher).score(world.rows, world.ids), wanted.numpy())
+    near(world.scores(teacher), wanted.numpy())

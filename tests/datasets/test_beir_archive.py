@@ -5,7 +5,9 @@ import http.server
 import io
 import json
 import threading
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -38,6 +40,7 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self, data):
         super().__init__(("127.0.0.1", 0), Handler)
         self.data, self.cuts, self.ranges, self.asked, self.status = data, [], True, [], 0
+        self.pause = 0.0
         self.url = f"http://127.0.0.1:{self.server_address[1]}/datasets"
 
 
@@ -45,6 +48,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         server, wanted = self.server, self.headers.get("Range")
         server.asked.append((self.path, wanted))
+        time.sleep(server.pause)
         if server.status:
             self.send_error(server.status)
             return
@@ -108,6 +112,12 @@ def test_what_breaks_off_is_gone_on_with(archive, server, ranges):
     server.cuts, server.ranges = [1000, 5000], ranges
     assert len(rows(archive(), "docs")) == 2000
     assert [wanted for _, wanted in server.asked] == [None, "bytes=1000-", f"bytes={6000 if ranges else 5000}-"]
+
+
+def test_it_goes_on_as_long_as_something_comes(archive, server):
+    server.cuts = [1000] * 6
+    assert len(rows(archive(), "docs")) == 2000
+    assert len(server.asked) == 7
 
 
 def test_the_next_run_goes_on(archive, server, tmp_path):
@@ -181,9 +191,12 @@ def test_nothing_is_written_outside(archive, server, tmp_path):
 
 
 def test_a_killed_unpacking_is_done_again(archive, tmp_path):
-    (tmp_path / "cache" / ".scifact.unpacking" / "scifact").mkdir(parents=True)
-    (tmp_path / "cache" / ".scifact.unpacking" / "scifact" / "corpus.jsonl").write_text("{half")
+    left = tmp_path / "cache" / ".scifact.unpacking" / "scifact"
+    (left / "qrels").mkdir(parents=True)
+    (left / "corpus.jsonl").write_text("{half")
+    (left / "qrels" / "train.tsv").write_text("q1\td1\t1\n")
     assert len(rows(archive(), "docs")) == 2000
+    assert [row["split"] for row in rows(archive(), "qrels")] == ["test"]
 
 
 def test_no_server(archive, server, tmp_path):
@@ -216,14 +229,11 @@ def test_a_full_disk(archive, server, tiny):
 
 
 def test_two_at_once_fetch_it_once(archive, server):
-    datasets = [archive() for _ in range(4)]
-    threads = [threading.Thread(target=dataset.content, args=("docs",)) for dataset in datasets]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(server.asked) == 1
-    assert len(rows(datasets[0], "docs")) == 2000
+    server.pause = 0.2
+    with ThreadPoolExecutor(4) as pool:
+        contents = list(pool.map(lambda _: archive().content("docs"), range(4)))
+    assert len(server.asked) == len(set(contents)) == 1
+    assert len(rows(archive(), "docs")) == 2000
 
 
 def test_a_part_of_cqadupstack_is_a_folder(archive, server):

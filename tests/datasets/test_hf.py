@@ -105,10 +105,14 @@ def test_a_folder_in_the_layout_of_the_hub(tmp_path, monkeypatch):
         HF(path=str(folder), docs="passages").content("docs")
 
 
-def test_a_repository_that_is_damaged(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("train.parquet", b"PAR1 not a table PAR1"), ("train.jsonl", b'{"_id": "1"}\n{broken')],
+)
+def test_a_repository_that_is_damaged(tmp_path, monkeypatch, name, data):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     (tmp_path / "repository").mkdir()
-    (tmp_path / "repository" / "train.parquet").write_bytes(b"PAR1 not a table PAR1")
+    (tmp_path / "repository" / name).write_bytes(data)
     with pytest.raises(DataError, match=r"dataset\.path: .* \(configuration default\) cannot be loaded"):
         HF(path=str(tmp_path / "repository")).content("qrels")
 

@@ -226,6 +226,7 @@ def test_a_judges_log_probabilities_are_those_of_transformers(llm, vllm, tree, t
         "dedupe": {"max_docs": 12},
         "generate": {"generator": {"name": "extractive", "queries": 12}},
         "mine": {"retrievers": [{"name": "source"}, {"name": "bm25", "k": 3}]},
+        "check": {"queries": 0},
         "label": {
             "teacher": {
                 "name": "judge",

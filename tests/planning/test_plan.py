@@ -126,9 +126,11 @@ def test_a_judge_of_queries_that_are_not_there_yet(tree):
     config = parse(
         tree(documents(30), asking({"name": ECHO}), mine={"retrievers": retrievers}, label={"teacher": judge})
     )
-    generate, label = plan(config)["stages"]
+    generate, check, label = plan(config)["stages"]
     assert (label["stage"], label["asks"], label["unit"]) == ("label", "judge", "queries")
     assert (generate["prompts"], label["rows"]) == (60, 60)
+    # Of the 200 queries of the check there are 60, of its 100 documents 30; each is asked about in both orders.
+    assert (check["stage"], check["rows"], check["prompts"]) == ("check", 60, 60 * 30 * 2)
     assert (label["prompts"], label["prompts_at_most"]) == (60 * (1 + 4 + 2) * 2, True)
     assert label["tokens_out"]["total"] == label["prompts"]
 

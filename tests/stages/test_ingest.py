@@ -8,7 +8,7 @@ import pytest
 
 from gradret.artifacts import read_shard
 from gradret.cli import main
-from gradret.datasets import beir as module
+from gradret.datasets import _lines as module
 from gradret.errors import DataError
 from gradret.stages.ingest import ingest
 

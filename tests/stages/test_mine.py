@@ -76,6 +76,7 @@ def test_queries_that_are_like_a_test_query_are_put_aside(settings, tmp_path, mo
     made = mined(settings, tmp_path, docs, queries, [Source(), Random(k=2)], leaked=leaked)
     clean = mined(settings, tmp_path, docs, queries, [Source(), Random(k=2)])
     assert {query_id for query_id, _ in found(made)} == {"q000", "q002", "q003"}
+    assert {query_id for query_id, _ in found(clean)} == {f"q{n:03d}" for n in range(5)}
     assert found(made) == {pair: ranks for pair, ranks in found(clean).items() if pair[0] not in ("q001", "q004")}
     rows = made.table("quarantine").to_pylist()
     assert [(row["where"], row["reason"], row["raw"]) for row in rows] == [

@@ -100,7 +100,7 @@ def test_bad_rows_are_quarantined_with_place_and_reason(beir, config, docs):
         (f"{qrels}:42", "judged twice"),
         (f"{qrels}:43", "judgment of an unknown query"),
         (f"{qrels}:44", "the grade is not a whole number"),
-        (f"{qrels}:45", "expected three columns separated by tabs"),
+        (f"{qrels}:45", "expected a query, a document and a grade, or TREC's four columns"),
     }
     counts = made.counts
     assert counts["rows_in"] == 85 == counts["queries"] + counts["judgments"] + counts["quarantined"]

@@ -27,7 +27,8 @@ def bert(folder: Path, labels: int = 1, **config: Any) -> Path:
     tokens = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
     tokenizer = _words([*tokens.values()], "[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1")
     settings = BertConfig(vocab_size=len(WORDS) + 4, max_position_embeddings=_POSITIONS, num_labels=labels, **_SIZES)
-    return _save(folder, BertForSequenceClassification(settings), tokenizer, config, **tokens)
+    inputs = ["input_ids", "token_type_ids", "attention_mask"]
+    return _save(folder, BertForSequenceClassification(settings), tokenizer, config, **tokens, model_input_names=inputs)
 
 
 def roberta(folder: Path, **config: Any) -> Path:
