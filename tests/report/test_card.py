@@ -193,7 +193,7 @@ def test_how_to_use_it_is_python(tmp_path: Path, trusted: bool) -> None:
 def test_no_folder_of_this_machine_is_told(tmp_path: Path, whole: str) -> None:
     assert str(tmp_path) not in whole
     assert "secret" not in whole
-    assert "beir (path wings, split test, language english)" in whole
+    assert "beir (path wings, split test, language english, exclude_same_ids False)" in whole
     teacher = {"name": "fusion", "encoder": {"name": "pretrained", "model": str(tmp_path / "secret" / "mine")}}
     text = card(config(tmp_path, label={"teacher": teacher}), {"train": trained(tmp_path)}, NOTHING, {})
     assert "pretrained (model mine," in text
