@@ -15,19 +15,19 @@ import re
 import shutil
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradret.artifacts import Draft, read_shard
 from gradret.contracts import schema
-from gradret.stages._map import Pool, Result, Worker, map_shards
+from gradret.stages._map import Pool, Result, run_step
 from gradret.text import passage
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["contained", "duplicates", "normalise", "run_step", "unique_rows", "without_copies"]
+__all__ = ["contained", "duplicates", "normalise", "unique_rows", "without_copies"]
 
 _CUT = 2048
 _PART_BYTES = 64 << 20
@@ -74,14 +74,6 @@ def without_copies(draft: Draft, docs: Sequence[Path], *, min_chars: int, window
         shutil.rmtree(ordered, ignore_errors=True)
         files = [_place(left, number) for number in numbers]
     return files
-
-
-def run_step(draft: Draft, name: str, items: Sequence[Any], load: Callable[[], Worker], pool: Pool) -> Draft:
-    """``map_shards`` into ``work/NAME``, for a stage of several steps."""
-    step = Draft(draft.path / "work" / name, draft.stage)
-    step.path.mkdir(parents=True, exist_ok=True)
-    map_shards(step, items, load, pool=pool)
-    return step
 
 
 def contained(texts: Sequence[str], following: Sequence[str], window: int) -> Iterator[tuple[int, int]]:

@@ -27,7 +27,7 @@ from gradret.progress import Progress
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Pool", "Quarantined", "Result", "Worker", "map_shards", "quarantine_table", "split_rows"]
+__all__ = ["Pool", "Quarantined", "Result", "Worker", "map_shards", "quarantine_table", "run_step", "split_rows"]
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,16 @@ def map_shards(
     progress.close()
     for number in range(len(items)):
         _add_counts(draft, _read(_report(reports, number)))
+
+
+def run_step(
+    draft: Draft, name: str, items: Sequence[Any], load: Callable[[], Worker], pool: Pool | None = None
+) -> Draft:
+    """``map_shards`` into ``work/NAME``, for a stage of several steps; gives what it made."""
+    step = Draft(draft.path / "work" / name, draft.stage)
+    step.path.mkdir(parents=True, exist_ok=True)
+    map_shards(step, items, load, pool=pool)
+    return step
 
 
 def split_rows(draft: Draft, rows: pa.Table, table: str, size: int) -> list[Path]:

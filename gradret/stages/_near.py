@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradret.stages._copies import duplicates, run_step
-from gradret.stages._map import Pool, Result
+from gradret.stages._copies import duplicates
+from gradret.stages._map import Pool, Result, run_step
 
 if TYPE_CHECKING:
     import numpy as np

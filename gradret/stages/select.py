@@ -22,7 +22,7 @@ from gradret.stages._audit import Audit
 from gradret.stages._filters import SHORTEST_LIST, Seen, failed, reasons, repeated
 from gradret.stages._grades import NO_KIND, Marks, Scale, grades, marks, percentiles, scale
 from gradret.stages._lists import Candidate, in_order, mixed, pools, retriever, within_margins
-from gradret.stages._map import Quarantined, Result, map_shards
+from gradret.stages._map import Quarantined, Result, map_shards, run_step
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -73,9 +73,7 @@ def _select(config: Config, inputs: dict[str, Artifact], draft: Draft) -> None:
     }
     facts = _Facts(found, repeated(queries if settings.unique else queries.slice(0, 0)))
     if settings.max_per_kind:
-        first = Draft(draft.path / "work" / "first", draft.stage)
-        first.path.mkdir(parents=True, exist_ok=True)
-        map_shards(first, shards, functools.partial(_Selector, config, inputs["deduped"], facts))
+        first = run_step(draft, "first", shards, functools.partial(_Selector, config, inputs["deduped"], facts))
         facts = replace(facts, last_draws=_last_draws(first, config.seed, settings.max_per_kind))
     map_shards(draft, shards, functools.partial(_Selector, config, inputs["deduped"], facts))
     # Lists alone: what the audit counts goes nowhere from here.

@@ -163,6 +163,17 @@ def test_a_retriever_that_does_not_tell_how_much_it_finds(tree):
         plan(config)
 
 
+def test_training_queries_and_their_positives(tree):
+    qrels = {"train": [("q1", "d001", 1), ("q1", "d002", 2), ("q1", "d003", 0), ("q2", "d002", 1)]}
+    qrels |= {"test": [("q9", "d003", 1)]}
+    retrievers = [{"name": "positives"}, {"name": "random", "k": 3}]
+    judge = {"name": "judge", "engine": {"name": ECHO}}
+    blocks = {"qrels": qrels, "mine": {"retrievers": retrievers}, "label": {"teacher": judge}}
+    (label,) = plan(parse(tree(documents(30), {"name": "human"}, **blocks)))["stages"]
+    # q1 has two positives, the most of any query; each pair is asked about in both orders.
+    assert label["prompts"] == 2 * (2 + 3) * 2
+
+
 @pytest.mark.parametrize(("mode", "prompts"), [("joint", 2), ("separate", 8)])
 def test_documents_for_training_queries(tree, vllm, mode, prompts):
     generator = {"name": "graded_documents", "engine": vllm, "mode": mode, "max_tokens": 100}

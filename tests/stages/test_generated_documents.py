@@ -22,6 +22,7 @@ from gradret.stages.dedupe import dedupe
 from gradret.stages.generate import generate
 from gradret.stages.ingest import ingest
 from gradret.stages.label import label
+from gradret.stages.leaks import leaks
 from gradret.stages.mine import mine
 from gradret.stages.select import select
 from gradret.stages.train import train
@@ -75,7 +76,7 @@ def until_select(config):
     ingested = ingest(config)
     sample = dedupe(config, ingested)
     generated = generate(config, ingested, sample)
-    pairs = mine(config, ingested, generated)
+    pairs = mine(config, ingested, generated, leaks(config, generated, None))
     labels = label(config, ingested, generated, pairs)
     return ingested, generated, pairs, labels, select(config, sample, generated, pairs, labels)
 
