@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gradret.components import name_of
 from gradret.config import component
 from gradret.retrievers import Ranked, ranked
 from gradret.retrievers._draw import generator
@@ -30,6 +31,10 @@ class Teacher:
     def __post_init__(self) -> None:
         if self.within < self.top + self.sampled:
             raise ValueError(f"within={self.within} must be at least top + sampled = {self.top + self.sampled}")
+        if self.teacher and not self.teacher.searches:
+            raise ValueError(
+                f"teacher: {name_of(self.teacher)} cannot search a corpus; take fusion here, or another retriever"
+            )
 
     @property
     def k(self) -> int:

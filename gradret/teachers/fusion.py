@@ -66,8 +66,14 @@ class _Fused:
         self.dense_weight = dense_weight
 
     def score(self, queries: Sequence[dict[str, Any]], doc_ids: Sequence[Sequence[str]]) -> list[np.ndarray]:
-        rows = self._scores(queries)
-        return [row[[self.doc_columns[doc_id] for doc_id in ids]] for row, ids in zip(rows, doc_ids, strict=True)]
+        import numpy as np
+
+        # A document that an LLM wrote is not in the corpus, and has no score.
+        nowhere = len(self.doc_ids)
+        return [
+            np.append(row, np.float32("nan"))[[self.doc_columns.get(doc_id, nowhere) for doc_id in ids]]
+            for row, ids in zip(self._scores(queries), doc_ids, strict=True)
+        ]
 
     def search(self, queries: Sequence[dict[str, Any]], k: int) -> list[list[tuple[str, float]]]:
         found = []

@@ -11,6 +11,7 @@ import torch
 
 from gradret import components
 from gradret.config import Config
+from gradret.contracts import GENERATED
 from gradret.datasets.pydocs import Pydocs
 from gradret.encoders.pretrained import Pretrained
 from gradret.pairs import pair_id
@@ -165,6 +166,13 @@ def test_a_pair_asked_alone(world, teacher, scores):
     for query, ids, row in zip(world.rows, world.ids, scores, strict=True):
         same(grader.score([query], [ids[:1]]), [row[:1]])
         same(grader.score([query], [ids[-1:]]), [row[-1:]])
+
+
+def test_a_document_that_is_not_in_the_corpus_has_no_score(world):
+    for name in ("fusion", "bi_encoder"):
+        first = [world.ids[0][0], f"{GENERATED}x", world.ids[0][1]]
+        (found,) = world.grader(world.teacher(name)).score(world.rows[:1], [first])
+        assert np.isnan(found).tolist() == [False, True, False]
 
 
 def test_nothing_asked(world, teacher):

@@ -168,7 +168,7 @@ def test_training_queries_and_their_positives(tree):
     qrels |= {"test": [("q9", "d003", 1)]}
     retrievers = [{"name": "positives"}, {"name": "random", "k": 3}]
     judge = {"name": "judge", "engine": {"name": ECHO}}
-    blocks = {"qrels": qrels, "mine": {"retrievers": retrievers}, "label": {"teacher": judge}}
+    blocks = {"qrels": qrels, "mine": {"retrievers": retrievers}, "label": {"teacher": judge}, "check": {"queries": 0}}
     (label,) = plan(parse(tree(documents(30), {"name": "human"}, **blocks)))["stages"]
     # q1 has two positives, the most of any query; each pair is asked about in both orders.
     assert label["prompts"] == 2 * (2 + 3) * 2

@@ -15,6 +15,7 @@ class Fixed:
     """A teacher that finds the same for every query: 30 documents."""
 
     size: int = 30
+    searches: bool = True
 
     def prepare(self, config, ingested, queries):
         return {}
@@ -53,3 +54,8 @@ def test_what_it_is_asked_for():
     assert Teacher(Fixed(), top=3, sampled=4, within=20).k == 7
     with pytest.raises(ValueError, match=r"^within=6 must be at least"):
         Teacher(Fixed(), top=3, sampled=4, within=6)
+
+
+def test_a_teacher_that_cannot_search_is_refused():
+    with pytest.raises(ValueError, match=r"^teacher: .*Fixed cannot search a corpus"):
+        Teacher(Fixed(searches=False))
