@@ -77,7 +77,9 @@ def encode_texts(model: SentenceTransformer, texts: list[str], table: Literal["d
     import numpy as np
 
     encode = model.encode_query if table == "queries" else model.encode_document
-    vectors: np.ndarray = encode(texts, batch_size=32, show_progress_bar=False, convert_to_numpy=True)
+    # A static encoder pads nothing: bigger batches only save it work a batch.
+    size = 1024 if type(model[0]).__name__ == "StaticEmbedding" else 32
+    vectors: np.ndarray = encode(texts, batch_size=size, show_progress_bar=False, convert_to_numpy=True)
     return vectors.astype(np.float32).reshape(len(texts), model.get_embedding_dimension() or 0)
 
 
