@@ -38,6 +38,13 @@ bench: $(VENV)/test  ## what is measured: benchmarks/results/
 	$(BIN)/python -m benchmarks.kill_engine_node
 	$(BIN)/python -m benchmarks.engines
 	$(BIN)/python benchmarks/judges.py $(DATA)
+	$(BIN)/python -m benchmarks.dedupe
+	$(BIN)/python -m benchmarks.mining $(DATA)
+	$(BIN)/python -m benchmarks.labelling $(DATA)
+	$(BIN)/python benchmarks/teacher_check.py $(DATA)
+	$(BIN)/python benchmarks/ablation.py $(DATA)
+	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m benchmarks.kill_mining_node
 
 constraints: $(VENV)/test  ## write down what is installed
 	@{ head -2 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > .constraints

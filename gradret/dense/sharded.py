@@ -1,14 +1,15 @@
 """Search an index with all its shards: RUN.
 
 Ray actors hold the shards, each block of queries goes to all of them, and what they find is merged.
-Blocks are read, searched and written one after the other, and a search that was killed goes on with
-those that are not there: memory holds a few blocks, whatever the number of queries.
+Blocks are read and written one after the other, and a search that was killed goes on with those that
+are not there: memory holds a few blocks, whatever the number of queries. An actor searches several
+blocks at a time, a thread each: threads that share a block wait for each other, for long where other
+work needs the cores too.
 """
 
 from __future__ import annotations
 
 import functools
-import math
 from collections import deque
 from collections.abc import Iterator
 from functools import cached_property
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["search_index"]
 
 _QUERIES_A_BLOCK = 256
-# One block is searched while the one before is merged.
-_BLOCKS_AHEAD = 2
 
 
 def search_index(
@@ -70,7 +69,7 @@ def _search(inputs: dict[str, Artifact], k: int, split: str, draft: Draft) -> No
     connect()
     index, query_ids = inputs["index"], _query_ids(inputs["queries"], split)
     progress = Progress(draft.stage, len(query_ids), "queries")
-    actors = _actors(index)
+    actors, threads = _actors(index)
     asked: deque[_Asked] = deque()
     try:
         for number, (block, matrix) in enumerate(_blocks(inputs["vectors"], query_ids)):
@@ -79,7 +78,7 @@ def _search(inputs: dict[str, Artifact], k: int, split: str, draft: Draft) -> No
                 continue
             sent = ray.put(matrix)
             asked.append(_Asked(number, block, [actor.search.remote(sent, k) for actor in actors]))
-            if len(asked) == _BLOCKS_AHEAD:
+            if len(asked) > threads:
                 progress.add(_merge(draft, asked.popleft(), k))
         while asked:
             progress.add(_merge(draft, asked.popleft(), k))
@@ -137,8 +136,8 @@ def _merge(draft: Draft, asked: _Asked, k: int) -> int:
     return len(asked.query_ids)
 
 
-def _actors(index: Artifact) -> list[Any]:
-    """Actors that share the shards, at most one a CPU.
+def _actors(index: Artifact) -> tuple[list[Any], int]:
+    """Actors that share the shards, at most one a CPU, and how many blocks each searches at a time.
 
     All have to be there at once, so they reserve no CPU, but memory for what every search reads.
     """
@@ -146,33 +145,35 @@ def _actors(index: Artifact) -> list[Any]:
 
     folder, shards = index.path / "shards", range(index.manifest["notes"]["shards"])
     cpus = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
-    count = max(1, min(len(shards), cpus))
     nodes = sum(node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]
-    neighbours = math.ceil(count / nodes)
+    count = max(1, min(len(shards), cpus))
+    threads = max(1, cores() * nodes // count)
     actors = []
     for first in range(count):
         mine = shards[first::count]
         memory = sum(path.stat().st_size for number in mine for path in folder.glob(f"{number:05d}.faiss"))
         # Ray runs a lost call again on the restarted actor.
-        options = {"num_cpus": 0, "memory": memory, "max_restarts": 3, "max_task_retries": 3}
-        actors.append(ray.remote(_ShardActor).options(**options).remote(folder, mine, neighbours))
-    return actors
+        again = {"max_restarts": 3, "max_task_retries": 3}
+        actor = ray.remote(_ShardActor).options(num_cpus=0, memory=memory, max_concurrency=threads, **again)
+        actors.append(actor.remote(folder, mine))
+    return actors, threads
 
 
 class _ShardActor:
     """Holds shards and answers searches."""
 
-    def __init__(self, folder: Path, numbers: range, neighbours: int) -> None:
+    def __init__(self, folder: Path, numbers: range) -> None:
         self.folder, self.numbers = folder, numbers
-        # Those on a machine search at the same time; more threads than cores wait for each other.
-        self.threads = max(1, cores() // neighbours)
 
     @cached_property
     def shards(self) -> list[Shard]:
         """Loaded by the first search, whose errors come back as they are; a constructor's do not."""
         from gradret.dense.shards import Shard
 
-        return [Shard(self.folder, number, self.threads) for number in self.numbers]
+        return [Shard(self.folder, number) for number in self.numbers]
 
     def search(self, queries: np.ndarray, k: int) -> list[tuple[list[list[str]], list[np.ndarray]]]:
+        import faiss
+
+        faiss.omp_set_num_threads(1)  # of the thread that calls it
         return [shard.search(queries, k) for shard in self.shards]

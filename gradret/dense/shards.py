@@ -45,20 +45,17 @@ class Shard:
     Args:
         folder: where the shard's files are.
         number: which one.
-        threads: CPU threads for FAISS; 0 leaves it what it has.
 
     Raises:
         StorageError: a file is missing or is not what was written.
     """
 
-    def __init__(self, folder: Path, number: int, threads: int = 0) -> None:
+    def __init__(self, folder: Path, number: int) -> None:
         import faiss
         import numpy as np
         import pyarrow as pa
 
         _verify(folder, number)
-        if threads:
-            faiss.omp_set_num_threads(threads)
         # Mapped, as the vectors are: the kernel keeps what there is room for.
         self.index = faiss.read_index(str(folder / f"{number:05d}.faiss"), faiss.IO_FLAG_MMAP_IFC)
         self.vectors = np.load(folder / f"{number:05d}.npy", mmap_mode="r")

@@ -94,7 +94,8 @@ class _Miner:
                 dropped.append(Quarantined(query["query_id"], "fewer than two documents found", query["text"]))
             else:
                 pairs += [_pair(query["query_id"], doc_id, who) for doc_id, who in sorted(pool.items())]
-        table = pa.Table.from_pylist(pairs, schema("pairs"))
+        # By column: from_pylist takes thirty times as long.
+        table = pa.table({name: [pair[name] for pair in pairs] for name in schema("pairs").names}, schema("pairs"))
         kept = len(queries) - len(dropped)
         return Result({"pairs": table}, len(queries), kept, dropped, {"short_lists": short})
 

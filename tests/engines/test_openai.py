@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pyarrow as pa
 import pytest
 
-from gradret import config
+from gradret import loading
 from gradret.engines import Prompt, Sampling, TooLong
 from gradret.engines.openai import OpenAI, OpenAIResources, _Bytes, _Client, _Tokenizer
 from gradret.errors import ConfigError, StageError
@@ -420,7 +420,7 @@ def test_wrong_resources_are_refused(fields):
 def test_a_config_holds_it(tmp_path):
     engine = {"name": "openai", "model": "m", "extra_body": {"top_k": 3}, "resources": {"concurrency": 5}}
     problems = []
-    built = config._component("engines", engine, "engine", problems)
+    built = loading._component("engines", engine, "engine", problems)
     assert not problems
     assert built == OpenAI(model="m", extra_body={"top_k": 3}, resources=OpenAIResources(concurrency=5))
 
