@@ -40,7 +40,7 @@ bench: $(VENV)/test  ## what is measured: benchmarks/results/
 	$(BIN)/python benchmarks/judges.py $(DATA)
 	$(BIN)/python -m benchmarks.dedupe
 	$(BIN)/python -m benchmarks.mining $(DATA)
-	$(BIN)/python -m benchmarks.labelling $(DATA)
+	$(BIN)/python -m benchmarks.labelling $(DATA)/cranfield
 	$(BIN)/python benchmarks/teacher_check.py $(DATA)
 	$(BIN)/python benchmarks/ablation.py $(DATA)
 	$(BIN)/python -m benchmarks.scale
