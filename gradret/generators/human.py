@@ -25,7 +25,8 @@ class Human:
     """The dataset's training queries as they are, for training lists that people or an LLM label.
 
     They have no source document: mine with ``positives`` where the judgments are to be trained with.
-    The multi-positive paper (2602.12727) trains on MS MARCO's and NQ's like this.
+    With ``positives`` and an LLM's labels these are the data of the multi-positive paper (2602.12727); its
+    MS MARCO example is verified in its code, NQ is known from others' notes only.
     """
 
     max_queries: int = 0

@@ -74,7 +74,7 @@ def require(config: Config, artifact: Artifact) -> None:
         raise DataError(
             f"check: {verdict(found)}\n"
             "A student learns its teacher's order, and this one's is no improvement: Tamber et al. (2025) saw "
-            "retrieval on FEVER, Climate-FEVER, SciDocs and ArguAna fall where the teacher was the weaker one. "
+            "retrieval on FEVER, Climate-FEVER, SciDocs and ArguAna fall, and a weaker teacher would explain it. "
             "Nothing is labelled for training yet. Set label.teacher to a stronger one, or go on with check.stop=false."
         )
 

@@ -38,7 +38,7 @@ class Bm25:
 
     Lucene's variant (idf never negative), Snowball stemmer and stop words of ``dataset.language``,
     over title and text. One index with the statistics of the whole corpus, which workers map into
-    memory; what building it takes is in benchmarks/results/mining_*.
+    memory; what building it takes, ``benchmarks/mining.py`` measures.
 
     Source: Robertson & Zaragoza 2009; implementation: bm25s (Lu 2024).
     """

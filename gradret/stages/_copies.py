@@ -2,8 +2,8 @@
 
 Rows are dealt to parts by ranges of their text, one file a shard with a row group a part; a part's rows are
 sorted; and its windows look on into the next parts. So the driver holds no texts but the drawn ones that bound
-the parts, a worker holds one part, and a killed run goes on. Ray Data's own sort was measured and left: it took
-54 s and 4.0 GiB (all processes, 2 cores) to sort 1 million passages of 330 characters in one direction.
+the parts, a worker holds one part, and a killed run goes on. Ray Data's own sort was tried and left
+(docs/log.md).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 On a sample of judged queries the teacher ranks a retriever's documents again, and nDCG@10 of both orders is
 compared. Recall is the same by construction, so only the order counts. Who learns from a teacher that orders
 worse learns to order worse: in Tamber et al. (2502.19712) FEVER, Climate-FEVER, SciDocs and ArguAna fell
-(verified in its tables), by the authors' account because their teacher was the weaker one.
+(verified in its tables; that a weaker teacher was the reason is not).
 
 ``check_queries`` draws the sample. Of generated queries those count whose source document the retriever finds.
 """

@@ -23,8 +23,8 @@ _PROMPT = "Query: {query} Document: {document}"
 class RankT5:
     """Logit of the token ``<extra_id_10>`` at the decoder's first step, for ``Query: Q Document: D``.
 
-    Source: Zhuang et al. 2022 (2210.10634). Input, token, length and bfloat16 are those of Tamber et al. 2025
-    (2502.19712), whose teacher is RankT5-3B; verified in the paper and its code.
+    Source: Zhuang et al. 2022 (2210.10634), not read. Input, token, length and bfloat16 are those of
+    Tamber et al. 2025 (2502.19712), whose teacher is RankT5-3B; verified in the paper and its code.
     """
 
     model: str
