@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradret.errors import ConfigError
+from gradret.fingerprint import hash_files
 
 if TYPE_CHECKING:
+    import torch
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["locate", "open_model"]
+__all__ = ["content", "locate", "open_model", "positions", "quiet"]
 
 _WEIGHTS = "model.safetensors"
 # No pickles.
@@ -59,7 +61,7 @@ def open_model(
     """
     from sentence_transformers import SentenceTransformer
 
-    _quiet()
+    quiet()
     try:
         return SentenceTransformer(str(folder), device=device, trust_remote_code=trust_remote_code, **options)
     except (OSError, ValueError, ImportError) as error:
@@ -71,7 +73,17 @@ def open_model(
         raise ConfigError(f"the model in {folder} cannot be loaded: {error}") from error
 
 
-def _quiet() -> None:
+def content(reference: str) -> str:
+    """A hash of the model where it is a folder, whose content may change; empty for a package or a hub id."""
+    folder = Path(reference)
+    return (
+        hash_files(sorted(path for path in folder.rglob("*") if path.is_file()))
+        if reference and folder.is_dir()
+        else ""
+    )
+
+
+def quiet() -> None:
     """Take back the progress bars of libraries that load and save models; ours say what is going on."""
     from huggingface_hub.utils.tqdm import disable_progress_bars
     from transformers.utils import logging
@@ -79,6 +91,18 @@ def _quiet() -> None:
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     disable_progress_bars()
+
+
+def positions(model: torch.nn.Module) -> int | None:
+    """Tokens that the model's table of positions has room for; None where it has no such table."""
+    import torch
+
+    for module in model.modules():
+        table = getattr(module, "position_embeddings", None)
+        if isinstance(table, torch.nn.Embedding):
+            # RoBERTa's kind counts positions from behind the padding token's id.
+            return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+    return None
 
 
 def _folder(reference: str, *, code: bool) -> Path:

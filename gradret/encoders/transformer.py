@@ -176,11 +176,9 @@ class Transformer:
 
 def _longest(model: SentenceTransformer) -> int | None:
     """Tokens that the model has positions for; None where there is no limit."""
-    for module in model.modules():
-        table = getattr(module, "position_embeddings", None)
-        if isinstance(table, torch.nn.Embedding):
-            # RoBERTa's kind counts positions from behind the padding token's id.
-            return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+    found = positions(model)
+    if found is not None:
+        return found
     transformer: Any = model[0]
     config = transformer.model.config
     longest: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)

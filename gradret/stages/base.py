@@ -6,11 +6,10 @@ It is what the tuned model starts from and is compared with. A teacher's encoder
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradret.artifacts import Artifact, Draft, make
-from gradret.fingerprint import hash_files
+from gradret.models import content
 
 if TYPE_CHECKING:
     from gradret.config import Config
@@ -27,17 +26,9 @@ def base(config: Config, ingested: Artifact, encoder: Encoder | None = None) -> 
     """
     encoder = encoder or config.train.encoder
     body = functools.partial(_base, config, encoder, ingested)
-    settings = {"encoder": encoder, "content": _content(encoder), **encoder.reads(config)}
+    settings = {"encoder": encoder, "content": content(getattr(encoder, "model", "")), **encoder.reads(config)}
     return make("base", config.storage_path, module=__name__, settings=settings, inputs={"docs": ingested}, body=body)
 
 
 def _base(config: Config, encoder: Encoder, ingested: Artifact, draft: Draft) -> None:
     draft.notes |= encoder.build(config, ingested, draft.folder("model"))
-
-
-def _content(encoder: Encoder) -> str:
-    """A hash of the encoder's model where that is a folder, whose content may change; a package's does not."""
-    reference = getattr(encoder, "model", "")
-    if not reference or not Path(reference).is_dir():
-        return ""
-    return hash_files(sorted(path for path in Path(reference).rglob("*") if path.is_file()))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from gradret.artifacts import Artifact, Draft, make
 from gradret.errors import DataError
-from gradret.stages.queries import read_rows, unique_texts
+from gradret.stages.queries import judged, read_rows, unique_texts
 
 if TYPE_CHECKING:
     from gradret.config import Config
@@ -62,10 +62,10 @@ def _write(sample: Sample, draft: Draft) -> None:
 def draw(config: Config, generated: Artifact) -> Sample:
     """At most ``check.queries`` queries, by a hash of seed and query_id; none where there are none to draw from."""
     try:
-        human = [sample for sample in _human(config) if sample.queries]
+        human = next((sample for sample in _human(config) if sample.queries), None)
     except DataError:  # a corpus without judged queries; the stage queries says what is wrong
-        human = []
-    return human[0] if human else _generated(config, generated)
+        human = None
+    return human or _generated(config, generated)
 
 
 def round_trip(sample: Sample, run: Artifact) -> Sample:
@@ -79,19 +79,14 @@ def round_trip(sample: Sample, run: Artifact) -> Sample:
 
 def _human(config: Config) -> Iterator[Sample]:
     """Of every split: queries that have a relevant document, but none that is judged in the evaluated split."""
-    judged = [row for _, row in read_rows(config, "qrels")[0]]
     texts = unique_texts(read_rows(config, "queries")[0])
-    evaluated = {row["query_id"] for row in judged if row["split"] == config.dataset.split}
     for split in _SPLITS:
-        own = [row for row in judged if row["split"] == split and row["query_id"] not in evaluated]
-        relevant = {row["query_id"] for row in own if row["relevance"] > 0} & texts.keys()
+        grades = {pair: row["relevance"] for pair, row in judged(config, split).items()}
+        relevant = {query_id for (query_id, _), relevance in grades.items() if relevance > 0} & texts.keys()
         queries = _few(config, (_query(query_id, texts[query_id]) for query_id in relevant))
         drawn = {row["query_id"] for row in queries}
-        grades: dict[tuple[str, str], int] = {}
-        for row in own:
-            if row["query_id"] in drawn:
-                grades.setdefault((row["query_id"], row["doc_id"]), row["relevance"])
-        yield Sample(split, queries, [_judgment(*pair, grade) for pair, grade in sorted(grades.items())])
+        own = [_judgment(*pair, relevance) for pair, relevance in sorted(grades.items()) if pair[0] in drawn]
+        yield Sample(split, queries, own)
 
 
 def _generated(config: Config, generated: Artifact) -> Sample:

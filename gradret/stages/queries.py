@@ -19,7 +19,7 @@ from gradret.stages.ingest import read_part, refuse_mostly_bad
 if TYPE_CHECKING:
     from gradret.config import Config
 
-__all__ = ["queries", "read_rows", "unique_texts"]
+__all__ = ["judged", "queries", "read_rows", "unique_texts"]
 
 _MAX_UNKNOWN = 0.5
 
@@ -91,6 +91,20 @@ def read_rows(config: Config, table: str) -> tuple[Placed, list[Quarantined]]:
         rows += good
         bad += worse
     return rows, bad
+
+
+def judged(config: Config, split: str) -> dict[tuple[str, str], Row]:
+    """Judgments of another split than the evaluated one, by query_id and doc_id.
+
+    Queries that are judged in the evaluated split too are left out. Of two judgments of a pair the first counts.
+    """
+    rows = [row for _, row in read_rows(config, "qrels")[0]]
+    evaluated = {row["query_id"] for row in rows if row["split"] == config.dataset.split}
+    found: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        if row["split"] == split and row["query_id"] not in evaluated:
+            found.setdefault((row["query_id"], row["doc_id"]), row)
+    return found
 
 
 def unique_texts(rows: Placed) -> dict[str, str]:

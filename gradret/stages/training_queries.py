@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from gradret.artifacts import Artifact, Draft, make
 from gradret.errors import DataError
-from gradret.stages.queries import read_rows, unique_texts
+from gradret.stages.queries import judged, read_rows, unique_texts
 
 if TYPE_CHECKING:
     from gradret.config import Config
@@ -55,12 +55,7 @@ def _training_queries(tables: dict[str, list[Row]], draft: Draft) -> None:
 
 
 def _tables(config: Config) -> dict[str, list[Row]]:
-    judgments = [row for _, row in read_rows(config, "qrels")[0]]
-    evaluated = {row["query_id"] for row in judgments if row["split"] == config.dataset.split}
-    qrels: dict[tuple[str, str], Row] = {}
-    for row in judgments:
-        if row["split"] == "train" and row["query_id"] not in evaluated:
-            qrels.setdefault((row["query_id"], row["doc_id"]), row)
+    qrels = judged(config, "train")
     if not qrels:
         return {"queries": [], "qrels": []}
     texts = unique_texts(read_rows(config, "queries")[0])

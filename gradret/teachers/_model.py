@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from gradret.artifacts import Artifact, Draft, make
 from gradret.components import name_of
 from gradret.errors import ConfigError
-from gradret.fingerprint import hash_files
+from gradret.models import content, quiet
 
 if TYPE_CHECKING:
     from gradret.config import Config
@@ -36,19 +36,13 @@ def checked(config: Config, teacher: _HasModel, check: Callable[[], Mapping[str,
         check: opens what it has to look at, and refuses what cannot be used; not called again while
             nothing changes.
     """
-    settings = {"teacher": teacher, "content": _content(teacher.model)}
+    settings = {"teacher": teacher, "content": content(teacher.model)}
     body = functools.partial(_check, check)
     return make("teacher", config.storage_path, module=__name__, settings=settings, inputs={}, body=body)
 
 
 def _check(check: Callable[[], Mapping[str, object]], draft: Draft) -> None:
     draft.notes |= check()
-
-
-def _content(reference: str) -> str:
-    if not Path(reference).is_dir():
-        return ""
-    return hash_files(sorted(path for path in Path(reference).rglob("*") if path.is_file()))
 
 
 @contextmanager
@@ -58,10 +52,7 @@ def opening(teacher: _HasModel) -> Iterator[None]:
     Raises:
         ConfigError: it needs Python code of its own and may not run it, or cannot be read.
     """
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    quiet()
     try:
         yield
     except ConfigError:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from gradret.errors import ConfigError
-from gradret.models import locate
+from gradret.models import locate, positions
 from gradret.teachers._forward import ForwardGrader, ForwardResources, Pair, Row
 from gradret.teachers._model import checked, opening
 
@@ -127,7 +127,7 @@ def _refuse(settings: CrossEncoder, model: Any) -> None:
 
 def _bound(settings: CrossEncoder, model: Any) -> None:
     """Read no more tokens than the model has positions for."""
-    longest = _positions(model)
+    longest = positions(model)
     if longest is None:
         return
     if settings.max_length is not None and settings.max_length > longest:
@@ -136,14 +136,3 @@ def _bound(settings: CrossEncoder, model: Any) -> None:
             f"got {settings.max_length}"
         )
     model.max_seq_length = min(model.max_seq_length or longest, longest)
-
-
-def _positions(model: Any) -> int | None:
-    import torch
-
-    for module in model.modules():
-        table = getattr(module, "position_embeddings", None)
-        if isinstance(table, torch.nn.Embedding):
-            # RoBERTa's kind counts positions from behind the padding token's id.
-            return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
-    return None
