@@ -348,6 +348,8 @@ class Train:
 class Encode:
     """Turn texts into vectors."""
 
+    precision: Literal["float16", "float32"] = "float32"
+    """What vectors are stored in; float16 halves their size. Of the model's own multiplication its encoder decides."""
     resources: EncodeResources = EncodeResources()
 
 

@@ -1,4 +1,4 @@
-"""Read VECTORS as numpy arrays."""
+"""Read VECTORS, whether stored in float16 or float32, as numpy arrays."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def as_matrix(rows: pa.Table) -> np.ndarray:
     import numpy as np
 
     # Chunk by chunk: joined, more than 2^31 numbers overflow Arrow's list offsets.
-    parts = [chunk.flatten().to_numpy() for chunk in rows["vector"].chunks]
+    parts = [chunk.flatten().to_numpy().astype(np.float32, copy=False) for chunk in rows["vector"].chunks]
     flat = np.concatenate(parts) if parts else np.zeros(0, np.float32)
     return flat.reshape(rows.num_rows, len(flat) // max(1, rows.num_rows))
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from gradret.errors import ConfigError
-from gradret.models import locate, open_model
+from gradret.models import locate, open_model, positions
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

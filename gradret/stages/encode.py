@@ -1,13 +1,22 @@
-"""Turn documents or queries into VECTORS with a MODEL; what mine, label, index and search share."""
+"""Turn documents or queries into VECTORS with a MODEL; what mine, label, index and search share.
+
+Texts are tokenised once, in parts of about equally long ones, and batches are cut where padded tokens would
+pass a budget; the model's own modules do the rest, as in sentence-transformers' ``encode``.
+"""
 
 from __future__ import annotations
 
 import functools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from gradret.artifacts import Artifact, Draft, make, read_shard
 from gradret.errors import StageError
+from gradret.inference import BATCH_TOKENS, Lanes, pack, token_batches
 from gradret.models import open_model
 from gradret.session import cores
 from gradret.stages._map import Pool, Result, map_shards, split_rows
@@ -22,39 +31,76 @@ if TYPE_CHECKING:
 
 __all__ = ["encode", "encode_texts", "load_model"]
 
+Table = Literal["docs", "queries"]
+Features = dict[str, Any]
+
 _QUERIES_A_SHARD = 4000
+_WORK = 4 * 10**11
+"""Rows of a piece times bytes of the model: about a minute of two cores."""
+_FEWEST = 256
+_PROMPTS: dict[Table, tuple[str, ...]] = {"queries": ("query",), "docs": ("document", "passage", "corpus")}
+_TASKS: dict[Table, str] = {"queries": "query", "docs": "document"}
+_STATIC_TEXTS = 1024
+"""Texts of a batch of a static encoder, which pads nothing."""
+_PADDED = {"input_ids", "attention_mask", "token_type_ids"}
 
 
-def encode(config: Config, model: Artifact, texts: Artifact, table: Literal["docs", "queries"]) -> Artifact:
+def encode(config: Config, model: Artifact, texts: Artifact, table: Table) -> Artifact:
     """VECTORS of all rows of ``table``: documents as title and text, queries as their text.
 
-    Prompts and lengths of either kind are the model's own.
+    Prompts and lengths of either kind are the model's own. A piece of a shard is what a killed run loses.
 
     Raises:
-        StageError: the model gave a vector that is not finite; names the row.
+        StageError: the model gave a vector that is not finite, or is too large for ``encode.precision``; names
+            the row.
     """
     body = functools.partial(_encode, config, model, texts, table)
     inputs = {"model": model, "texts": texts}
-    return make("encode", config.storage_path, module=__name__, settings={"table": table}, inputs=inputs, body=body)
+    settings = {"table": table, "precision": config.encode.precision}
+    return make("encode", config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body)
 
 
-def _encode(config: Config, model: Artifact, texts: Artifact, table: Literal["docs", "queries"], draft: Draft) -> None:
+def _encode(config: Config, model: Artifact, texts: Artifact, table: Table, draft: Draft) -> None:
     shards = texts.shards(table)
     if table == "queries":
         shards = split_rows(draft, texts.table(table), table, _QUERIES_A_SHARD)
-    resources = config.encode.resources
-    folder, trusted = model.path / "model", _trusts(config)
-    load = functools.partial(_Encoder, folder, table, resources.threads, trust_remote_code=trusted)
-    total = sum(_rows(path) for path in shards)
+    resources, folder = config.encode.resources, model.path / "model"
+    pieces = _pieces(shards, folder)
+    load = functools.partial(
+        _Encoder,
+        folder,
+        table,
+        config.encode.precision,
+        resources.threads,
+        trust_remote_code=_trusts(config),
+    )
+    total = sum(piece.rows for piece in pieces)
     pool = Pool(actors=resources.actors, gpus=resources.gpus)
-    map_shards(draft, shards, load, pool=pool, total=total, unit=table)
+    map_shards(draft, pieces, load, pool=pool, total=total, unit=table)
 
 
-def _rows(path: Path) -> int:
+@dataclass(frozen=True)
+class _Piece:
+    """``rows`` rows of a shard, from ``start``."""
+
+    path: Path
+    start: int
+    rows: int
+
+
+def _pieces(shards: list[Path], folder: Path) -> list[_Piece]:
+    """The shards, cut where their work would be much to lose; the same for any workers."""
     import pyarrow.parquet as pq
 
-    rows: int = pq.read_metadata(path).num_rows
-    return rows
+    size = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+    most = max(_FEWEST, _WORK // max(1, size))
+    pieces = []
+    for path in shards:
+        rows = pq.read_metadata(path).num_rows
+        count = max(1, math.ceil(rows / most))
+        bounds = [rows * number // count for number in range(count + 1)]
+        pieces += [_Piece(path, start, end - start) for start, end in pairwise(bounds)]
+    return pieces
 
 
 def _trusts(config: Config) -> bool:
@@ -69,39 +115,144 @@ def load_model(folder: Path, threads: int = 0, *, trust_remote_code: bool = Fals
 
     torch.set_num_threads(threads or cores())
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return open_model(folder, trust_remote_code=trust_remote_code, device=device)
+    model = open_model(folder, trust_remote_code=trust_remote_code, device=device)
+    pack(model)
+    return model
 
 
-def encode_texts(model: SentenceTransformer, texts: list[str], table: Literal["docs", "queries"]) -> np.ndarray:
-    """``(len(texts), dimension)`` in float32, with the model's own prompt and length for that kind of text."""
+def encode_texts(model: SentenceTransformer, texts: list[str], table: Table, threads: int = 0) -> np.ndarray:
+    """``(len(texts), dimension)`` in float32: what ``encode_document`` or ``encode_query`` gives, up to rounding."""
+    import numpy as np
+    import torch
+
+    task, device = _TASKS[table], model.device
+    prompt = model.prompts.get(_prompt_name(model, table) or "")
+    prepare = functools.partial(model.preprocess, prompt=prompt, task=task)
+
+    def run(batch: tuple[np.ndarray, Features]) -> tuple[np.ndarray, np.ndarray]:
+        rows, features = batch
+        placed = {name: value.to(device) if torch.is_tensor(value) else value for name, value in features.items()}
+        with torch.inference_mode():
+            vectors = model(placed, task=task)["sentence_embedding"][:, : model.truncate_dim]
+            return rows, vectors.float().cpu().numpy()
+
+    model.eval()
+    if _is_static(model):
+        batches = _static_batches(model, texts, prompt)
+    elif texts and _is_padded(prepare(["a"])):
+        batches = _padded_batches(prepare, texts, BATCH_TOKENS[device.type])
+    else:
+        return _encode_whole(model, texts, table)
+    found = Lanes(threads, device.type).map(run, batches)
+    vectors = np.empty(
+        (len(texts), found[0][1].shape[1] if found else model.get_embedding_dimension() or 0), np.float32
+    )
+    for rows, part in found:
+        vectors[rows] = part
+    return vectors
+
+
+def _encode_whole(model: SentenceTransformer, texts: list[str], table: Table) -> np.ndarray:
+    """By sentence-transformers, for modules whose input cannot be cut here."""
     import numpy as np
 
     encode = model.encode_query if table == "queries" else model.encode_document
-    # A static encoder pads nothing: bigger batches only save it work a batch.
-    size = 1024 if type(model[0]).__name__ == "StaticEmbedding" else 32
-    vectors: np.ndarray = encode(texts, batch_size=size, show_progress_bar=False, convert_to_numpy=True)
-    return vectors.astype(np.float32).reshape(len(texts), model.get_embedding_dimension() or 0)
+    vectors: np.ndarray = encode(texts, show_progress_bar=False, convert_to_numpy=True)
+    return vectors.astype(np.float32).reshape(len(texts), -1 if texts else model.get_embedding_dimension() or 0)
+
+
+def _prompt_name(model: SentenceTransformer, table: Table) -> str | None:
+    """As ``encode_query`` and ``encode_document`` choose it."""
+    return next((name for name in _PROMPTS[table] if name in model.prompts), model.default_prompt_name)
+
+
+def _is_static(model: SentenceTransformer) -> bool:
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    return type(model[0]) is StaticEmbedding
+
+
+def _static_batches(
+    model: SentenceTransformer, texts: list[str], prompt: str | None
+) -> Iterator[tuple[np.ndarray, Features]]:
+    """As ``StaticEmbedding.preprocess`` makes them, without the places of tokens in the text."""
+    import numpy as np
+    import torch
+
+    for start in range(0, len(texts), _STATIC_TEXTS):
+        part = [(prompt or "") + text for text in texts[start : start + _STATIC_TEXTS]]
+        rows = [found.ids for found in model.tokenizer.encode_batch_fast(part, add_special_tokens=False)]
+        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+        ids = np.fromiter(chain.from_iterable(rows), np.int64, lengths.sum())
+        offsets = torch.from_numpy(lengths.cumsum() - lengths)
+        yield np.arange(start, start + len(part)), {"input_ids": torch.from_numpy(ids), "offsets": offsets}
+
+
+def _is_padded(features: Features) -> bool:
+    """Rows of tokens and nothing else, so that rows and columns may be left out."""
+    import torch
+
+    tensors = {name for name, value in features.items() if torch.is_tensor(value)}
+    return "attention_mask" in tensors and tensors <= _PADDED
+
+
+def _padded_batches(
+    prepare: Callable[[list[str]], Features], texts: list[str], budget: int
+) -> Iterator[tuple[np.ndarray, Features]]:
+    """Places in ``texts``, and their features padded to the longest of them."""
+    import numpy as np
+    import torch
+
+    # By characters first: parts that are tokenised together are padded, too.
+    order = np.argsort([-len(text) for text in texts], kind="stable")
+    size = budget // 4
+    for part in (order[start : start + size] for start in range(0, len(order), size)):
+        features = prepare([texts[row] for row in part])
+        padded = {name: features.pop(name) for name in _PADDED & set(features)}
+        if not padded["attention_mask"].shape[1]:  # texts without a token
+            padded = {name: torch.nn.functional.pad(value, (0, 1)) for name, value in padded.items()}
+        mask = padded["attention_mask"]
+        left = bool((mask[:, -1] > mask[:, 0]).any())
+        lengths = mask.sum(1).clamp(min=1).numpy()
+        for batch in token_batches(lengths, budget):
+            longest = int(lengths[batch].max())
+            columns = slice(-longest, None) if left else slice(longest)
+            yield part[batch], features | {name: value[batch, columns] for name, value in padded.items()}
 
 
 class _Encoder:
     def __init__(
-        self, folder: Path, table: Literal["docs", "queries"], threads: int, *, trust_remote_code: bool
+        self,
+        folder: Path,
+        table: Table,
+        precision: Literal["float16", "float32"],
+        threads: int,
+        *,
+        trust_remote_code: bool,
     ) -> None:
-        self.model, self.table = load_model(folder, threads, trust_remote_code=trust_remote_code), table
+        self.model = load_model(folder, threads, trust_remote_code=trust_remote_code)
+        self.table, self.precision, self.threads = table, precision, threads
 
-    def __call__(self, path: Path) -> Result:
-        import numpy as np
+    def __call__(self, piece: _Piece) -> Result:
         import pyarrow as pa
 
-        rows = read_shard(path, self.table)
+        rows = read_shard(piece.path, self.table).slice(piece.start, piece.rows)
         ids, texts = _texts(rows, self.table)
-        vectors = encode_texts(self.model, texts, self.table)
-        broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-        if len(broken):
-            raise StageError(f"the model gave a vector that is not finite for {self.table} {ids[broken[0]]!r}")
-        column = pa.FixedSizeListArray.from_arrays(vectors.ravel(), vectors.shape[1]).cast(pa.list_(pa.float32()))
-        table = pa.table({"id": pa.array(ids, pa.string()), "vector": column})
+        vectors = self._stored(encode_texts(self.model, texts, self.table, self.threads), ids)
+        column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
+        table = pa.table({"id": pa.array(ids, pa.string()), "vector": column.cast(pa.list_(column.type.value_type))})
         return Result({"vectors": table}, len(ids), len(ids))
+
+    def _stored(self, vectors: np.ndarray, ids: list[str]) -> np.ndarray:
+        import numpy as np
+
+        with np.errstate(over="ignore"):
+            stored = vectors.astype(self.precision)
+        for found, why in ((vectors, "is not finite"), (stored, "is too large for encode.precision=float16")):
+            broken = np.flatnonzero(~np.isfinite(found).all(axis=1))
+            if len(broken):
+                raise StageError(f"the model gave a vector that {why} for {self.table} {ids[broken[0]]!r}")
+        return stored
 
 
 def _texts(rows: pa.Table, table: str) -> tuple[list[str], list[str]]:

@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 from sentence_transformers import SentenceTransformer
 
 from gradret.config import Label, Train
@@ -59,7 +60,9 @@ def test_queries_and_documents_have_their_own_prompts_and_lengths(world, tmp_pat
 @pytest.mark.parametrize("place", ["student", "teacher", "nowhere"])
 def test_code_of_a_model_is_trusted_where_an_encoder_says_so(world, tmp_path, monkeypatch, place):
     asked = []
-    monkeypatch.setattr("gradret.stages.encode.open_model", lambda *_, **options: asked.append(options))
+    monkeypatch.setattr(
+        "gradret.stages.encode.open_model", lambda *_, **options: asked.append(options) or torch.nn.Module()
+    )
     monkeypatch.setattr("gradret.stages.encode.map_shards", lambda draft, shards, load, **_: load())
     config, ingested, models = world
     encoder = Transformer(trust_remote_code=place != "nowhere")
