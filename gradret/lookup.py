@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gradret.errors import ConfigError, StorageError
+from gradret.errors import ConfigError, StageError, StorageError
 
 __all__ = ["lookup", "trusted"]
 
@@ -21,6 +21,7 @@ def lookup(run: Path, query: str, k: int = 10) -> list[dict[str, Any]]:
 
     Raises:
         ConfigError: the folder is not a finished run, or the query is empty.
+        StageError: the run's model is not the one that its index was made with.
         StorageError: an artifact of the run is gone or damaged.
     """
     if not query.strip():
@@ -32,6 +33,7 @@ def lookup(run: Path, query: str, k: int = 10) -> list[dict[str, Any]]:
     except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{run} is not the folder of a finished run ({error}); expected STORAGE/runs/NAME") from error
     try:
+        _check_model(run, index)
         shards = int(json.loads((index / "manifest.json").read_text(encoding="utf-8"))["notes"]["shards"])
         next((run / "model").iterdir())
     except (FileNotFoundError, StopIteration) as error:
@@ -63,6 +65,17 @@ def trusted(run: Path) -> bool:
     from omegaconf import OmegaConf
 
     return bool(OmegaConf.select(OmegaConf.load(run / "config.yaml"), "train.encoder.trust_remote_code"))
+
+
+def _check_model(run: Path, index: Path) -> None:
+    """Vectors of two models say nothing of each other."""
+    model = (run / "model" / "fingerprint.txt").read_text(encoding="utf-8").strip()
+    made_with = json.loads((index / "manifest.json").read_text(encoding="utf-8"))["inputs"]["model"]
+    if made_with.rpartition("/")[2] != model:
+        raise StageError(
+            f"the index {index} was made with {made_with}, but {run / 'model'} is {model}: "
+            "another model's vectors cannot be compared; delete that folder and run again"
+        )
 
 
 def _artifact(run: Path, lineage: dict[str, Any], name: str) -> Path:

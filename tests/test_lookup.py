@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gradret.cli import main
-from gradret.errors import ConfigError, StorageError
+from gradret.errors import ConfigError, StageError, StorageError
 from gradret.lookup import lookup
 
 
@@ -30,6 +30,18 @@ def test_a_run_whose_artifacts_are_gone(tmp_path):
     lineage = {name: {"path": f"artifacts/{name}/x"} for name in ("index.tuned", "ingest")}
     (run / "lineage.json").write_text(json.dumps(lineage))
     with pytest.raises(StorageError, match="is gone; run again to make it anew"):
+        lookup(run, "query")
+
+
+def test_a_model_that_did_not_make_the_index(tmp_path):
+    run, index = tmp_path / "storage" / "runs" / "toy", tmp_path / "storage" / "artifacts" / "index" / "x"
+    (run / "model").mkdir(parents=True)
+    index.mkdir(parents=True)
+    lineage = {"index.tuned": {"path": "artifacts/index/x"}, "ingest": {"path": "artifacts/ingest/x"}}
+    (run / "lineage.json").write_text(json.dumps(lineage))
+    (index / "manifest.json").write_text(json.dumps({"inputs": {"model": "train/one"}, "notes": {"shards": 1}}))
+    (run / "model" / "fingerprint.txt").write_text("other\n")
+    with pytest.raises(StageError, match=r"was made with train/one, but .* is other"):
         lookup(run, "query")
 
 

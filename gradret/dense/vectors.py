@@ -1,4 +1,4 @@
-"""Read VECTORS, whether stored in float16 or float32, as numpy arrays."""
+"""Read VECTORS as numpy arrays."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from gradret.artifacts import Artifact
 
-__all__ = ["as_matrix", "read_vectors"]
+__all__ = ["as_matrix", "dimension", "read_vectors"]
 
 
 def as_matrix(rows: pa.Table) -> np.ndarray:
@@ -18,9 +18,19 @@ def as_matrix(rows: pa.Table) -> np.ndarray:
     import numpy as np
 
     # Chunk by chunk: joined, more than 2^31 numbers overflow Arrow's list offsets.
-    parts = [chunk.flatten().to_numpy().astype(np.float32, copy=False) for chunk in rows["vector"].chunks]
-    flat = np.concatenate(parts) if parts else np.zeros(0, np.float32)
-    return flat.reshape(rows.num_rows, len(flat) // max(1, rows.num_rows))
+    parts = [chunk.flatten().to_numpy() for chunk in rows["vector"].chunks]
+    flat = np.concatenate(parts) if len(parts) > 1 else (parts or [np.zeros(0, np.float32)])[0]
+    return flat.reshape(rows.num_rows, len(flat) // max(1, rows.num_rows)).astype(np.float32, copy=False)
+
+
+def dimension(artifact: Artifact) -> int:
+    """Numbers a vector; 0 if there are no vectors."""
+    import pyarrow.parquet as pq
+
+    for path in artifact.shards("vectors"):
+        for batch in pq.ParquetFile(path).iter_batches(batch_size=1, columns=["vector"]):
+            return len(batch["vector"][0])
+    return 0
 
 
 def read_vectors(artifact: Artifact) -> tuple[list[str], np.ndarray]:

@@ -1,15 +1,20 @@
 import dataclasses
+import random
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from gradret.config import Label, Train
+from gradret.config import Encode, Label, Train
 from gradret.dense.vectors import read_vectors
 from gradret.encoders.transformer import Transformer
 from gradret.errors import StageError
+from gradret.inference import BATCH_TOKENS, pack
 from gradret.losses.kl import KL
+from gradret.stages import encode as encoding
 from gradret.stages.base import base
 from gradret.stages.encode import encode, encode_texts, load_model
 from gradret.teachers.fusion import Fusion
@@ -94,3 +99,162 @@ def test_a_vector_that_is_not_finite_names_its_text(world, tmp_path):
     ingested = tiny.artifact(tmp_path, "ingest", {"docs": [[tiny.doc(0, "dim"), tiny.doc(1, "dim bal")]]})
     with pytest.raises(StageError, match="not finite for docs 'd001'"):
         encode(config, broken, ingested, "docs")
+
+
+def _two_layers(folder, kind, pooling, *, side="right", more=(), **options):
+    """A sentence-transformers folder over tiny transformers; documents have a prompt, queries another."""
+    from sentence_transformers.sentence_transformer.modules import Pooling
+    from sentence_transformers.sentence_transformer.modules import Transformer as Tokens
+
+    torch.manual_seed(2)
+    layer = Tokens(str(tiny.plain(folder / "plain", kind)), max_seq_length=24)
+    layer.tokenizer.padding_side = side
+    if layer.tokenizer.pad_token is None:
+        layer.tokenizer.pad_token = layer.tokenizer.eos_token
+    modules = [layer, Pooling(16, pooling, include_prompt=options.pop("include_prompt", True)), *more]
+    prompts = {"query": "kun: ", "document": "bal dim "}
+    return SentenceTransformer(modules=modules, prompts=prompts, device="cpu", **options)
+
+
+def _texts(count=70):
+    draw = random.Random(1)
+    return [tiny.sentence(draw, draw.randint(1, 40)) for _ in range(count)]
+
+
+def _as_sentence_transformers(model, texts, table):
+    encode = model.encode_query if table == "queries" else model.encode_document
+    return np.stack([encode([text], convert_to_numpy=True)[0] for text in texts]).astype(np.float32)
+
+
+@pytest.mark.parametrize("table", ["docs", "queries"])
+@pytest.mark.parametrize(
+    ("kind", "pooling", "side", "options"),
+    [
+        ("bert", "mean", "right", {}),
+        ("bert", "mean", "right", {"include_prompt": False}),
+        ("bert", "cls", "right", {}),
+        ("bert", "max", "right", {"truncate_dim": 5}),
+        ("modernbert", "mean", "right", {}),
+        ("roberta", "weightedmean", "right", {}),
+        ("decoder", "lasttoken", "left", {}),
+        ("decoder", "lasttoken", "right", {}),
+        ("decoder", "mean", "left", {"default_prompt_name": "query"}),
+    ],
+)
+def test_batches_of_any_transformer(tmp_path, monkeypatch, kind, pooling, side, options, table):
+    """Many small batches, texts cut at the length among them, against one text at a time."""
+    monkeypatch.setitem(BATCH_TOKENS, "cpu", 96)
+    model = _two_layers(tmp_path, kind, pooling, side=side, **options)
+    texts = _texts()
+    want = _as_sentence_transformers(model, texts, table)
+    pack(model)
+    got = encode_texts(model, texts, table, threads=2)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, want, atol=1e-6)
+    assert np.abs(want - _as_sentence_transformers(model, texts, {"docs": "queries", "queries": "docs"}[table])).max()
+
+
+def test_modules_behind_the_pooling(tmp_path):
+    from sentence_transformers.sentence_transformer.modules import Dense, Normalize
+
+    model = _two_layers(tmp_path, "bert", "mean", more=[Dense(16, 6), Normalize()])
+    want = _as_sentence_transformers(model, _texts(), "docs")
+    pack(model)
+    np.testing.assert_allclose(encode_texts(model, _texts(), "docs"), want, atol=1e-6)
+
+
+@pytest.mark.parametrize("table", ["docs", "queries"])
+def test_a_model_of_two_towers(tmp_path, table):
+    """Queries by a static encoder, whose input is of another form, documents by a transformer."""
+    from sentence_transformers.sentence_transformer.modules import Router
+
+    folder = tiny.model(tmp_path, "static").path / "model"
+    towers = {"query_modules": list(SentenceTransformer(str(folder), device="cpu"))[:1]}
+    towers["document_modules"] = list(_two_layers(tmp_path, "bert", "mean"))
+    model = SentenceTransformer(modules=[Router.for_query_document(**towers)], device="cpu")
+    want = _as_sentence_transformers(model, _texts(), table)
+    pack(model)
+    np.testing.assert_allclose(encode_texts(model, _texts(), table), want, atol=1e-6)
+
+
+def test_input_that_is_not_cut_is_left_to_sentence_transformers(tmp_path):
+    from sentence_transformers.sentence_transformer.modules import BoW
+
+    model = SentenceTransformer(modules=[BoW(list(tiny.WORDS))], device="cpu")
+    texts = _texts(40)
+    np.testing.assert_array_equal(encode_texts(model, texts, "docs"), model.encode_document(texts))
+    assert encode_texts(model, [], "docs").shape == (0, len(tiny.WORDS))
+
+
+@pytest.mark.parametrize("kind", ["static", "transformer"])
+def test_the_same_bytes_whatever_the_threads(tmp_path, monkeypatch, kind):
+    monkeypatch.setitem(BATCH_TOKENS, "cpu", 64)
+    model = load_model(tiny.model(tmp_path, kind).path / "model")
+    texts = _texts()
+    first = encode_texts(model, texts, "docs", threads=1)
+    for threads in (1, 2, 3):
+        np.testing.assert_array_equal(encode_texts(model, texts, "docs", threads=threads), first)
+
+
+def test_empty_and_endless_texts(tmp_path):
+    for kind in ("static", "transformer"):
+        model = load_model(tiny.model(tmp_path, kind).path / "model")
+        texts = ["", " ", "bal " * 100_000, "bal", ""]
+        want = _as_sentence_transformers(model, texts, "docs")
+        np.testing.assert_allclose(encode_texts(model, texts, "docs"), want, atol=1e-6)
+        np.testing.assert_allclose(encode_texts(model, ["", ""], "docs"), want[[0, 4]], atol=1e-6)
+        assert encode_texts(model, [], "docs").shape == (0, want.shape[1])
+
+
+def test_texts_without_a_token(tmp_path):
+    """The decoder's tokenizer adds none: alone, such a text leaves nothing to pad to."""
+    model = _two_layers(tmp_path, "decoder", "mean")
+    model.prompts = {"query": "", "document": ""}
+    assert encode_texts(model, ["", ""], "docs").shape == (2, 16)
+    vectors = encode_texts(model, ["bal", "", "dim kun"], "docs")
+    want = _as_sentence_transformers(model, ["bal", "dim kun"], "docs")
+    np.testing.assert_allclose(vectors[[0, 2]], want, atol=1e-6)
+
+
+def test_vectors_in_half_precision(world):
+    config, ingested, models = world
+    whole = encode(config, models["transformer"], ingested, "docs")
+    small = dataclasses.replace(config, encode=Encode(precision="float16"))
+    half = encode(small, models["transformer"], ingested, "docs")
+    assert half.fingerprint != whole.fingerprint
+    stored = pq.read_schema(half.shards("vectors")[0]).field("vector").type.value_type
+    assert stored == pa.float16()
+    ids, matrix = read_vectors(half)
+    want_ids, want = read_vectors(whole)
+    assert ids == want_ids
+    assert matrix.dtype == np.float32
+    np.testing.assert_array_equal(matrix, want.astype(np.float16).astype(np.float32))
+
+
+def test_a_vector_that_half_precision_cannot_hold_names_its_text(world, tmp_path):
+    config, _, _ = world
+    config = dataclasses.replace(config, storage_path=str(tmp_path), encode=Encode(precision="float16"))
+    large = tiny.model(tmp_path, "static")
+    model = SentenceTransformer(str(large.path / "model"), device="cpu")
+    del model[1]  # the normalisation
+    model[0].embedding.weight.data[model.tokenizer.token_to_id("bal")] = 1e5
+    model.save(str(large.path / "model"), create_model_card=False)
+    ingested = tiny.artifact(tmp_path, "ingest", {"docs": [[tiny.doc(0, "dim"), tiny.doc(1, "bal")]]})
+    with pytest.raises(StageError, match=r"too large for encode.precision=float16 for docs 'd001'"):
+        encode(config, large, ingested, "docs")
+
+
+def test_shards_are_cut_into_pieces(world, tmp_path, monkeypatch):
+    """A piece is what a killed run loses. Pieces of one size are a matter of the model, so a rerun finds them."""
+    config, ingested, models = world
+    whole = encode(config, models["transformer"], ingested, "docs")
+    assert len(whole.shards("vectors")) == len(ingested.shards("docs")) == 2
+    monkeypatch.setattr(encoding, "_FEWEST", 8)
+    monkeypatch.setattr(encoding, "_WORK", 0)
+    config = dataclasses.replace(config, storage_path=str(tmp_path))
+    cut = encode(config, models["transformer"], ingested, "docs")
+    assert [len(rows) for rows in cut.batches("vectors")] == [7, 7, 7, 7, 7, 6, 6, 6, 7]
+    assert cut.counts == whole.counts
+    (ids, got), (want_ids, want) = read_vectors(cut), read_vectors(whole)
+    assert ids == want_ids
+    np.testing.assert_allclose(got, want, atol=1e-6)
