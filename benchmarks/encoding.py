@@ -1,0 +1,232 @@
+"""Encoding against ``SentenceTransformer.encode``, with the same model, precision and cores, on real text.
+
+    python -m benchmarks.encoding DATA [--device cuda] [--runs 3]
+
+DATA is a folder of BEIR collections. Sides are ``encode`` on the list of passages, as sentence-transformers
+batches them by default and, for the static encoder, in batches of 1,024; the bare loop ``encode_texts``; and the
+stage through Ray. They take turns; medians of the runs. Start-up of the stage is its time over a tenth of the
+passages less a tenth of its time beyond them, so ``stage, beyond`` is (time of all - time of the tenth) / 0.9.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sentence_transformers import SentenceTransformer
+
+from benchmarks.hardware import hardware, result_path
+from gradret.config import Config
+from gradret.loading import parse
+from gradret.models import open_model
+from gradret.session import cores, session
+from gradret.stages.encode import encode_texts, load_model
+from gradret.text import passage
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model over the first passages of a collection."""
+
+    model: str
+    collection: str
+    passages: int
+
+
+CPU = (
+    Case("minilm", "cranfield", 600),
+    Case("minilm", "vaswani", 2000),
+    Case("minilm", "scifact", 400),
+    Case("static", "cranfield", 1400),
+    Case("static", "vaswani", 11429),
+    Case("static", "scifact", 5183),
+)
+GPU = (Case("minilm", "vaswani", 11429), Case("minilm", "scifact", 5183))
+
+
+def main() -> None:
+    """Measure, and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("data", type=Path, help="a folder with cranfield, vaswani and scifact, as BEIR stores them")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--runs", type=int, default=3)
+    parsed = parser.parse_args()
+    found = []
+    with session():
+        for case in CPU if parsed.device == "cpu" else GPU:
+            with tempfile.TemporaryDirectory() as folder:
+                found.append(measured(case, parsed.data, Path(folder), parsed.device, parsed.runs))
+            print(json.dumps(found[-1]), flush=True)
+    what = "encoding" + ("_gpu" if parsed.device == "cuda" else "")
+    rate = matmul_rate(parsed.device)
+    result = {"hardware": hardware(), "device": parsed.device, "matmul": rate, "runs": parsed.runs, "cases": found}
+    result_path(what, "json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    result_path(what, "md").write_text(markdown(result), encoding="utf-8")
+
+
+def measured(case: Case, data: Path, folder: Path, device: str, runs: int) -> dict[str, Any]:
+    """Seconds of every side."""
+    lines = (data / case.collection / "corpus.jsonl").read_text(encoding="utf-8").splitlines()[: case.passages]
+    stage = Stage(case.model, lines, folder, device)
+    texts = [passage(row.get("title"), row["text"]) for row in map(json.loads, lines)]
+    theirs, ours = open_model(stage.model, device=device), load_model(stage.model)
+    sides: dict[str, Callable[[], Any]] = {"encode": lambda: theirs.encode_document(texts, show_progress_bar=False)}
+    if case.model == "static":
+        sides["encode, 1024"] = lambda: theirs.encode_document(texts, batch_size=1024, show_progress_bar=False)
+    sides |= {
+        "loop": lambda: encode_texts(ours, texts, "docs"),
+        "stage, tenth": lambda: stage("tenth"),
+        "stage": lambda: stage("whole"),
+    }
+    for name in ("encode", "loop"):  # start everything
+        sides[name]()
+    stage("tenth")
+    apart = float(np.abs(sides["loop"]() - sides["encode"]()).max())
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(runs):
+        for name, side in sides.items():
+            torch.set_num_threads(cores())
+            started = time.monotonic()
+            side()
+            seconds[name].append(time.monotonic() - started)
+    seconds["stage, beyond"] = [
+        (whole - tenth) / 0.9 for whole, tenth in zip(seconds["stage"], seconds["stage, tenth"], strict=True)
+    ]
+    return {
+        "model": case.model,
+        "collection": case.collection,
+        "passages": len(texts),
+        "tokens": tokens(theirs, texts),
+        "parameters": linear(theirs),
+        "difference": apart,
+        "seconds": seconds,
+    }
+
+
+class Stage:
+    """Encodes a collection, or a tenth of it, through Ray, from nothing."""
+
+    def __init__(self, model: str, lines: list[str], folder: Path, device: str) -> None:
+        from gradret.stages.base import base
+        from gradret.stages.ingest import ingest
+
+        tenth = lines[::10]
+        self.configs = {name: config(name, folder, rows, device) for name, rows in (("whole", lines), ("tenth", tenth))}
+        self.ingested = {name: ingest(each) for name, each in self.configs.items()}
+        whole = self.configs["whole"]
+        encoder = whole.label.teacher.encoder if model == "minilm" else whole.train.encoder
+        self.made = base(whole, self.ingested["whole"], encoder)
+        self.model = self.made.path / "model"
+
+    def __call__(self, name: str) -> None:
+        from gradret.stages.encode import encode
+
+        shutil.rmtree(encode(self.configs[name], self.made, self.ingested[name], "docs").path)
+
+
+def config(name: str, folder: Path, lines: list[str], device: str) -> Config:
+    """Of a collection that holds ``lines``."""
+    data = folder / name
+    (data / "qrels").mkdir(parents=True)
+    (data / "corpus.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    first = json.loads(lines[0])
+    (data / "queries.jsonl").write_text(json.dumps({"_id": "q", "text": first["text"][:50]}) + "\n", encoding="utf-8")
+    (data / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\nq\t{first['_id']}\t1\n", encoding="utf-8")
+    return parse(
+        {
+            "name": name,
+            "storage_path": str(folder / "storage"),
+            "dataset": {"name": "beir", "path": str(data)},
+            "label": {"teacher": {"name": "fusion", "encoder": {"name": "pretrained", "precision": "float32"}}},
+            "encode": {"resources": {"gpus": 1 if device == "cuda" else 0}},
+        }
+    )
+
+
+def tokens(model: SentenceTransformer, texts: list[str]) -> int:
+    """That the model reads, without padding."""
+    tokenizer = model.tokenizer
+    if hasattr(tokenizer, "encode_batch"):
+        return sum(len(found.ids) for found in tokenizer.encode_batch(texts, add_special_tokens=False))
+    rows = tokenizer(texts, truncation=True, max_length=model.max_seq_length)["input_ids"]
+    return sum(map(len, rows))
+
+
+def linear(model: SentenceTransformer) -> int:
+    """Parameters of linear layers."""
+    layers = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
+    return sum(parameter.numel() for layer in layers for parameter in layer.parameters())
+
+
+def matmul_rate(device: str) -> float:
+    """Operations a second of a square matrix product in float32; the best of five."""
+    size = {"cpu": 2048, "cuda": 8192}[device]
+    matrix = torch.randn(size, size, device=device)
+    seconds = []
+    for _ in range(5):
+        started = time.monotonic()
+        matrix @ matrix
+        if device == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.monotonic() - started)
+    return 2 * size**3 / min(seconds)
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The result file."""
+    command = "python -m benchmarks.encoding DATA" + (" --device cuda" if result["device"] == "cuda" else "")
+    lines = [
+        "# Encoding against SentenceTransformer.encode",
+        "",
+        f"{result['hardware']}; on {result['device']}. Command: `{command}`.",
+        f"float32 on all cores; medians (fastest to slowest) of {result['runs']} runs, in which the sides take turns.",
+        "`encode` is sentence-transformers' own, `loop` gradret's in this process, `stage` the same through Ray from a",
+        "stored collection to stored vectors. `stage, beyond` leaves its start-up out: time beyond a tenth of the",
+        "passages, over 0.9. `times` is against `encode`, for `stage, beyond` against `loop`; the best of `encode`'s",
+        f"rows counts. A plain matrix product runs at {result['matmul'] / 1e9:.0f} Gflop/s here; `share` is 2 x tokens",
+        "x parameters of linear layers against it.",
+    ]
+    for case in result["cases"]:
+        middle = {name: statistics.median(runs) for name, runs in case["seconds"].items()}
+        best = min(seconds for name, seconds in middle.items() if name.startswith("encode"))
+        lines += [
+            "",
+            f"## {case['model']}, {case['collection']}: {case['passages']:,} passages, {case['tokens']:,} tokens",
+            "",
+            f"Vectors differ by {case['difference']:.1e} at most.",
+            "",
+            "| side | seconds | passages/s | tokens/s | share | times |",
+            "|---" * 6 + "|",
+        ]
+        for name, seconds in middle.items():
+            against = middle["loop"] if name == "stage, beyond" else best
+            share = 2 * case["tokens"] * case["parameters"] / seconds / result["matmul"]
+            runs = case["seconds"][name]
+            cells = [
+                name,
+                f"{seconds:.3g} ({min(runs):.3g}-{max(runs):.3g})",
+                *([""] * 3 if name == "stage, tenth" else rates(case, seconds, share)),
+                "" if name in ("stage, tenth", "stage") else f"{against / seconds:.2f}",
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def rates(case: dict[str, Any], seconds: float, share: float) -> list[str]:
+    """Passages and tokens a second, and the share of a matrix product's rate."""
+    shown = f"{share:.0%}" if case["parameters"] else ""
+    return [f"{case['passages'] / seconds:,.0f}", f"{case['tokens'] / seconds:,.0f}", shown]
+
+
+if __name__ == "__main__":
+    main()
