@@ -23,6 +23,9 @@ Found = TypeVar("Found")
 BATCH_TOKENS = {"cpu": 1024, "cuda": 65536}
 """Tokens of a batch, padding counted. On a CPU a batch's activations should stay in its caches."""
 
+_MOST_PACKED = 1 << 28
+"""Numbers of a model that are held twice, 1 GiB; a larger one keeps the memory."""
+
 _MOST_LANES = 16
 """Beyond it the interpreter's lock would be what they wait for."""
 
@@ -51,11 +54,12 @@ class Lanes:
     Args:
         threads: CPU threads in all; 0 takes all cores of the machine.
         device: on ``cuda`` there are two lanes, so that one prepares a batch while the GPU has the other's.
+        alone: one batch at a time, on all threads.
     """
 
-    def __init__(self, threads: int, device: str) -> None:
+    def __init__(self, threads: int, device: str, *, alone: bool = False) -> None:
         threads = threads or cores()
-        self.count = min(threads, _MOST_LANES) if device == "cpu" else 2
+        self.count = 1 if alone else min(threads, _MOST_LANES) if device == "cpu" else 2
         self.threads = max(1, threads // self.count)
 
     def map(self, function: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
@@ -80,6 +84,8 @@ def pack(model: torch.nn.Module) -> None:
 
     mkldnn: Any = torch.backends.mkldnn
     if not mkldnn.is_available() or platform.machine() not in ("x86_64", "AMD64"):
+        return
+    if sum(parameter.numel() for parameter in model.parameters()) > _MOST_PACKED:
         return
     for layer in model.modules():
         if type(layer) is torch.nn.Linear and layer.weight.device.type == "cpu" and layer.weight.dtype == torch.float32:

@@ -143,7 +143,8 @@ def encode_texts(model: SentenceTransformer, texts: list[str], table: Table, thr
         batches = _padded_batches(prepare, texts, BATCH_TOKENS[device.type])
     else:
         return _encode_whole(model, texts, table)
-    found = Lanes(threads, device.type).map(run, batches)
+    lanes = Lanes(threads, device.type, alone=_keeps_state(model))
+    found = lanes.map(run, batches)
     vectors = np.empty(
         (len(texts), found[0][1].shape[1] if found else model.get_embedding_dimension() or 0), np.float32
     )
@@ -164,6 +165,15 @@ def _encode_whole(model: SentenceTransformer, texts: list[str], table: Table) ->
 def _prompt_name(model: SentenceTransformer, table: Table) -> str | None:
     """As ``encode_query`` and ``encode_document`` choose it."""
     return next((name for name in _PROMPTS[table] if name in model.prompts), model.default_prompt_name)
+
+
+def _keeps_state(model: SentenceTransformer) -> bool:
+    """A batch may leave a mark on the model: code of its own is not known, and these positions depend on lengths."""
+    return any(
+        type(module).__module__.startswith("transformers_modules")
+        or getattr(module, "rope_type", None) in ("dynamic", "longrope")
+        for module in model.modules()
+    )
 
 
 def _is_static(model: SentenceTransformer) -> bool:

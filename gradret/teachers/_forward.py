@@ -7,11 +7,12 @@ as one of long ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from gradret.inference import BATCH_TOKENS, token_batches
 from gradret.session import cores
 from gradret.stages._texts import doc_texts
 
@@ -30,7 +31,6 @@ Row = dict[str, "np.ndarray"]
 """``input_ids`` of one pair, and what else the model is given for each of its tokens."""
 
 _PAIRS_AT_ONCE = 512
-_BATCH_TOKENS = {"cpu": 2048, "cuda": 65536}
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class ForwardResources:
     threads: int = 0
     """CPU threads of a worker; 0 takes all cores of the machine."""
     batch_tokens: int = 0
-    """Tokens of a batch, padding counted; 0 is 2,048 on a CPU and 65,536 on a GPU."""
+    """Tokens of a batch, padding counted; 0 is 1,024 on a CPU and 65,536 on a GPU."""
 
     def __post_init__(self) -> None:
         for name in ("threads", "batch_tokens"):
@@ -85,7 +85,7 @@ class ForwardGrader:
         torch.set_num_threads(resources.threads or cores())
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model, self.prepared, self.precision = load(self.device), prepared, precision
-        self.budget = resources.batch_tokens or _BATCH_TOKENS[self.device]
+        self.budget = resources.batch_tokens or BATCH_TOKENS[self.device]
 
     def score(self, queries: Sequence[dict[str, Any]], doc_ids: Sequence[Sequence[str]]) -> list[np.ndarray]:
         import numpy as np
@@ -108,7 +108,9 @@ class ForwardGrader:
         # One autocast for all batches: it keeps the weights that it has converted.
         with torch.inference_mode(), half:
             # Read back at the end: to wait for each batch would keep a GPU idle meanwhile.
-            found = [(batch, self._forward([rows[row] for row in batch])) for batch in _batches(lengths, self.budget)]
+            found = [
+                (batch, self._forward([rows[row] for row in batch])) for batch in token_batches(lengths, self.budget)
+            ]
         for batch, part in found:
             scores[batch] = part.float().cpu().numpy()
         return scores
@@ -116,19 +118,6 @@ class ForwardGrader:
     def _forward(self, rows: Sequence[Row | None]) -> torch.Tensor:
         whole = [row for row in rows if row is not None]
         return self.model.forward({name: values.to(self.device) for name, values in _padded(whole, self.model).items()})
-
-
-def _batches(lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:
-    """Places of rows that are run together, the longest first: memory that does not suffice shows at once."""
-    import numpy as np
-
-    order = np.argsort(-lengths, kind="stable")
-    order = order[lengths[order] > 0]
-    start = 0
-    while start < len(order):
-        size = max(1, budget // lengths[order[start]])
-        yield order[start : start + size]
-        start += size
 
 
 def _padded(rows: Sequence[Row], model: Forward) -> dict[str, torch.Tensor]:

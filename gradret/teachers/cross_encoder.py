@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from gradret.errors import ConfigError
+from gradret.inference import pack
 from gradret.models import locate, positions
 from gradret.teachers._forward import ForwardGrader, ForwardResources, Pair, Row
 from gradret.teachers._model import checked, opening
@@ -84,6 +85,7 @@ class _Model:
         self.model.eval()
         _refuse(settings, self.model)
         _bound(settings, self.model)
+        pack(self.model)
         tokens = self.model.tokenizer
         self.padding = {"input_ids": tokens.pad_token_id or 0, "token_type_ids": tokens.pad_token_type_id}
         self.side = tokens.padding_side
