@@ -33,7 +33,7 @@ from gradret.progress import say
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Artifact", "Draft", "make", "read_shard", "write_json", "write_shard"]
+__all__ = ["Artifact", "Draft", "make", "opened", "read_shard", "write_json", "write_shard"]
 
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -177,6 +177,18 @@ def _say_once(text: str, path: Path) -> None:
     if path not in _said:
         _said.add(path)
         say(text)
+
+
+def opened(path: Path) -> Artifact:
+    """The finished artifact in ``path``.
+
+    Raises:
+        StorageError: there is none, or its manifest is damaged.
+    """
+    found = _open(path.parent.name, path)
+    if not found:
+        raise StorageError(f"{path} holds no finished artifact; run again what made it")
+    return found
 
 
 def read_shard(path: Path, table: str, columns: list[str] | None = None) -> pa.Table:

@@ -80,11 +80,14 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="all stages, reusing what is done")
     _add_config(run)
     run.set_defaults(command=_run)
+    own = {"search": _search_parser, "evaluate": _evaluate_parser}
     for stage, text in _STAGES.items():
-        command = commands.add_parser(stage, help=text) if stage != "search" else _search_parser(commands, text)
-        if stage != "search":
-            _add_config(command)
-            command.set_defaults(command=_check if stage == "check" else _stage, stage=stage)
+        if stage in own:
+            own[stage](commands, text)
+            continue
+        command = commands.add_parser(stage, help=text)
+        _add_config(command)
+        command.set_defaults(command=_check if stage == "check" else _stage, stage=stage)
     _plan_parser(commands)
     export = commands.add_parser("export", help="a finished run's model as a folder to give away, checked, with a card")
     export.add_argument("run", metavar="RUN", help="the folder of a finished run, STORAGE/runs/NAME")
@@ -125,7 +128,7 @@ def _plan_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.set_defaults(command=_plan)
 
 
-def _search_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], text: str) -> argparse.ArgumentParser:
+def _search_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], text: str) -> None:
     parser = commands.add_parser(
         "search", help=f"{text}; or, with a run's folder and a query, try the tuned model by hand"
     )
@@ -133,7 +136,25 @@ def _search_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     parser.add_argument("overrides", nargs="*", metavar="key=value|QUERY", help="overrides, or the query")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(command=_search, stage="search")
-    return parser
+
+
+def _evaluate_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], text: str) -> None:
+    parser = commands.add_parser(
+        "evaluate", help=f"{text}; or of any models on a list of datasets; or, with --qrels, of TREC run files"
+    )
+    parser.add_argument(
+        "config", metavar="CONFIG|RUN", help="a YAML file of a run, or of an evaluation with datasets and systems"
+    )
+    parser.add_argument("overrides", nargs="*", metavar="key=value|RUN", help="overrides; with --qrels, more run files")
+    parser.add_argument("--qrels", metavar="QRELS", help="compare run files by these judgments, TREC's or BEIR's")
+    parser.add_argument(
+        "--measures", default="nDCG@10,Recall@100", help="of run files, with commas between (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--one-sided", action="store_true", help="test whether a run is better than the first, not whether it differs"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(command=_evaluate, stage="evaluate")
 
 
 def _run(parsed: argparse.Namespace) -> int:
@@ -207,6 +228,45 @@ def _search(parsed: argparse.Namespace) -> int:
         return 0
     for hit in found:
         print(f"{hit['rank']:>3}  {hit['score']:.4f}  {hit['doc_id']}  {hit['title']}\n     {hit['text'][:160]}")
+    return 0
+
+
+def _evaluate(parsed: argparse.Namespace) -> int:
+    from gradret.evaluation import is_evaluation
+
+    if parsed.qrels:
+        return _compare_runs(parsed)
+    return _evaluation(parsed) if is_evaluation(parsed.config) else _stage(parsed)
+
+
+def _evaluation(parsed: argparse.Namespace) -> int:
+    from gradret.evaluation import load_evaluation
+    from gradret.flow import run_evaluation
+    from gradret.report.comparison import terminal_text
+    from gradret.session import session
+
+    evaluation = load_evaluation(parsed.config, parsed.overrides)
+    with session():
+        folder, table = run_evaluation(evaluation)
+    if parsed.json:
+        print((folder / "metrics.json").read_text(encoding="utf-8"), end="")
+    else:
+        print(f"{terminal_text(table)}\n\nreport: {folder / 'report.html'}")
+    return 0
+
+
+def _compare_runs(parsed: argparse.Namespace) -> int:
+    from gradret.report.comparison import as_data, terminal_text
+    from gradret.report.run_files import compare_runs
+
+    runs = [parsed.config, *parsed.overrides]
+    found = compare_runs(
+        parsed.qrels, runs, parsed.measures.split(","), "one-sided" if parsed.one_sided else "two-sided"
+    )
+    if parsed.json:
+        print(json.dumps({**as_data(found.table), "counts": found.counts}, indent=2))
+    else:
+        print("\n".join([terminal_text(found.table), *found.remarks]))
     return 0
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from gradret.errors import ConfigError
 
-__all__ = ["Config", "Rule", "Workers", "component"]
+__all__ = ["Config", "Encode", "Evaluate", "Index", "Rule", "Search", "Workers", "by_name", "component", "folder_name"]
 
 
 def component(kind: str, default: object = MISSING, *, many: bool = False) -> Any:
@@ -24,6 +24,11 @@ def component(kind: str, default: object = MISSING, *, many: bool = False) -> An
     """
     metadata = {"kind": kind, "many": many, "default": default}
     return field(metadata=metadata) if default is MISSING else field(default=None, metadata=metadata)
+
+
+def by_name(part: str | type) -> Any:
+    """A field that holds components of a kind, or instances of a dataclass, by names of the user's."""
+    return field(default_factory=dict, metadata={"by_name": part})
 
 
 def _listed(part: type) -> Any:
@@ -40,6 +45,12 @@ def _refuse(**wrong: object) -> None:
     problems = [f"{key}: {must}" for key, must in wrong.items() if must]
     if problems:
         raise ConfigError.of(problems)
+
+
+def folder_name(name: str) -> str:
+    """What is wrong with ``name`` as the name of a folder; empty if nothing is."""
+    plain = re.fullmatch(r"[^/\\\s\x00-\x1f]([^/\\\x00-\x1f]*[^/\\\s\x00-\x1f])?", name)
+    return "" if plain and name not in {".", ".."} else f"must be the name of a folder, without slashes, got {name!r}"
 
 
 def _at_least(least: float, value: float) -> str:
@@ -387,7 +398,10 @@ class Evaluate:
     """Compute measures."""
 
     measures: tuple[str, ...] = _MEASURES
-    """As ir_measures knows them: nDCG, Recall, MRR, MAP, P, judged; @ cuts off, (rel=2) sets what is relevant."""
+    """As ir_measures knows them: nDCG, Recall, MRR, MAP, P, judged; @ cuts off, (rel=2) sets what is relevant.
+    judged@k comes beside every nDCG@k by itself."""
+    test: Literal["two-sided", "one-sided"] = "two-sided"
+    """The paired t-test: whether two systems differ, or whether the one is better than the other."""
 
     def __post_init__(self) -> None:
         if self.measures == _MEASURES:  # known to be right: nothing to import
@@ -443,10 +457,8 @@ class Config:
     evaluate: Evaluate = Evaluate()
 
     def __post_init__(self) -> None:
-        plain = re.fullmatch(r"[^/\\\s\x00-\x1f]([^/\\\x00-\x1f]*[^/\\\s\x00-\x1f])?", self.name)
-        folder = plain and self.name not in {".", ".."}
         _refuse(
-            name="" if folder else f"must be the name of a folder, without slashes, got {self.name!r}",
+            name=folder_name(self.name),
             storage_path="" if self.storage_path.strip() else "is empty; name a folder",
             seed=_at_least(0, self.seed),
             **_needed_of_mine(self.mine, self.select),

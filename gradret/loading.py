@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import math
 import re
 import types
@@ -15,17 +16,19 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass, make_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gradret import components
 from gradret.config import Config
 from gradret.errors import ConfigError
 
-__all__ = ["load", "parse", "to_yaml"]
+__all__ = ["load", "load_as", "parse", "read_yaml", "to_yaml"]
+
+_C = TypeVar("_C")
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a YAML file and apply ``key=value`` overrides in order.
+    """Read the YAML file of a run and apply ``key=value`` overrides in order.
 
     Args:
         path: the YAML file.
@@ -34,16 +37,25 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: the file cannot be read, or keys or values are wrong; all are named.
     """
+    return load_as(Config, path, overrides)
+
+
+def load_as(cls: type[_C], path: str | Path, overrides: Sequence[str] = ()) -> _C:
+    """Read a YAML file of any config, a frozen dataclass such as ``Config``.
+
+    Raises:
+        ConfigError: the file cannot be read, or keys or values are wrong; all are named.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    tree = OmegaConf.create(_with_defaults(Config, _read(path)))
+    tree = OmegaConf.create(_with_defaults(cls, read_yaml(path)))
     problems = [problem for override in overrides for problem in _apply(tree, override)]
     try:
         plain = OmegaConf.to_container(tree, resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError.of([*problems, f"{path}: {str(error).splitlines()[0]}"]) from error
-    return _parse(plain, problems)
+    return _parse(cls, plain, problems)
 
 
 def parse(tree: object) -> Config:
@@ -52,17 +64,22 @@ def parse(tree: object) -> Config:
     Raises:
         ConfigError: keys or values are wrong; all are named.
     """
-    return _parse(tree, [])
+    return _parse(Config, tree, [])
 
 
-def _parse(tree: object, problems: list[str]) -> Config:
-    config = _build(Config, tree, "", problems)
+def _parse(cls: type[_C], tree: object, problems: list[str]) -> _C:
+    config = _build(cls, tree, "", problems)
     if problems:
         raise ConfigError.of(problems)
-    return typing.cast("Config", config)
+    return typing.cast("_C", config)
 
 
-def _read(path: str | Path) -> dict[str, Any]:
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """What a YAML file holds, as it stands there.
+
+    Raises:
+        ConfigError: the file cannot be read or is not a mapping.
+    """
     from omegaconf import DictConfig, OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
@@ -115,7 +132,7 @@ def _apply(tree: Any, override: str) -> list[str]:
     return []
 
 
-def to_yaml(config: Config) -> str:
+def to_yaml(config: object) -> str:
     """The resolved config, every default written out; ``load`` reads it back to an equal one."""
     from omegaconf import OmegaConf
 
@@ -128,6 +145,8 @@ def _plain(value: object, *, named: bool = False) -> Any:
         return head | {f.name: _plain(getattr(value, f.name), named="kind" in f.metadata) for f in fields(value)}
     if isinstance(value, (list, tuple)):
         return [_plain(item, named=named) for item in value]
+    if isinstance(value, Mapping):
+        return {name: _plain(item, named=named) for name, item in value.items()}
     return value
 
 
@@ -181,8 +200,9 @@ def _value(f: dataclasses.Field[Any], hint: Any, node: object, where: str, probl
             node = {**default, **node}
         build = _components if f.metadata["many"] else _component
         return None if node is None else build(f.metadata["kind"], node, where, problems)
-    if "list_of" in f.metadata:
-        return _list(f.metadata["list_of"], () if node is MISSING or node is None else node, where, problems)
+    for key, build_all in (("list_of", _list), ("by_name", _by_name)):
+        if key in f.metadata:
+            return () if node is MISSING or node is None else build_all(f.metadata[key], node, where, problems)
     if is_dataclass(hint):
         return _build(typing.cast("type", hint), {} if node is MISSING else node, where, problems)
     if node is MISSING:
@@ -204,6 +224,19 @@ def _list(part: type, node: object, where: str, problems: list[str]) -> object:
         problems.append(f"{where}: expected a list of mappings, got {node!r}")
         return MISSING
     return tuple(_build(part, item, f"{where}[{number}]", problems) for number, item in enumerate(node))
+
+
+def _by_name(part: str | type, node: object, where: str, problems: list[str]) -> object:
+    if not isinstance(node, Mapping):
+        problems.append(f"{where}: expected a mapping from names, got {node!r}")
+        return MISSING
+    built = {}
+    for name, item in node.items():
+        if item is not None:  # NAME=null on the command line takes one away
+            place = _join(where, str(name))
+            of = functools.partial(_component, part) if isinstance(part, str) else functools.partial(_build, part)
+            built[str(name)] = of(item, place, problems)
+    return built
 
 
 def _component(kind: str, node: object, where: str, problems: list[str]) -> object:

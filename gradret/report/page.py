@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gradret.artifacts import Artifact
     from gradret.config import Config
 
-__all__ = ["headline", "kinds", "page"]
+__all__ = ["headline", "kinds", "page", "render"]
 
 _NAMES = {"bm25": "BM25", "base": "the base model", "tuned": "the tuned model", "teacher": "the teacher"}
 _SUMS = ("rows_in", "rows_out", "quarantined")
@@ -41,11 +41,6 @@ def page(
         lineage: what ``lineage.json`` holds.
         yaml: the resolved config.
     """
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"p_text": p_text, "snippet": _snippet}
-    source = resources.files("gradret.report").joinpath("page.html.jinja").read_text(encoding="utf-8")
     measure = headline_measure(results.measures)
     gained, lost = changes(results, artifacts, measure) if measure else ([], [])
     lists = training_lists(artifacts)
@@ -53,7 +48,8 @@ def page(
     shown = [one for group in lists for one in group.documents] + _shown(gained + lost) + _copied(dropped)
     chosen = selection(config.select, artifacts) if {"select", "generate"} <= artifacts.keys() else None
     shown += _suspected(chosen)
-    return environment.from_string(source).render(
+    return render(
+        "page.html.jinja",
         name=config.name,
         headline=headline(results),
         results=results,
@@ -81,6 +77,17 @@ def page(
         lineage=lineage,
         yaml=yaml,
     )
+
+
+def render(template: str, **values: object) -> str:
+    """A page of a template in this folder, in the style of all pages."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"p_text": p_text, "snippet": _snippet}
+    folder = resources.files("gradret.report")
+    source, style = (folder.joinpath(name).read_text(encoding="utf-8") for name in (template, "page.css"))
+    return environment.from_string(source).render(style=style, **values)
 
 
 def headline(results: Results) -> str:

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from gradret.report.comparison import Table
     from gradret.report.tables import Mean, Results
 
-__all__ = ["COLOURS", "grades_plot", "lengths_plot", "read_curve", "systems_plot", "training_plot"]
+__all__ = ["COLOURS", "datasets_plot", "grades_plot", "lengths_plot", "read_curve", "systems_plot", "training_plot"]
 
 COLOURS = {"bm25": "#94a3b8", "base": "#93c5fd", "tuned": "#2563eb", "teacher": "#f59e0b"}
 _OTHERS = ("#10b981", "#8b5cf6", "#ec4899", "#14b8a6")
@@ -79,6 +80,29 @@ def systems_plot(results: Results) -> str:
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=len(results.systems))
 
     return _svg(_draw, "systems", (8.6, 3.6))
+
+
+def datasets_plot(table: Table, measure: str) -> str:
+    """A line a dataset with a dot a system, with 95% intervals; empty for one dataset."""
+    if len(table.rows) < 2:
+        return ""
+
+    def _draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        step = 0.5 / len(table.systems)
+        for number, system in enumerate(table.systems):
+            places = [-row + 0.25 - step * (number + 0.5) for row in range(len(table.rows))]
+            means = [row.means[system][measure] for row in table.rows]
+            colour = COLOURS.get(system) or (*list(COLOURS.values())[:3], *_OTHERS)[number % (3 + len(_OTHERS))]
+            below, above = _reaches(means)
+            values = [mean.value for mean in means]
+            axes.errorbar(values, places, xerr=[below, above], fmt="o", color=colour, markersize=5, label=system)
+        axes.set_yticks([-row for row in range(len(table.rows))], [row.name for row in table.rows])
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel(measure)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(table.systems))
+
+    return _svg(_draw, "datasets", (8.6, 1.2 + 0.42 * len(table.rows)))
 
 
 def read_curve(path: Path) -> list[dict[str, Any]]:
@@ -177,10 +201,16 @@ def _percentile(counts: Mapping[int, int], share: float) -> int:
 
 def _whiskers(axes: Axes, places: Sequence[float], means: Sequence[Mean]) -> None:
     """Intervals; one that is not known is drawn without length."""
-    below = [0.0 if mean.low is None else max(0.0, mean.value - mean.low) for mean in means]
-    above = [0.0 if mean.high is None else max(0.0, mean.high - mean.value) for mean in means]
+    below, above = _reaches(means)
     values = [mean.value for mean in means]
     axes.errorbar(places, values, yerr=[below, above], fmt="none", ecolor="#334155", elinewidth=1.0, capsize=2.0)
+
+
+def _reaches(means: Sequence[Mean]) -> tuple[list[float], list[float]]:
+    """How far intervals reach below their means and above."""
+    below = [0.0 if mean.low is None else max(0.0, mean.value - mean.low) for mean in means]
+    above = [0.0 if mean.high is None else max(0.0, mean.high - mean.value) for mean in means]
+    return below, above
 
 
 def _points(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:

@@ -1,14 +1,14 @@
 """Numbers of a run: means with intervals, differences with their significance, the final table.
 
-``tuned`` is compared with every other system by a two-sided paired t-test over the queries, and
-all p-values together are corrected after Holm, so that the more one looks the less one finds.
+``tuned`` is compared with every other system by a paired t-test over the queries, and all p-values
+together are corrected after Holm, so that the more one looks the less one finds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from gradret.errors import ContractError
 
@@ -24,12 +24,18 @@ __all__ = [
     "Comparison",
     "Mean",
     "Results",
+    "grid",
     "headline_measure",
+    "holm",
+    "mean",
     "order",
     "p_text",
+    "p_value",
     "paired",
     "results",
     "terminal_table",
+    "test_name",
+    "values_of",
 ]
 
 ALPHA = 0.05
@@ -70,6 +76,7 @@ class Results:
     values: dict[str, dict[str, Values]]
     means: dict[str, dict[str, Mean]]
     comparisons: tuple[Comparison, ...]
+    test: str = "two-sided"
 
     @property
     def systems(self) -> list[str]:
@@ -82,13 +89,14 @@ class Results:
         return next(found, None)
 
 
-def results(tables: Mapping[str, pa.Table], measures: Sequence[str], seed: int) -> Results:
+def results(tables: Mapping[str, pa.Table], measures: Sequence[str], seed: int, test: str = "two-sided") -> Results:
     """Means, intervals and comparisons of the systems' METRICS.
 
     Args:
         tables: METRICS of each system, by its name.
         measures: which to show, in order.
         seed: of the bootstrap.
+        test: ``two-sided``, or ``one-sided``: whether ``tuned`` is better.
 
     Raises:
         ContractError: the systems were not evaluated on the same queries, or one lacks a measure.
@@ -97,20 +105,25 @@ def results(tables: Mapping[str, pa.Table], measures: Sequence[str], seed: int) 
     query_ids: tuple[str, ...] = ()
     values: dict[str, dict[str, Values]] = {}
     for system in order(tables):
-        ids, values[system] = _values(system, tables[system], measures)
+        ids, values[system] = values_of(system, tables[system], measures)
         if query_ids and ids != query_ids:
             raise ContractError(f"{system} and {next(iter(values))} were not evaluated on the same queries")
         query_ids = ids
     means = {
-        system: {measure: _mean(one, seed) for measure, one in by_measure.items()}
+        system: {measure: mean(one, seed) for measure, one in by_measure.items()}
         for system, by_measure in values.items()
     }
-    return Results(measures, query_ids, values, means, _compare(values, measures))
+    return Results(measures, query_ids, values, means, _compare(values, measures, test), test)
 
 
-def paired(differences: Values, seed: int) -> tuple[Mean, float | None]:
-    """The mean of a query's differences with its 95% bootstrap interval, and the p of a two-sided paired t-test."""
-    return _mean(differences, seed), _p_value(differences)
+def paired(differences: Values, seed: int, test: str = "two-sided") -> tuple[Mean, float | None]:
+    """The mean of a query's differences with its 95% bootstrap interval, and the p of a paired t-test."""
+    return mean(differences, seed), p_value(differences, test)
+
+
+def test_name(test: str) -> str:
+    """As ``metrics.json`` has it: ``paired t``, or ``paired t, one-sided``."""
+    return "paired t" if test == "two-sided" else f"paired t, {test}"
 
 
 def order(systems: Mapping[str, object]) -> list[str]:
@@ -124,7 +137,7 @@ def headline_measure(measures: Sequence[str]) -> str | None:
     return "nDCG@10" if "nDCG@10" in measures else next(iter(measures), None)
 
 
-def _values(system: str, table: pa.Table, measures: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, Values]]:
+def values_of(system: str, table: pa.Table, measures: Sequence[str]) -> tuple[tuple[str, ...], dict[str, Values]]:
     """Query ids, sorted, and each measure's values in that order."""
     import numpy as np
     import pyarrow.compute as pc
@@ -141,13 +154,14 @@ def _values(system: str, table: pa.Table, measures: tuple[str, ...]) -> tuple[tu
     return query_ids, values
 
 
-def _mean(values: Values, seed: int) -> Mean:
+def mean(values: Values, seed: int) -> Mean:
+    """The mean with its 95% interval: percentiles of 2,000 bootstrap samples of the queries."""
     import numpy as np
     from scipy.stats import bootstrap
 
-    mean = float(values.mean())
+    value = float(values.mean())
     if len(values) < 2:
-        return Mean(mean, None, None)
+        return Mean(value, None, None)
     found = bootstrap(
         (values,),
         np.mean,
@@ -156,33 +170,39 @@ def _mean(values: Values, seed: int) -> Mean:
         method="percentile",
         rng=np.random.default_rng(seed),
     )
-    return Mean(mean, float(found.confidence_interval.low), float(found.confidence_interval.high))
+    return Mean(value, float(found.confidence_interval.low), float(found.confidence_interval.high))
 
 
-def _compare(values: Mapping[str, Mapping[str, Values]], measures: Sequence[str]) -> tuple[Comparison, ...]:
+def _compare(values: Mapping[str, Mapping[str, Values]], measures: Sequence[str], test: str) -> tuple[Comparison, ...]:
     if "tuned" not in values:
         return ()
     pairs = [(other, measure) for other in values if other != "tuned" for measure in measures]
     differences = [values["tuned"][measure] - values[other][measure] for other, measure in pairs]
-    ps = [_p_value(difference) for difference in differences]
+    ps = [p_value(difference, test) for difference in differences]
     return tuple(
         Comparison("tuned", other, measure, float(difference.mean()), p, corrected)
-        for (other, measure), difference, p, corrected in zip(pairs, differences, ps, _holm(ps), strict=True)
+        for (other, measure), difference, p, corrected in zip(pairs, differences, ps, holm(ps), strict=True)
     )
 
 
-def _p_value(differences: Values) -> float | None:
-    """Two-sided paired t-test. Differences that are all the same have no spread to test against: 1."""
+def p_value(differences: Values, test: str = "two-sided") -> float | None:
+    """Of a paired t-test, from a query's differences; None for fewer than two.
+
+    ``one-sided`` asks whether their mean is above 0. Differences that are all the same have no spread to
+    test against: 1.
+    """
     from scipy.stats import ttest_1samp
 
     if len(differences) < 2:
         return None
     if float(differences.max() - differences.min()) <= _SAME:
         return 1.0
-    return float(ttest_1samp(differences, 0.0).pvalue)
+    alternative: Literal["greater", "two-sided"] = "greater" if test == "one-sided" else "two-sided"
+    return float(ttest_1samp(differences, 0.0, alternative=alternative).pvalue)
 
 
-def _holm(ps: Sequence[float | None]) -> list[float | None]:
+def holm(ps: Sequence[float | None]) -> list[float | None]:
+    """p-values corrected after Holm (1979) as one family; those that are None stay so, and do not count."""
     known = [p for p in ps if p is not None]
     if not known:
         return list(ps)
@@ -203,13 +223,13 @@ def terminal_table(metrics: Mapping[str, Any]) -> str:
         return "no system was evaluated"
     measures = list(next(iter(systems.values())))
     rows = [[name, *(f"{systems[name][measure]:.4f}" for measure in measures)] for name in order(systems)]
-    text = _grid([[f"{metrics['queries']:,} queries", *measures], *rows])
+    text = grid([[f"{metrics['queries']:,} queries", *measures], *rows])
     found = {(item["b"], item["measure"]): item for item in metrics["significance"]}
     others = [name for name in ("base", "bm25") if any(name == other for other, _ in found)]
     if not others:
         return text
     rows = [[measure, *(_change(found[other, measure]) for other in others)] for measure in measures]
-    return f"{text}\n\n{_grid([['', *(f'tuned - {other}' for other in others)], *rows])}"
+    return f"{text}\n\n{grid([['', *(f'tuned - {other}' for other in others)], *rows])}"
 
 
 def p_text(p: float | None) -> str:
@@ -223,7 +243,7 @@ def _change(item: Mapping[str, Any]) -> str:
     return f"{item['difference']:+.4f} ({p_text(item['p_corrected'])})"
 
 
-def _grid(rows: list[list[str]]) -> str:
+def grid(rows: list[list[str]]) -> str:
     """Columns in line: the first to the left, the others to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []

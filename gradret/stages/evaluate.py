@@ -1,7 +1,8 @@
 """Measure a run against the test judgments: trec_eval's measures, one value a query.
 
 In: QUERIES with QRELS, RUN. Out: table ``metrics`` with a row for each judged test query and
-measure, also where the run found nothing (value 0). Measures keep the config's spelling, which
+measure, also where the run found nothing (value 0). Shares of judged documents come beside every
+nDCG: what is not judged counts as not relevant. Measures keep the config's spelling, which
 ir_measures would change (Recall@100 to R@100, MRR@10 to RR@10, MAP to AP).
 """
 
@@ -10,11 +11,11 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from gradret.artifacts import Artifact, Draft, make
+from gradret.artifacts import Artifact, Draft, make, read_shard
 from gradret.components import unknown
 from gradret.errors import ConfigError, ContractError
 
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
 
     from gradret.config import Config
 
-__all__ = ["evaluate", "parse_measures", "read_judgments"]
+__all__ = ["Judgments", "evaluate", "measured", "parse_measures", "read_judgments"]
 
 _QUERIES_AT_ONCE = 500
 
 Judgments = dict[str, dict[str, int]]
+"""Relevance by doc_id by query_id."""
 Found = dict[str, dict[str, float]]
 
 
@@ -54,6 +56,8 @@ def evaluate(config: Config, queries: Artifact, run: Artifact) -> Artifact:
 def parse_measures(spellings: Sequence[str]) -> dict[str, Measure]:
     """Each spelling with the measure it names, in order; a spelling given twice counts once.
 
+    ``judged@k`` comes last for every nDCG@k, if it was not asked for.
+
     Raises:
         ConfigError: a spelling names no measure, has a bad parameter, or needs a package that is
             not installed; all are named.
@@ -68,16 +72,50 @@ def parse_measures(spellings: Sequence[str]) -> dict[str, Measure]:
         problems.append("evaluate.measures: is empty; name at least one, such as nDCG@10")
     if problems:
         raise ConfigError.of(problems)
-    return measures
+    return _with_judged(measures)
 
 
 def read_judgments(queries: Artifact) -> Judgments:
     """Relevance by document by query, of the queries to evaluate on."""
+    import pyarrow.compute as pc
+
     judgments: Judgments = {}
-    for row in queries.table("qrels").to_pylist():
-        if row["split"] == "test":
-            judgments.setdefault(row["query_id"], {})[row["doc_id"]] = row["relevance"]
+    for rows in queries.batches("qrels"):
+        judged = rows.filter(pc.equal(rows["split"], "test"))
+        columns = (judged[name].to_pylist() for name in ("query_id", "doc_id", "relevance"))
+        for query_id, doc_id, relevance in zip(*columns, strict=True):
+            judgments.setdefault(query_id, {})[doc_id] = relevance
     return judgments
+
+
+def measured(
+    measures: Mapping[str, Measure], judgments: Judgments, parts: Iterable[pa.Table], name: str
+) -> tuple[pa.Table, dict[str, int]]:
+    """METRICS of a run, for every judged query, and what was counted.
+
+    Args:
+        measures: as ``parse_measures`` gives them.
+        judgments: all that count; a query that the run lacks has the value 0, as with ``trec_eval -c``.
+        parts: the run, a part of its rows at a time, in any order; all rows of a query stand in one part.
+        name: of the run, for messages.
+
+    Raises:
+        ContractError: a query lists a document twice, or stands in two parts.
+    """
+    left, seen, unjudged = dict(judgments), set[str](), 0
+    values = []
+    for found in (block for part in parts for block in _blocks(part, name)):
+        again = seen & found.keys()
+        if again:
+            raise ContractError(f"{name}: rows of query {min(again)!r} stand in two places")
+        seen |= found.keys()
+        judged = {query_id: docs for query_id, docs in found.items() if query_id in left}
+        unjudged += len(found) - len(judged)
+        values.append(_values(measures, {query_id: left.pop(query_id) for query_id in judged}, judged))
+    values.append(_values(measures, left, {}))
+    rows = _concat(values)
+    counts = {"judged_queries": len(judgments), "without_results": len(left), "rows_out": rows.num_rows}
+    return rows, counts | ({"unjudged_queries": unjudged} if unjudged else {})
 
 
 def _parse(spelling: str) -> Measure:
@@ -104,48 +142,47 @@ def _parse(spelling: str) -> Measure:
     return measure
 
 
+def _with_judged(measures: dict[str, Measure]) -> dict[str, Measure]:
+    """``judged@k`` beside every nDCG@k: how many of the first k documents have a judgment at all."""
+    cutoffs = [one.params["cutoff"] for one in measures.values() if one.NAME == "nDCG" and "cutoff" in one.params]
+    asked = set(measures.values())
+    more = {f"judged@{cutoff}": _parse(f"judged@{cutoff}") for cutoff in cutoffs}
+    return measures | {spelling: measure for spelling, measure in more.items() if measure not in asked}
+
+
 def _evaluate(measures: dict[str, Measure], queries: Artifact, run: Artifact, draft: Draft) -> None:
-    judgments = read_judgments(queries)
-    total, unjudged = len(judgments), 0
-    parts = []
-    for found in _chunks(run):
-        judged = {query_id: docs for query_id, docs in found.items() if query_id in judgments}
-        unjudged += len(found) - len(judged)
-        parts.append(_values(measures, {query_id: judgments.pop(query_id) for query_id in judged}, judged))
-    parts.append(_values(measures, judgments, {}))
-    rows = _concat(parts)
-    draft.count(judged_queries=total, without_results=len(judgments), rows_out=rows.num_rows)
-    if unjudged:
-        draft.count(unjudged_queries=unjudged)
+    parts = (read_shard(path, "run", ["query_id", "doc_id", "rank"]) for path in run.shards("run"))
+    rows, counts = measured(measures, read_judgments(queries), parts, str(run.path))
+    draft.count(**counts)
     draft.write("metrics", rows)
 
 
-def _chunks(run: Artifact) -> Iterator[Found]:
-    """Some queries of the run at a time, so that a long run never stands in memory as Python objects.
+def _blocks(part: pa.Table, name: str) -> Iterator[Found]:
+    """Some queries at a time, so that a long run never stands in memory as Python objects.
 
     The score is made from the rank: providers break ties differently, and so there are none.
     """
+    rows = part.sort_by([("query_id", "ascending"), ("rank", "ascending")])
     found: Found = {}
-    for query_id, rows in itertools.groupby(_rows(run), key=itemgetter(0)):
-        docs: dict[str, float] = {}
-        for _, doc_id, rank in rows:
-            if doc_id in docs:
-                raise ContractError(f"{run.path}: query {query_id!r} lists document {doc_id!r} twice")
-            docs[doc_id] = -float(rank)
-        found[query_id] = docs
+    for query_id, group in itertools.groupby(_rows(rows), key=itemgetter(0)):
         if len(found) == _QUERIES_AT_ONCE:
             yield found
             found = {}
+        docs: dict[str, float] = {}
+        for _, doc_id, rank in group:
+            if doc_id in docs:
+                raise ContractError(f"{name}: query {query_id!r} lists document {doc_id!r} twice")
+            docs[doc_id] = -float(rank)
+        found[query_id] = docs
     yield found
 
 
-def _rows(run: Artifact) -> Iterator[tuple[str, str, int]]:
-    columns = ["query_id", "doc_id", "rank"]
-    for batch in run.table("run", columns).to_batches(max_chunksize=1 << 16):
-        yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
+def _rows(rows: pa.Table) -> Iterator[tuple[str, str, int]]:
+    for batch in rows.to_batches(max_chunksize=1 << 16):
+        yield from zip(*(batch.column(name).to_pylist() for name in ("query_id", "doc_id", "rank")), strict=True)
 
 
-def _values(measures: dict[str, Measure], judgments: Judgments, found: Found) -> pa.Table:
+def _values(measures: Mapping[str, Measure], judgments: Judgments, found: Found) -> pa.Table:
     import pyarrow as pa
     from ir_measures import DefaultPipeline
 

@@ -6,19 +6,25 @@ In: the dataset's files. Out: table ``docs``, quarantined rows with their reason
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradret.artifacts import Artifact, Draft, make
+from gradret.artifacts import Artifact, Draft, make, read_shard
 from gradret.contracts import GENERATED
 from gradret.datasets import Bad, Part, reading
 from gradret.errors import DataError
 from gradret.stages._map import Quarantined, Result, map_shards
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from gradret.config import Config
     from gradret.datasets import Dataset, Row
 
-__all__ = ["ingest", "read_part", "refuse_mostly_bad"]
+__all__ = ["ingest", "known_docs", "read_part", "refuse_mostly_bad"]
+
+_SHARDS_AT_ONCE = 64
 
 
 def ingest(config: Config) -> Artifact:
@@ -90,14 +96,28 @@ def refuse_mostly_bad(draft: Draft, table: str, share: float) -> None:
     bad = draft.counts.get("quarantined", 0)
     if bad <= share * draft.counts.get("rows_in", 0):
         return
-    from gradret.artifacts import read_shard
-
     first = read_shard(min((draft.path / "quarantine").glob("part-*.parquet")), "quarantine").to_pylist()[0]
     held = " ".join(first["raw"].split())[:120]
     raise DataError(
         f"{table}: {bad:,} of {draft.counts['rows_in']:,} rows cannot be used, more than "
         f"ingest.max_bad_share={share}; the first: {first['where']}: {first['reason']}: {held}"
     )
+
+
+def known_docs(ingested: Artifact, doc_ids: pa.Array) -> pa.Array:
+    """Those of ``doc_ids`` that DOCS holds; the corpus's own ids need not fit in memory."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    known: list[pa.Array] = []
+    for paths in _batched(ingested.shards("docs"), _SHARDS_AT_ONCE):
+        own = pa.chunked_array([read_shard(path, "docs", ["doc_id"])["doc_id"].combine_chunks() for path in paths])
+        known += own.filter(pc.is_in(own, value_set=doc_ids)).chunks
+    return pa.chunked_array(known, pa.string())
+
+
+def _batched(paths: list[Path], size: int) -> Iterator[list[Path]]:
+    return (paths[start : start + size] for start in range(0, len(paths), size))
 
 
 def _refuse_twice(draft: Draft, dataset: Dataset, parts: list[Part]) -> None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from gradret.artifacts import Artifact, Draft, make, read_shard
+from gradret.artifacts import Artifact, Draft, make
 from gradret.datasets import Row, reading
 from gradret.errors import DataError
 from gradret.stages._map import Quarantined, quarantine_table
-from gradret.stages.ingest import read_part, refuse_mostly_bad
+from gradret.stages.ingest import known_docs, read_part, refuse_mostly_bad
 
 if TYPE_CHECKING:
     from gradret.config import Config
@@ -142,7 +142,10 @@ def _refuse_none(config: Config, splits: dict[str, str]) -> None:
 
 
 def _count_unknown(draft: Draft, ingested: Artifact, judgments: list[Row]) -> None:
-    known = _known(ingested, {row["doc_id"] for row in judgments})
+    import pyarrow as pa
+
+    judged = pa.array({row["doc_id"] for row in judgments}, pa.string())
+    known = set(known_docs(ingested, judged).to_pylist())
     unknown = [row["doc_id"] for row in judgments if row["doc_id"] not in known]
     draft.count(judgments_of_unknown_docs=len(unknown))
     if len(unknown) > _MAX_UNKNOWN * len(judgments):
@@ -150,15 +153,3 @@ def _count_unknown(draft: Draft, ingested: Artifact, judgments: list[Row]) -> No
             f"{len(unknown):,} of {len(judgments):,} judgments name documents that the corpus lacks "
             f"({unknown[0]!r}, for one); do the qrels belong to this corpus?"
         )
-
-
-def _known(ingested: Artifact, judged: set[str]) -> set[str]:
-    """Which of the judged documents there are; the corpus's ids need not fit in memory."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    wanted, known = pa.array(judged, pa.string()), set()
-    for path in ingested.shards("docs"):
-        doc_ids = read_shard(path, "docs", ["doc_id"])["doc_id"]
-        known |= set(doc_ids.filter(pc.is_in(doc_ids, value_set=wanted)).to_pylist())
-    return known

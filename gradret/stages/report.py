@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +25,11 @@ from gradret.loading import to_yaml
 from gradret.report.card import card
 from gradret.report.check import as_data
 from gradret.report.page import page
-from gradret.report.tables import Results, results
+from gradret.report.tables import Results, results, test_name
+from gradret.stages.evaluate import parse_measures
+from gradret.trec import write_run, write_text
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from gradret.config import Config
 
 __all__ = ["report"]
@@ -47,21 +47,22 @@ def report(config: Config, artifacts: Mapping[str, Artifact]) -> Path:
         ContractError: the systems were not evaluated on the same queries.
     """
     tables = {system: one.table("metrics") for system, one in _of(artifacts, "evaluate")}
-    found = results(tables, config.evaluate.measures, config.seed)
+    measures = list(parse_measures(config.evaluate.measures))
+    found = results(tables, measures, config.seed, config.evaluate.test)
     lineage = {name: _lineage(config, artifact) for name, artifact in artifacts.items()}
     yaml = to_yaml(config)
     html = page(config, artifacts, found, lineage, yaml)
     folder = Path(config.storage_path) / "runs" / config.name
     try:
         (folder / "runs").mkdir(parents=True, exist_ok=True)
-        _write(folder / "config.yaml", [yaml])
+        write_text(folder / "config.yaml", [yaml])
         write_json(folder / "lineage.json", lineage)
         for system, run in _of(artifacts, "search"):
-            _write(folder / "runs" / f"{system}.trec", _trec(run, system))
+            write_run(folder / "runs" / f"{system}.trec", run, system)
         if "train" in artifacts:
             _copy_model(artifacts["train"], folder / "model")
-            _write(folder / "model" / "README.md", [card(config, artifacts, found, lineage)])
-        _write(folder / "report.html", [html])
+            write_text(folder / "model" / "README.md", [card(config, artifacts, found, lineage)])
+        write_text(folder / "report.html", [html])
         write_json(folder / "metrics.json", _metrics(config, artifacts, found))
     except StorageError:
         raise
@@ -103,7 +104,7 @@ def _metrics(config: Config, artifacts: Mapping[str, Artifact], found: Results) 
                 "difference": one.difference,
                 "p": one.p,
                 "p_corrected": one.p_corrected,
-                "test": "paired t",
+                "test": test_name(found.test),
                 "correction": "holm",
             }
             for one in found.comparisons
@@ -111,36 +112,6 @@ def _metrics(config: Config, artifacts: Mapping[str, Artifact], found: Results) 
         "seconds": {name: artifact.manifest["seconds"] for name, artifact in artifacts.items()},
         "teacher_check": as_data(artifacts["check"]) if "check" in artifacts else None,
     }
-
-
-def _trec(run: Artifact, tag: str) -> Iterator[str]:
-    """The six columns of a TREC run, a batch of lines at a time."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    for batch in run.table("run").to_batches(max_chunksize=1 << 16):
-        columns = [_token(batch, "query_id"), "Q0", _token(batch, "doc_id")]
-        columns += [pc.cast(batch.column(name), pa.string()) for name in ("rank", "score")]
-        lines = pc.binary_join_element_wise(*columns, tag, " ")
-        yield "".join(f"{line}\n" for line in lines.to_pylist())
-
-
-def _token(batch: pa.RecordBatch, column: str) -> pa.Array:
-    """Ids without white space, which parts the columns."""
-    import pyarrow.compute as pc
-
-    return pc.replace_substring_regex(batch.column(column), r"\s", "%20")
-
-
-def _write(path: Path, parts: Iterable[str]) -> None:
-    """Write the parts to ``path``, whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with draft.open("w", encoding="utf-8") as file:
-            file.writelines(parts)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _copy_model(trained: Artifact, folder: Path) -> None:
