@@ -6,6 +6,7 @@ import argparse
 import errno
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -260,9 +261,8 @@ def _compare_runs(parsed: argparse.Namespace) -> int:
     from gradret.report.run_files import compare_runs
 
     runs = [parsed.config, *parsed.overrides]
-    found = compare_runs(
-        parsed.qrels, runs, parsed.measures.split(","), "one-sided" if parsed.one_sided else "two-sided"
-    )
+    measures = re.split(r",(?![^(]*\))", parsed.measures)
+    found = compare_runs(parsed.qrels, runs, measures, "one-sided" if parsed.one_sided else "two-sided")
     if parsed.json:
         print(json.dumps({**as_data(found.table), "counts": found.counts}, indent=2))
     else:

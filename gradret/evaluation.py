@@ -41,7 +41,8 @@ class System:
     def __post_init__(self) -> None:
         given = [name for name in ("model", "encoder", "run", "bm25") if getattr(self, name)]
         if len(given) != 1:
-            raise ConfigError(f"needs exactly one of model, encoder, run and bm25, got {', '.join(given) or 'none'}")
+            got = ", ".join(given) or "none"
+            raise ConfigError.of([f"encoder, model, run, bm25: exactly one of them is needed, got {got}"])
 
     def run_of(self, dataset: str) -> Path:
         """The run file for a dataset."""

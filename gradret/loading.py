@@ -13,7 +13,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass, make_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,6 +37,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: the file cannot be read, or keys or values are wrong; all are named.
     """
+    if "datasets" in read_yaml(path):
+        raise ConfigError(f"{path} is the config of an evaluation; gradret evaluate {path} runs it")
     return load_as(Config, path, overrides)
 
 
@@ -50,7 +52,8 @@ def load_as(cls: type[_C], path: str | Path, overrides: Sequence[str] = ()) -> _
     from omegaconf.errors import OmegaConfBaseException
 
     tree = OmegaConf.create(_with_defaults(cls, read_yaml(path)))
-    problems = [problem for override in overrides for problem in _apply(tree, override)]
+    whole = {f.name for f in fields(cls) if "by_name" in f.metadata}  # type: ignore[arg-type]
+    problems = [problem for override in overrides for problem in _apply(tree, override, whole)]
     try:
         plain = OmegaConf.to_container(tree, resolve=True)
     except OmegaConfBaseException as error:
@@ -113,8 +116,11 @@ def _with_defaults(cls: type, node: Any) -> Any:
     return filled
 
 
-def _apply(tree: Any, override: str) -> list[str]:
-    """Set one ``key=value`` in the tree; returns what is wrong with it."""
+def _apply(tree: Any, override: str, whole: Collection[str]) -> list[str]:
+    """Set one ``key=value`` in the tree; returns what is wrong with it.
+
+    A mapping is merged with what is there; a component, and what a key of ``whole`` holds, is replaced.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
@@ -125,8 +131,8 @@ def _apply(tree: Any, override: str) -> list[str]:
         return [f"{override!r}: expected key=value, such as train.loss[1].weight=0.2"]
     try:
         new = OmegaConf.from_dotlist([f"value={value}"]).value
-        whole = isinstance(new, Mapping) and "name" in new  # a component is replaced, other mappings are merged
-        OmegaConf.update(tree, key, new, merge=not whole)
+        replaced = key in whole or (isinstance(new, Mapping) and "name" in new)
+        OmegaConf.update(tree, key, new, merge=not replaced)
     except (OmegaConfBaseException, YAMLError, ValueError, TypeError, IndexError) as error:
         return [f"{override!r}: {str(error).splitlines()[0]}"]
     return []
@@ -142,12 +148,16 @@ def to_yaml(config: object) -> str:
 def _plain(value: object, *, named: bool = False) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         head = {"name": components.name_of(value)} if named else {}
-        return head | {f.name: _plain(getattr(value, f.name), named="kind" in f.metadata) for f in fields(value)}
+        return head | {f.name: _plain(getattr(value, f.name), named=_holds_components(f)) for f in fields(value)}
     if isinstance(value, (list, tuple)):
         return [_plain(item, named=named) for item in value]
     if isinstance(value, Mapping):
         return {name: _plain(item, named=named) for name, item in value.items()}
     return value
+
+
+def _holds_components(f: dataclasses.Field[Any]) -> bool:
+    return "kind" in f.metadata or isinstance(f.metadata.get("by_name"), str)
 
 
 def _build(cls: type, node: object, where: str, problems: list[str]) -> object | None:
@@ -173,7 +183,7 @@ def _build(cls: type, node: object, where: str, problems: list[str]) -> object |
         elif value is not MISSING:
             values[name] = value
     # Made also where something is broken: the rest may be out of range, and all is to be said at once.
-    required = {name for name in broken if known[name].default is MISSING}
+    required = {name for name in broken if known[name].default is known[name].default_factory is MISSING}
     if any("kind" not in known[name].metadata for name in required):
         return None
     values |= dict.fromkeys(required)

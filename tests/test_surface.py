@@ -15,6 +15,7 @@ import pytest
 
 import gradret
 from gradret import cli, errors, flow
+from gradret.evaluation import is_evaluation, load_evaluation
 from gradret.loading import load
 
 ROOT = Path(gradret.__file__).parents[1]
@@ -38,7 +39,7 @@ COMMANDS = {
     "train": STAGE,
     "index": STAGE,
     "search": {"CONFIG|RUN", "key=value|QUERY", "--json"},
-    "evaluate": STAGE,
+    "evaluate": {"CONFIG|RUN", "key=value|RUN", "--qrels", "--measures", "--one-sided", "--json"},
     "report": STAGE,
     "plan": STAGE | {"--probe", "--gpu", "--parameters", "--tokens-in-per-second", "--tokens-out-per-second"},
     "agreement": {"HUMAN_QRELS", "OTHER_QRELS", "--json"},
@@ -102,10 +103,11 @@ def test_every_stage_is_a_command():
 
 @pytest.mark.parametrize("path", CONFIGS, ids=[str(path.relative_to(ROOT)) for path in CONFIGS])
 def test_every_config_loads_and_says_how_to_run_it(path):
-    load(path)
+    command = "evaluate" if is_evaluation(path) else "run"
+    (load_evaluation if command == "evaluate" else load)(path)
     header = path.read_text(encoding="utf-8").partition("\n\n")[0]
     assert header.startswith("# ")
-    assert f"gradret run {path.relative_to(ROOT)}" in path.read_text(encoding="utf-8")
+    assert f"gradret {command} {path.relative_to(ROOT)}" in path.read_text(encoding="utf-8")
 
 
 def test_there_are_configs():

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from gradret.report.tables import ALPHA, Mean, grid, holm, mean, p_text, paired, test_name
+from gradret.report.tables import ALPHA, Mean, grid, holm, mean, name_of_test, p_text, paired
 
 if TYPE_CHECKING:
     import numpy as np
@@ -221,7 +221,7 @@ def as_data(table: Table) -> dict[str, Any]:
                 "interval": [one.mean.low, one.mean.high],
                 "p": one.p,
                 "p_corrected": one.p_corrected,
-                "test": test_name(table.test),
+                "test": name_of_test(table.test),
                 "correction": "holm",
             }
             for one in table.differences

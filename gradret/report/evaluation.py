@@ -159,6 +159,7 @@ def _page(evaluation: Evaluation, made: Made, table: Table, lineage: Mapping[str
         measure=measure,
         plot=datasets_plot(table, measure),
         datasets=datasets,
+        counted=any(one["runs"] for one in datasets),
         yaml=yaml,
         lineage=[
             f"{dataset}  {name}  {one['artifact']}"
@@ -172,7 +173,8 @@ def _headline(table: Table, measure: str) -> str:
     """One sentence: the means on the first measure of interest, and where the differences are sure."""
     first, rows = table.systems[0], len(table.rows)
     where = table.rows[0].name if rows == 1 else f"{rows} datasets"
-    said = [f"On {where} {first} reaches {measure} {table.averages[first][measure]:.3f}"]
+    value = measure if rows == 1 else f"a mean {measure} of"
+    said = [f"On {where} {first} reaches {value} {table.averages[first][measure]:.3f}"]
     for system in table.systems[1:]:
         sure = [one for one in table.differences if one.a == system and one.measure == measure and one.significant]
         better = sum(one.mean.value > 0 for one in sure)

@@ -22,6 +22,7 @@ __all__ = ["COLOURS", "datasets_plot", "grades_plot", "lengths_plot", "read_curv
 
 COLOURS = {"bm25": "#94a3b8", "base": "#93c5fd", "tuned": "#2563eb", "teacher": "#f59e0b"}
 _OTHERS = ("#10b981", "#8b5cf6", "#ec4899", "#14b8a6")
+_IN_ORDER = (COLOURS["base"], COLOURS["tuned"], *_OTHERS)
 _INK = "#475569"
 _POINTS = 300
 _COLUMNS = 4
@@ -93,7 +94,7 @@ def datasets_plot(table: Table, measure: str) -> str:
         for number, system in enumerate(table.systems):
             places = [-row + 0.25 - step * (number + 0.5) for row in range(len(table.rows))]
             means = [row.means[system][measure] for row in table.rows]
-            colour = COLOURS.get(system) or (*list(COLOURS.values())[:3], *_OTHERS)[number % (3 + len(_OTHERS))]
+            colour = COLOURS.get(system) or _IN_ORDER[number % len(_IN_ORDER)]
             below, above = _reaches(means)
             values = [mean.value for mean in means]
             axes.errorbar(values, places, xerr=[below, above], fmt="o", color=colour, markersize=5, label=system)

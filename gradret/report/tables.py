@@ -28,13 +28,13 @@ __all__ = [
     "headline_measure",
     "holm",
     "mean",
+    "name_of_test",
     "order",
     "p_text",
     "p_value",
     "paired",
     "results",
     "terminal_table",
-    "test_name",
     "values_of",
 ]
 
@@ -121,7 +121,7 @@ def paired(differences: Values, seed: int, test: str = "two-sided") -> tuple[Mea
     return mean(differences, seed), p_value(differences, test)
 
 
-def test_name(test: str) -> str:
+def name_of_test(test: str) -> str:
     """As ``metrics.json`` has it: ``paired t``, or ``paired t, one-sided``."""
     return "paired t" if test == "two-sided" else f"paired t, {test}"
 

@@ -25,7 +25,7 @@ from gradret.loading import to_yaml
 from gradret.report.card import card
 from gradret.report.check import as_data
 from gradret.report.page import page
-from gradret.report.tables import Results, results, test_name
+from gradret.report.tables import Results, name_of_test, results
 from gradret.stages.evaluate import parse_measures
 from gradret.trec import write_run, write_text
 
@@ -104,7 +104,7 @@ def _metrics(config: Config, artifacts: Mapping[str, Artifact], found: Results) 
                 "difference": one.difference,
                 "p": one.p,
                 "p_corrected": one.p_corrected,
-                "test": test_name(found.test),
+                "test": name_of_test(found.test),
                 "correction": "holm",
             }
             for one in found.comparisons

@@ -11,7 +11,7 @@ import pytest
 
 from gradret import contracts
 from gradret.errors import ContractError
-from gradret.report.tables import headline_measure, order, p_text, results, terminal_table
+from gradret.report.tables import headline_measure, name_of_test, order, p_text, results, terminal_table
 
 
 def table(values: Mapping[str, Sequence[float]]) -> pa.Table:
@@ -99,6 +99,17 @@ def test_differences_without_spread_prove_nothing(difference: float) -> None:
     other = [value + difference for value in column]
     found = results({"tuned": table({"MAP": column}), "base": table({"MAP": other})}, ["MAP"], seed=0)
     assert (found.comparisons[0].p, found.comparisons[0].p_corrected) == (1.0, 1.0)
+
+
+def test_a_one_sided_test_asks_whether_tuned_is_better() -> None:
+    better, worse = draws(3, shift=0.1), draws(5)
+    two = t_test([a - b for a, b in zip(better, worse, strict=True)])
+    tables = {"tuned": table({"MAP": better}), "base": table({"MAP": worse})}
+    assert results(tables, ["MAP"], seed=0).comparisons[0].p == pytest.approx(two, abs=1e-9)
+    assert results(tables, ["MAP"], seed=0, test="one-sided").comparisons[0].p == pytest.approx(two / 2, abs=1e-9)
+    swapped = {"tuned": tables["base"], "base": tables["tuned"]}
+    assert results(swapped, ["MAP"], seed=0, test="one-sided").comparisons[0].p == pytest.approx(1 - two / 2, abs=1e-9)
+    assert [name_of_test(test) for test in ("two-sided", "one-sided")] == ["paired t", "paired t, one-sided"]
 
 
 def test_one_query_leaves_nothing_to_test() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from gradret import contracts
@@ -17,7 +18,7 @@ from gradret.artifacts import Artifact, make
 from gradret.config import Config, Evaluate
 from gradret.errors import ConfigError, ContractError
 from gradret.stages import evaluate as module
-from gradret.stages.evaluate import evaluate, parse_measures
+from gradret.stages.evaluate import evaluate, measured, parse_measures
 
 Rows = list[dict[str, Any]]
 Values = dict[tuple[str, str], float]
@@ -101,6 +102,7 @@ def expected(ranking: Sequence[str], grades: Mapping[str, int]) -> dict[str, flo
         "MRR@2": reciprocal_rank(ranking, grades, 2),
         "MAP": average_precision(ranking, grades),
         "judged@10": sum(doc in grades for doc in ranking[:10]) / len(ranking[:10]) if ranking else 0.0,
+        "judged@3": sum(doc in grades for doc in ranking[:3]) / len(ranking[:3]) if ranking else 0.0,
         "P(rel=2)@5": sum(grades.get(doc, 0) >= 2 for doc in ranking[:5]) / 5,
     }
 
@@ -122,7 +124,7 @@ def test_measures_equal_the_loops(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(module, "_QUERIES_AT_ONCE", at_once)
     judgments, found = toy(seed=1, count=9)
     got = values(evaluate(config(tmp_path), queries(tmp_path, judgments), run(tmp_path, found)))
-    assert len(got) == 9 * len(MEASURES)
+    assert len(got) == 9 * (len(MEASURES) + 1)  # judged@3 comes beside nDCG@3
     for query_id, grades in judgments.items():
         for measure, value in expected(found.get(query_id, []), grades).items():
             assert got[query_id, measure] == pytest.approx(value, abs=1e-12), (query_id, measure)
@@ -145,6 +147,14 @@ def test_spelling_and_order_of_the_config_are_kept(tmp_path: Path) -> None:
         ("q", "MRR@10"): 0.5,
         ("q", "RR@10"): 0.5,
     }
+
+
+def test_judged_comes_beside_every_ndcg_that_has_a_cutoff() -> None:
+    assert list(parse_measures(["nDCG@10", "MAP", "nDCG@20", "nDCG"])) == [
+        "nDCG@10", "MAP", "nDCG@20", "nDCG", "judged@10", "judged@20",
+    ]  # fmt: skip
+    assert list(parse_measures(["Judged@10", "nDCG@10"])) == ["Judged@10", "nDCG@10"]
+    assert list(parse_measures(["MAP", "P@5"])) == ["MAP", "P@5"]
 
 
 def test_every_judged_test_query_counts_and_no_other(tmp_path: Path) -> None:
@@ -188,6 +198,20 @@ def test_all_wrong_measures_are_named_at_once() -> None:
 def test_no_measure_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"evaluate\.measures: is empty"):
         parse_measures([])
+
+
+def test_shards_are_measured_one_after_the_other(tmp_path: Path) -> None:
+    judgments, found = toy(seed=2, count=6)
+    rows = run(tmp_path, found).table("run")
+    halves = [
+        rows.filter(pc.is_in(rows["query_id"], pa.array(ids))) for ids in (["q0", "q4"], ["q1", "q2", "q5", "q9"])
+    ]
+    whole, counts = measured(parse_measures(MEASURES), judgments, [rows], "run")
+    parted, again = measured(parse_measures(MEASURES), judgments, halves, "run")
+    assert whole == parted
+    assert counts == again
+    with pytest.raises(ContractError, match="run: rows of query 'q0' stand in two places"):
+        measured(parse_measures(MEASURES), judgments, [*halves, halves[0]], "run")
 
 
 def test_a_document_twice_is_refused(tmp_path: Path) -> None:
