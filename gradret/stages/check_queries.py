@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from gradret.artifacts import Artifact, Draft, make
 from gradret.errors import DataError
-from gradret.stages.queries import judged, read_rows, unique_texts
+from gradret.stages.queries import judged, texts_by_id
 
 if TYPE_CHECKING:
     from gradret.config import Config
@@ -79,7 +79,7 @@ def round_trip(sample: Sample, run: Artifact) -> Sample:
 
 def _human(config: Config) -> Iterator[Sample]:
     """Of every split: queries that have a relevant document, but none that is judged in the evaluated split."""
-    texts = unique_texts(read_rows(config, "queries")[0])
+    texts = texts_by_id(config)
     for split in _SPLITS:
         grades = {pair: row["relevance"] for pair, row in judged(config, split).items()}
         relevant = {query_id for (query_id, _), relevance in grades.items() if relevance > 0} & texts.keys()

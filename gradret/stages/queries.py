@@ -11,20 +11,21 @@ import functools
 from typing import TYPE_CHECKING
 
 from gradret.artifacts import Artifact, Draft, make
+from gradret.contracts import schema
 from gradret.datasets import Row, reading
 from gradret.errors import DataError
 from gradret.stages._map import Quarantined, quarantine_table
 from gradret.stages.ingest import known_docs, read_part, refuse_mostly_bad
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from gradret.config import Config
 
-__all__ = ["judged", "queries", "read_rows", "unique_texts"]
+__all__ = ["judged", "queries", "texts_by_id"]
 
 _MAX_UNKNOWN = 0.5
-
-Placed = list[tuple[str, Row]]
-"""Rows, each with its ``file:line``."""
+_COLUMNS = {"queries": ("query_id", "text"), "qrels": ("query_id", "doc_id", "relevance", "split")}
 
 
 def queries(config: Config, ingested: Artifact) -> Artifact:
@@ -46,51 +47,14 @@ def queries(config: Config, ingested: Artifact) -> Artifact:
     )
 
 
-def _queries(config: Config, ingested: Artifact, draft: Draft) -> None:
-    import pyarrow as pa
+def texts_by_id(config: Config) -> dict[str, str]:
+    """The queries' texts by query_id.
 
-    from gradret.contracts import schema
-
-    split = config.dataset.split
-    rows, bad_queries = read_rows(config, "queries")
-    placed, bad_judgments = read_rows(config, "qrels")
-    texts = unique_texts(rows)
-    placed = [(where, row) for where, row in placed if row["split"] in {split, "train", "dev"}]
-    judgments, more_bad = _usable(placed, texts, split)
-    bad = [*bad_queries, *bad_judgments, *more_bad]
-    if bad:
-        draft.write("quarantine", quarantine_table("queries", bad))
-    for row in bad:
-        draft.quarantined[row.reason] = draft.quarantined.get(row.reason, 0) + 1
-    total = len(rows) + len(judgments) + len(bad)
-    draft.count(rows_in=total, queries=len(rows), judgments=len(judgments), quarantined=len(bad))
-    if not texts and not bad_queries:
-        places = dict.fromkeys(part.path for part in config.dataset.parts("queries"))
-        raise DataError(f"{', '.join(places)}: holds no queries")
-    refuse_mostly_bad(draft, "queries and qrels", config.ingest.max_bad_share)
-
-    splits = {row["query_id"]: row["split"] for row in judgments if row["split"] != "test"}
-    splits |= {row["query_id"]: "test" for row in judgments if row["split"] == "test"}
-    _refuse_none(config, splits)
-    _count_unknown(draft, ingested, judgments)
-    draft.count(test_queries=sum(split == "test" for split in splits.values()))
-    table = [
-        {"query_id": query_id, "text": text, "split": splits.get(query_id), "generator": "human"}
-        for query_id, text in sorted(texts.items())
-    ]
-    draft.write("queries", pa.Table.from_pylist(table, schema("queries")))
-    draft.write("qrels", pa.Table.from_pylist(judgments, schema("qrels")))
-
-
-def read_rows(config: Config, table: str) -> tuple[Placed, list[Quarantined]]:
-    """Good rows of ``queries`` or ``qrels``, each with its ``file:line``, and quarantined ones."""
-    rows: Placed = []
-    bad: list[Quarantined] = []
-    for part in config.dataset.parts(table):
-        good, worse = read_part(config.dataset, table, part)
-        rows += good
-        bad += worse
-    return rows, bad
+    Raises:
+        DataError: a query_id occurs twice; names both places.
+    """
+    texts = _texts(config)[0]
+    return dict(zip(texts["query_id"].to_pylist(), texts["text"].to_pylist(), strict=True))
 
 
 def judged(config: Config, split: str) -> dict[tuple[str, str], Row]:
@@ -98,58 +62,119 @@ def judged(config: Config, split: str) -> dict[tuple[str, str], Row]:
 
     Queries that are judged in the evaluated split too are left out. Of two judgments of a pair the first counts.
     """
-    rows = [row for _, row in read_rows(config, "qrels")[0]]
-    evaluated = {row["query_id"] for row in rows if row["split"] == config.dataset.split}
+    import pyarrow.compute as pc
+
+    rows = _read(config, "qrels")[0].drop_columns("where")
+    evaluated = rows.filter(pc.equal(rows["split"], config.dataset.split))["query_id"]
+    own = rows.filter(pc.equal(rows["split"], split))
     found: dict[tuple[str, str], Row] = {}
-    for row in rows:
-        if row["split"] == split and row["query_id"] not in evaluated:
-            found.setdefault((row["query_id"], row["doc_id"]), row)
+    for row in own.filter(pc.invert(pc.is_in(own["query_id"], value_set=pc.unique(evaluated)))).to_pylist():
+        found.setdefault((row["query_id"], row["doc_id"]), row)
     return found
 
 
-def unique_texts(rows: Placed) -> dict[str, str]:
-    """The queries' texts by query_id.
+def _queries(config: Config, ingested: Artifact, draft: Draft) -> None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-    Raises:
-        DataError: a query_id occurs twice; names both places.
-    """
-    places: dict[str, str] = {}
-    for where, row in rows:
-        first = places.setdefault(row["query_id"], where)
-        if first != where:
-            raise DataError(f"query_id {row['query_id']!r} occurs twice: {first}, {where}; ids must be unique")
-    return {row["query_id"]: row["text"] for _, row in rows}
+    texts, bad_queries = _texts(config)
+    read, bad_judgments = _read(config, "qrels")
+    read = read.filter(pc.is_in(read["split"], value_set=pa.array({config.dataset.split, "train", "dev"})))
+    judgments, more_bad = _usable(read, texts, config.dataset.split)
+    bad = [*bad_queries, *bad_judgments, *more_bad]
+    if bad:
+        draft.write("quarantine", quarantine_table("queries", bad))
+    for row in bad:
+        draft.quarantined[row.reason] = draft.quarantined.get(row.reason, 0) + 1
+    total = texts.num_rows + judgments.num_rows + len(bad)
+    draft.count(rows_in=total, queries=texts.num_rows, judgments=judgments.num_rows, quarantined=len(bad))
+    if not texts.num_rows and not bad_queries:
+        places = dict.fromkeys(part.path for part in config.dataset.parts("queries"))
+        raise DataError(f"{', '.join(places)}: holds no queries")
+    refuse_mostly_bad(draft, "queries and qrels", config.ingest.max_bad_share)
 
-
-def _usable(judgments: Placed, texts: dict[str, str], split: str) -> tuple[list[Row], list[Quarantined]]:
-    """Judgments of known queries, once each, with the evaluated split named ``test``."""
-    good, bad, seen = [], [], set()
-    for where, row in judgments:
-        key = (row["query_id"], row["doc_id"], row["split"])
-        if row["query_id"] not in texts:
-            bad.append(Quarantined(where, "judgment of an unknown query", str(row)))
-        elif key in seen:
-            bad.append(Quarantined(where, "judged twice", str(row)))
-        else:
-            seen.add(key)
-            good.append(row | {"split": "test" if row["split"] == split else row["split"]})
-    return good, bad
-
-
-def _refuse_none(config: Config, splits: dict[str, str]) -> None:
-    if "test" not in splits.values():
+    splits = _splits(texts["query_id"], judgments)
+    test = pc.sum(pc.equal(splits, "test")).as_py() or 0
+    if not test:
         raise DataError(f"no query has a judgment in split {config.dataset.split!r}; set dataset.split")
+    _count_unknown(draft, ingested, judgments["doc_id"])
+    draft.count(test_queries=test, queries_without_judgments=splits.null_count)
+    nothing = pa.nulls(texts.num_rows, pa.string())
+    columns = {"query_id": texts["query_id"], "text": texts["text"], "split": splits}
+    columns |= {"source_doc_id": nothing, "kind": nothing, "generator": pa.array(["human"] * texts.num_rows)}
+    draft.write("queries", pa.table(columns, schema("queries")).sort_by("query_id"))
+    draft.write("qrels", judgments.cast(schema("qrels")))
 
 
-def _count_unknown(draft: Draft, ingested: Artifact, judgments: list[Row]) -> None:
+def _read(config: Config, table: str) -> tuple[pa.Table, list[Quarantined]]:
+    """Good rows of ``queries`` or ``qrels``, with their ``file:line`` as ``where``, and quarantined ones.
+
+    They are columns from the start: a training split has half a million rows.
+    """
     import pyarrow as pa
 
-    judged = pa.array({row["doc_id"] for row in judgments}, pa.string())
-    known = set(known_docs(ingested, judged).to_pylist())
-    unknown = [row["doc_id"] for row in judgments if row["doc_id"] not in known]
+    fields = [field for field in schema(table) if field.name in _COLUMNS[table]]
+    wanted = pa.schema([*fields, ("where", pa.string())])
+    tables, bad = [wanted.empty_table()], []
+    for part in config.dataset.parts(table):
+        good, worse = read_part(config.dataset, table, part)
+        tables.append(pa.Table.from_pylist([row | {"where": where} for where, row in good], wanted))
+        bad += worse
+    return pa.concat_tables(tables), bad
+
+
+def _texts(config: Config) -> tuple[pa.Table, list[Quarantined]]:
+    """Queries, each once, and quarantined rows."""
+    import pyarrow.compute as pc
+
+    rows, bad = _read(config, "queries")
+    if pc.count_distinct(rows["query_id"]).as_py() < rows.num_rows:
+        counts = rows["query_id"].value_counts()
+        twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")[0]
+        places = rows["where"].filter(pc.equal(rows["query_id"], twice)).to_pylist()
+        raise DataError(f"query_id {twice.as_py()!r} occurs twice: {', '.join(places[:2])}; ids must be unique")
+    return rows, bad
+
+
+def _usable(rows: pa.Table, texts: pa.Table, split: str) -> tuple[pa.Table, list[Quarantined]]:
+    """Judgments of known queries, once each, with the evaluated split named ``test``."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    key = ["query_id", "doc_id", "split"]
+    numbered = rows.append_column("number", pa.array(range(rows.num_rows), pa.int64()))
+    first = numbered.group_by(key).aggregate([("number", "min")])["number_min"]
+    known = pc.is_in(rows["query_id"], value_set=texts["query_id"].combine_chunks())
+    good = pc.and_(known, pc.is_in(numbered["number"], value_set=first.combine_chunks()))
+    bad = [
+        Quarantined(row.pop("where"), "judged twice" if row.pop("known") else "judgment of an unknown query", str(row))
+        for row in rows.append_column("known", known).filter(pc.invert(good)).to_pylist()
+    ]
+    kept = rows.filter(good).drop_columns("where")
+    renamed = pc.if_else(pc.equal(kept["split"], split), "test", kept["split"])
+    return kept.set_column(kept.schema.get_field_index("split"), "split", renamed), bad
+
+
+def _splits(query_ids: pa.ChunkedArray, judgments: pa.Table) -> pa.ChunkedArray:
+    """The split that each query is judged in, ``test`` before ``dev`` before ``train``; null where in none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    splits: pa.ChunkedArray = pa.chunked_array([pa.nulls(len(query_ids), pa.string())])
+    for split in ("train", "dev", "test"):
+        own = pc.unique(judgments.filter(pc.equal(judgments["split"], split))["query_id"])
+        splits = pc.if_else(pc.is_in(query_ids, value_set=own), split, splits)
+    return splits
+
+
+def _count_unknown(draft: Draft, ingested: Artifact, doc_ids: pa.ChunkedArray) -> None:
+    import pyarrow.compute as pc
+
+    known = known_docs(ingested, pc.unique(doc_ids))
+    unknown = doc_ids.filter(pc.invert(pc.is_in(doc_ids, value_set=known.combine_chunks())))
     draft.count(judgments_of_unknown_docs=len(unknown))
-    if len(unknown) > _MAX_UNKNOWN * len(judgments):
+    if len(unknown) > _MAX_UNKNOWN * len(doc_ids):
         raise DataError(
-            f"{len(unknown):,} of {len(judgments):,} judgments name documents that the corpus lacks "
-            f"({unknown[0]!r}, for one); do the qrels belong to this corpus?"
+            f"{len(unknown):,} of {len(doc_ids):,} judgments name documents that the corpus lacks "
+            f"({unknown[0].as_py()!r}, for one); do the qrels belong to this corpus?"
         )

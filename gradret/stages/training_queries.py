@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from gradret.artifacts import Artifact, Draft, make
 from gradret.errors import DataError
-from gradret.stages.queries import judged, read_rows, unique_texts
+from gradret.stages.queries import judged, texts_by_id
 
 if TYPE_CHECKING:
     from gradret.config import Config
@@ -58,7 +58,7 @@ def _tables(config: Config) -> dict[str, list[Row]]:
     qrels = judged(config, "train")
     if not qrels:
         return {"queries": [], "qrels": []}
-    texts = unique_texts(read_rows(config, "queries")[0])
+    texts = texts_by_id(config)
     query_ids = sorted({query_id for query_id, _ in qrels} & texts.keys())
     return {
         "queries": [

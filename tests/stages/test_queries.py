@@ -46,6 +46,7 @@ def test_queries_and_judgments(beir, config, docs):
     ]
     assert made.counts == {
         "rows_in": 7, "queries": 3, "judgments": 4, "quarantined": 0, "judgments_of_unknown_docs": 0, "test_queries": 1,
+        "queries_without_judgments": 1,
     }  # fmt: skip
 
 
