@@ -31,6 +31,7 @@ lint: $(VENV)/test  ## ruff and mypy
 bench: $(VENV)/test  ## what is measured: benchmarks/results/
 	$(BIN)/python benchmarks/quality.py $(DATA)
 	$(BIN)/python benchmarks/agreement.py
+	$(BIN)/python benchmarks/published_runs.py $(DATA)
 	$(BIN)/python benchmarks/losses.py $(DATA)
 	$(BIN)/python benchmarks/memory.py
 	for name in scifact cranfield vaswani; do $(BIN)/python benchmarks/speed.py $(DATA) --collection $$name || exit 1; done
@@ -44,6 +45,7 @@ bench: $(VENV)/test  ## what is measured: benchmarks/results/
 	$(BIN)/python benchmarks/teacher_check.py $(DATA)
 	$(BIN)/python benchmarks/ablation.py $(DATA)
 	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m benchmarks.evaluate_scale
 	$(BIN)/python -m benchmarks.kill_mining_node
 
 constraints: $(VENV)/test  ## write down what is installed

@@ -65,7 +65,8 @@ class _Reader:
         reason = f"doc_id begins with {GENERATED}, which is for documents that an LLM writes"
         bad += [Quarantined(where, reason, row["doc_id"]) for where, row in placed if _is_reserved(row)]
         rows = [row for _, row in placed if not _is_reserved(row)]
-        table = pa.Table.from_pylist([row | {"origin": "corpus"} for row in rows], schema("docs"))
+        columns = {name: [row[name] for row in rows] for name in ("doc_id", "title", "text")}
+        table = pa.table(columns | {"origin": ["corpus"] * len(rows)}, schema("docs"))
         long = sum(len(row["text"].split()) > self.max_words for row in rows)
         return Result({"docs": table}, len(rows) + len(bad), len(rows), bad, {"over_long": long})
 

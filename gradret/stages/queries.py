@@ -118,7 +118,8 @@ def _read(config: Config, table: str) -> tuple[pa.Table, list[Quarantined]]:
     tables, bad = [wanted.empty_table()], []
     for part in config.dataset.parts(table):
         good, worse = read_part(config.dataset, table, part)
-        tables.append(pa.Table.from_pylist([row | {"where": where} for where, row in good], wanted))
+        columns = {field.name: [row[field.name] for _, row in good] for field in fields}
+        tables.append(pa.table(columns | {"where": [where for where, _ in good]}, wanted))
         bad += worse
     return pa.concat_tables(tables), bad
 
