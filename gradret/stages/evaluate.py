@@ -13,7 +13,8 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from subprocess import SubprocessError
+from typing import TYPE_CHECKING
 
 from gradret.artifacts import Artifact, Draft, make, read_shard
 from gradret.components import unknown
@@ -21,7 +22,7 @@ from gradret.errors import ConfigError, ContractError
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from ir_measures import Measure
+    from ir_measures import Measure, Metric
 
     from gradret.config import Config
 
@@ -184,19 +185,38 @@ def _rows(rows: pa.Table) -> Iterator[tuple[str, str, int]]:
 
 def _values(measures: Mapping[str, Measure], judgments: Judgments, found: Found) -> pa.Table:
     import pyarrow as pa
-    from ir_measures import DefaultPipeline
 
     from gradret.contracts import schema
 
-    rows: list[dict[str, Any]] = []
-    if judgments:
-        spellings = _spellings(measures)
-        for metric in DefaultPipeline.iter_calc(list(spellings), _grades(judgments), found):
-            rows += [
-                {"query_id": metric.query_id, "measure": spelling, "value": float(metric.value)}
-                for spelling in spellings[metric.measure]
-            ]
+    # The provider of ERR takes numbers for query ids, and no others.
+    query_ids = list(judgments)
+    numbered = {query_id: str(number) for number, query_id in enumerate(query_ids)}
+    spellings = _spellings(measures)
+    grades = {numbered[query_id]: docs for query_id, docs in _grades(judgments).items()}
+    metrics = _calculated(spellings, grades, {numbered[query_id]: docs for query_id, docs in found.items()})
+    rows = [
+        {"query_id": query_ids[int(metric.query_id)], "measure": spelling, "value": float(metric.value)}
+        for metric in metrics
+        for spelling in spellings[metric.measure]
+    ]
     return pa.Table.from_pylist(rows, schema("metrics"))
+
+
+def _calculated(measures: Iterable[Measure], grades: Judgments, found: Found) -> list[Metric]:
+    """Every measure of every judged query.
+
+    Raises:
+        ConfigError: the package that computes one of them fails.
+    """
+    from ir_measures import DefaultPipeline
+
+    try:
+        return list(DefaultPipeline.iter_calc(list(measures), grades, found)) if grades else []
+    except (ArithmeticError, RuntimeError, ValueError, SubprocessError) as error:
+        names = ", ".join(map(str, measures))
+        raise ConfigError(
+            f"evaluate.measures: a package of ir_measures fails on these judgments: {error!r}; leave out one of {names}"
+        ) from error
 
 
 def _spellings(measures: Mapping[str, Measure]) -> dict[Measure, list[str]]:

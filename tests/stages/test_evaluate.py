@@ -214,6 +214,24 @@ def test_shards_are_measured_one_after_the_other(tmp_path: Path) -> None:
         measured(parse_measures(MEASURES), judgments, [*halves, halves[0]], "run")
 
 
+def test_ids_that_are_no_numbers_and_a_package_that_takes_none(tmp_path: Path) -> None:
+    # Chapelle et al. (2009): a grade of 1 on a scale to 4 satisfies with probability (2^1 - 1) / 2^4.
+    given = queries(tmp_path, {"a query": {"b": 1, "z": 2}, "nothing": {"a": 4}})
+    got = evaluate(config(tmp_path, ["ERR@10", "MAP"]), given, run(tmp_path, {"a query": ["x", "b"]}))
+    assert values(got) == {
+        ("a query", "ERR@10"): pytest.approx(1 / 16 / 2, abs=1e-5),
+        ("a query", "MAP"): 0.25,
+        ("nothing", "ERR@10"): 0.0,
+        ("nothing", "MAP"): 0.0,
+    }
+
+
+def test_a_package_that_fails_is_an_error_of_the_config(tmp_path: Path) -> None:
+    given = queries(tmp_path, {"q": {"a": 1}})
+    with pytest.raises(ConfigError, match=r"ZeroDivisionError.*leave out one of Accuracy@10, AP"):
+        evaluate(config(tmp_path, ["Accuracy@10", "AP"]), given, run(tmp_path, {"q": ["a"]}))
+
+
 def test_a_document_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match="query 'q' lists document 'a' twice"):
         evaluate(config(tmp_path), queries(tmp_path, {"q": {"a": 1}}), run(tmp_path, {"q": ["a", "b", "a"]}))
