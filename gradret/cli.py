@@ -34,6 +34,9 @@ _STAGES = {
     "report": "write the run's report",
 }
 
+_MEASURES = "nDCG@10,Recall@100"
+"""Of run files."""
+
 # No space or no right where something was to be read or written: nothing that a traceback explains.
 _STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
@@ -148,9 +151,7 @@ def _evaluate_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
     )
     parser.add_argument("overrides", nargs="*", metavar="key=value|RUN", help="overrides; with --qrels, more run files")
     parser.add_argument("--qrels", metavar="QRELS", help="compare run files by these judgments, TREC's or BEIR's")
-    parser.add_argument(
-        "--measures", default="nDCG@10,Recall@100", help="of run files, with commas between (default: %(default)s)"
-    )
+    parser.add_argument("--measures", help=f"of run files, with commas between (default: {_MEASURES})")
     parser.add_argument(
         "--one-sided", action="store_true", help="test whether a run is better than the first, not whether it differs"
     )
@@ -237,6 +238,8 @@ def _evaluate(parsed: argparse.Namespace) -> int:
 
     if parsed.qrels:
         return _compare_runs(parsed)
+    if parsed.measures or parsed.one_sided:
+        raise ConfigError("--measures and --one-sided go with --qrels; a config has evaluate.measures, evaluate.test")
     return _evaluation(parsed) if is_evaluation(parsed.config) else _stage(parsed)
 
 
@@ -261,7 +264,7 @@ def _compare_runs(parsed: argparse.Namespace) -> int:
     from gradret.report.run_files import compare_runs
 
     runs = [parsed.config, *parsed.overrides]
-    measures = re.split(r",(?![^(]*\))", parsed.measures)
+    measures = re.split(r",(?![^(]*\))", parsed.measures or _MEASURES)
     found = compare_runs(parsed.qrels, runs, measures, "one-sided" if parsed.one_sided else "two-sided")
     if parsed.json:
         print(json.dumps({**as_data(found.table), "counts": found.counts}, indent=2))

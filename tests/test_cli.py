@@ -195,3 +195,39 @@ def test_a_teacher_that_is_no_better_is_2_unless_told_to_go_on(yaml, capsys, mon
     assert said(capsys).endswith("or go on with check.stop=false.\n")
     assert main(["check", yaml, "check.stop=false", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"outcome": "not better", **found}
+
+
+def test_evaluate_compares_run_files(tmp_path, capsys):
+    (tmp_path / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq1\ta\t1\nq2\tb\t2\n")
+    (tmp_path / "one.trec").write_text("q1 Q0 x 1 2 t\nq1 Q0 a 2 1 t\n")
+    (tmp_path / "two.trec").write_text("q1 Q0 a 1 2 t\nq2 Q0 b 1 1 t\nq3 Q0 b 1 1 t\n")
+    arguments = ["evaluate", "--qrels", *(str(tmp_path / name) for name in ("qrels.tsv", "one.trec", "two.trec"))]
+    assert main([*arguments, "--measures", "MRR@10,P(rel=2)@1", "--one-sided"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(maxsplit=2)[:2] for line in lines[1:3]] == [["one", "0.2500"], ["two", "1.0000"]]
+    assert lines[4].startswith("† is better than one: one-sided paired t-test")
+    assert lines[5:] == [
+        "one: 1 judged queries have no results and count as 0",
+        "two: 1 of its queries have no judgment and do not count",
+    ]
+    assert main([*arguments, "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert list(data["datasets"]["qrels.tsv"]["systems"]["two"]) == ["nDCG@10", "Recall@100", "judged@10"]
+    assert data["counts"]["one"]["without_results"] == 1
+
+
+def test_evaluate_says_what_does_not_go_together(yaml, tmp_path, capsys):
+    assert main(["evaluate", yaml, "--measures", "MAP"]) == 2
+    words = "--measures and --one-sided go with --qrels; a config has evaluate.measures, evaluate.test"
+    assert said(capsys) == f"gradret: {words}\n"
+    path = tmp_path / "e.yaml"
+    path.write_text("name: e\ndatasets: {a: {name: beir, path: nowhere}}\nsystems: {bm25: {bm25: true}}\n")
+    assert main(["run", str(path)]) == 2
+    assert said(capsys) == f"gradret: {path} is the config of an evaluation; gradret evaluate {path} runs it\n"
+    assert main(["evaluate", str(path), "systems.x={}"]) == 2
+    assert "systems.x.encoder, model, run, bm25: exactly one of them is needed" in said(capsys)
+    assert main(["evaluate", str(path)]) == 2
+    assert said(capsys).splitlines()[:2] == [
+        "gradret: these cannot be had:",
+        f"  a: dataset.path: no folder at {cli.Path('nowhere').absolute()}",
+    ]

@@ -13,7 +13,7 @@ def source(tmp_path_factory):
     return tiny.model(tmp_path_factory.mktemp("source"), "transformer").path / "model"
 
 
-@pytest.mark.parametrize(("wanted", "kept"), [(8, 8), (192, 16)])
+@pytest.mark.parametrize(("wanted", "kept"), [(8, 8), (192, 16), (0, 16)])
 def test_the_model_as_it_is_with_its_length(source, tmp_path, wanted, kept):
     encoder = Pretrained(model=str(source), max_length=wanted, precision="float32")
     assert encoder.build(None, None, tmp_path) == {"dimension": 16, "max_length": kept, "precision": "float32"}
@@ -42,3 +42,18 @@ def test_the_precision_that_is_chosen_enters_the_fingerprint():
     chosen = Pretrained(precision="auto").reads(None)["precision"]
     assert chosen in ("float32", "bfloat16")
     assert Pretrained(precision="bfloat16").reads(None) == {"precision": "bfloat16"}
+
+
+@pytest.mark.parametrize(("similarity", "unit"), [("cosine", True), ("dot", False)])
+def test_vectors_that_are_compared_by_cosine_get_length_1(source, tmp_path, similarity, unit):
+    model = SentenceTransformer(str(source), device="cpu")
+    plain = SentenceTransformer(modules=list(model)[:2], similarity_fn_name=similarity, device="cpu")
+    assert [type(module).__name__ for module in plain] == ["Transformer", "Pooling"]
+    plain.save(str(tmp_path / "plain"))
+    Pretrained(model=str(tmp_path / "plain"), precision="float32").build(None, None, tmp_path / "built")
+    built = SentenceTransformer(str(tmp_path / "built"), device="cpu")
+    expected = plain.encode(["bal dim", "kun gor"])
+    lengths = np.linalg.norm(expected, axis=1, keepdims=True)
+    assert np.abs(lengths - 1).min() > 0.01
+    got = built.encode(["bal dim", "kun gor"])
+    np.testing.assert_allclose(got, expected / lengths if unit else expected, atol=1e-6)

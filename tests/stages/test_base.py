@@ -1,6 +1,8 @@
 import pytest
 
 from gradret.encoders.pretrained import Pretrained
+from gradret.encoders.static import Static
+from gradret.encoders.transformer import Transformer
 from gradret.errors import ConfigError
 from gradret.stages.base import base
 
@@ -27,3 +29,12 @@ def test_another_model_in_the_same_folder_is_another_model(settings, tmp_path, i
     content[-1] ^= 1
     weights.write_bytes(content)
     assert base(settings(), ingested, encoder).fingerprint != first.fingerprint
+
+
+def test_a_model_that_reads_no_documents_is_made_once_for_all_corpora(settings, tmp_path, ingested):
+    other = tiny.artifact(tmp_path, "ingest", {"docs": [[tiny.doc(1, "kun gor")]]})
+    folder = str(tiny.model(tmp_path, "transformer").path / "model")
+    for encoder in (Pretrained(model=folder), Transformer(model=folder, query_length=8, document_length=8)):
+        assert base(settings(), ingested, encoder) == base(settings(), other, encoder)
+    static = Static(model=folder, lexical=0)
+    assert static.reads_docs
