@@ -93,6 +93,9 @@ def _parser() -> argparse.ArgumentParser:
         _add_config(command)
         command.set_defaults(command=_check if stage == "check" else _stage, stage=stage)
     _plan_parser(commands)
+    compare = commands.add_parser("compare", help="several recipes on the same data with several seeds: which is best")
+    _add_config(compare)
+    compare.set_defaults(command=_compare)
     export = commands.add_parser("export", help="a finished run's model as a folder to give away, checked, with a card")
     export.add_argument("run", metavar="RUN", help="the folder of a finished run, STORAGE/runs/NAME")
     export.add_argument("folder", metavar="DIR", help="a folder that is empty or not there yet")
@@ -199,6 +202,22 @@ def _check(parsed: argparse.Namespace) -> int:
         made = Flow(config).check
     print(json.dumps(as_data(made), indent=2) if parsed.json else terminal_text(made), flush=True)
     require(config, made)
+    return 0
+
+
+def _compare(parsed: argparse.Namespace) -> int:
+    import gradret
+    from gradret.compare import compare
+    from gradret.report.recipes import terminal_text
+    from gradret.session import session
+
+    with session():
+        folder = compare(gradret.load(parsed.config, parsed.overrides))
+    found = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+    if parsed.json:
+        print(json.dumps(found, indent=2))
+    else:
+        print(f"{terminal_text(found)}\n\nreport: {folder / 'report.html'}")
     return 0
 
 

@@ -249,11 +249,13 @@ class Select:
     """Raw scores, ascending; reaching n of N makes grade n / N."""
     levels: int = 4
     """Grades that ``quantiles`` makes, from 0 to 1."""
+    positive_from: float | None = None
+    """Documents of the list with at least this grade are positives of the query too; null makes none."""
     mix: Any = _listed(Rule)
     """Which documents go into the lists, and as what; where two rules name one, the last counts. Positives are
     stored in the order of the first rules that name them. Without rules all scored documents go in, graded by
     the teacher; positives are the source document, what ``positives`` found, what is above the teacher's
-    ``positive_above``, and their copies."""
+    ``positive_above`` or reaches ``positive_from``, and their copies."""
     dev_share: float = 0.03
     """Share of source documents whose queries are held out to choose the checkpoint."""
 
@@ -269,6 +271,7 @@ class Select:
             score_floor="" if 0 <= self.score_floor < 100 else f"must be a percentile, got {self.score_floor}",
             absolute_margin=_share(self.absolute_margin or 0.0),
             relative_margin=_share(self.relative_margin or 0.0),
+            positive_from="" if self.positive_from is None else _share(self.positive_from),
             max_per_kind=_at_least(0, self.max_per_kind),
             low="" if ordered else f"must be a percentile below select.high={self.high}, got {self.low}",
             thresholds=""
@@ -313,6 +316,8 @@ class Train:
     batch_size: int = 128
     """Queries an optimizer step, over all workers."""
     learning_rate: float = 5e-3
+    seed: int | None = None
+    """Of the order of lists and of dropout; null is the run's ``seed``."""
     loss_learning_rate: float | None = None
     """Of the losses' own parameters, such as BiXSE's bias; null is learning_rate, which is too low for
     them where a transformer's is right."""
@@ -343,6 +348,7 @@ class Train:
             epochs=_at_least(1, self.epochs),
             batch_size=_at_least(1, self.batch_size),
             learning_rate=_above_zero(self.learning_rate),
+            seed=_at_least(0, self.seed or 0),
             loss_learning_rate="" if self.loss_learning_rate is None else _above_zero(self.loss_learning_rate),
             warmup=_share(self.warmup),
             floor=_share(self.floor),
@@ -414,6 +420,34 @@ class Evaluate:
             raise ConfigError.of([problem.removeprefix("evaluate.") for problem in error.problems]) from None
 
 
+@dataclass(frozen=True)
+class CompareResources:
+    """How many trainings run side by side; decides speed only."""
+
+    concurrent: int = 0
+    """0 takes as many as there are nodes, or GPUs, for the workers that each needs."""
+
+    def __post_init__(self) -> None:
+        _refuse(concurrent=_at_least(0, self.concurrent))
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Recipes to run beside each other with ``gradret compare``."""
+
+    recipes: dict[str, list[str]] = field(default_factory=dict)
+    """By name, what each sets in the config: ``key=value``, as on the command line."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Each recipe runs once with each."""
+    vary: Literal["train.seed", "seed"] = "train.seed"
+    """What the seeds set: the training's alone, on the same lists, or the whole run's, its data too."""
+    resources: CompareResources = CompareResources()
+
+    def __post_init__(self) -> None:
+        differ = bool(self.seeds) and len(set(self.seeds)) == len(self.seeds)
+        _refuse(seeds="" if differ else f"must be one or more different numbers, got {list(self.seeds)}")
+
+
 def _needed_of_mine(mine: Mine, select: Select) -> dict[str, str]:
     """What ``select`` asks for that ``mine.retrievers`` do not give, by key."""
     if not mine.retrievers or not (select.mix or select.round_trip):
@@ -455,6 +489,7 @@ class Config:
     index: Index = Index()
     search: Search = Search()
     evaluate: Evaluate = Evaluate()
+    compare: Compare = Compare()
 
     def __post_init__(self) -> None:
         _refuse(

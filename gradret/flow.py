@@ -111,12 +111,8 @@ class Flow:
 
     @cached_property
     def search(self) -> dict[str, Artifact]:
-        models = {"base": self.base, "tuned": self.train}
         runs = {"bm25": search.search_bm25(self.config, self.ingest, self.queries)}
-        runs |= {
-            system: search.search(self.config, models[system], built, self.queries)
-            for system, built in self.index.items()
-        }
+        runs |= {system: self._searched(system, built) for system, built in self.index.items()}
         teacher = self.config.label.teacher
         if teacher.searches:
             runs["teacher"] = search.search_teacher(self.config, self.ingest, self.queries)
@@ -137,6 +133,18 @@ class Flow:
         assert self.queries
         assert self.evaluate
         return report.report(self.config, self.made)
+
+    def evaluated(self, system: str) -> Artifact:
+        """METRICS of one system, ``bm25``, ``base`` or ``tuned``, and of no other."""
+        if system == "bm25":
+            run = search.search_bm25(self.config, self.ingest, self.queries)
+        else:
+            model = self.train if system == "tuned" else self.base
+            run = self._searched(system, index.index(self.config, model, self.ingest))
+        return evaluate.evaluate(self.config, self.queries, run)
+
+    def _searched(self, system: str, built: Artifact) -> Artifact:
+        return search.search(self.config, self.train if system == "tuned" else self.base, built, self.queries)
 
     def _keep(self, name: str, artifact: Artifact) -> Artifact:
         self.made[name] = artifact

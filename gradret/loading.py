@@ -22,7 +22,7 @@ from gradret import components
 from gradret.config import Config
 from gradret.errors import ConfigError
 
-__all__ = ["load", "load_as", "parse", "read_yaml", "to_yaml"]
+__all__ = ["load", "load_as", "override", "parse", "read_yaml", "to_yaml"]
 
 _C = TypeVar("_C")
 
@@ -68,6 +68,19 @@ def parse(tree: object) -> Config:
         ConfigError: keys or values are wrong; all are named.
     """
     return _parse(Config, tree, [])
+
+
+def override(config: Config, overrides: Sequence[str]) -> Config:
+    """``config`` with ``key=value`` overrides applied in order.
+
+    Raises:
+        ConfigError: keys or values are wrong; all are named.
+    """
+    from omegaconf import OmegaConf
+
+    tree = OmegaConf.create(_plain(config))
+    problems = [problem for one in overrides for problem in _apply(tree, one, ())]
+    return _parse(Config, OmegaConf.to_container(tree, resolve=True), problems)
 
 
 def _parse(cls: type[_C], tree: object, problems: list[str]) -> _C:

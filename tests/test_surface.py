@@ -42,6 +42,7 @@ COMMANDS = {
     "evaluate": {"CONFIG|RUN", "key=value|RUN", "--qrels", "--measures", "--one-sided", "--json"},
     "report": STAGE,
     "plan": STAGE | {"--probe", "--gpu", "--parameters", "--tokens-in-per-second", "--tokens-out-per-second"},
+    "compare": STAGE,
     "agreement": {"HUMAN_QRELS", "OTHER_QRELS", "--json"},
     "export": {"RUN", "DIR", "--json"},
     "show": {"kind", "name", "--json"},
@@ -103,11 +104,12 @@ def test_every_stage_is_a_command():
 
 @pytest.mark.parametrize("path", CONFIGS, ids=[str(path.relative_to(ROOT)) for path in CONFIGS])
 def test_every_config_loads_and_says_how_to_run_it(path):
-    command = "evaluate" if is_evaluation(path) else "run"
-    (load_evaluation if command == "evaluate" else load)(path)
+    evaluation = is_evaluation(path)
+    (load_evaluation if evaluation else load)(path)
     header = path.read_text(encoding="utf-8").partition("\n\n")[0]
     assert header.startswith("# ")
-    assert f"gradret {command} {path.relative_to(ROOT)}" in path.read_text(encoding="utf-8")
+    commands = r"gradret evaluate" if evaluation else r"gradret run|gradret compare|python pipelines/\w+\.py"
+    assert re.search(rf"^# +({commands}) {path.relative_to(ROOT)}", path.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def test_there_are_configs():

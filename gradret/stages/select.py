@@ -122,6 +122,8 @@ class _Selector:
         self.settings, self.seed, self.facts = config.select, config.seed, facts
         above = _positive_above(config)
         self.positive_above = math.inf if above is None else above
+        from_grade = config.select.positive_from
+        self.positive_from = math.inf if from_grade is None else from_grade
         self.reasons = reasons(config.select)
         self.duplicates = deduped.table("duplicates", ["kept_doc_id", "doc_id"])
 
@@ -222,7 +224,8 @@ class _Selector:
     def _is_relevant(self, one: Candidate) -> bool:
         judged = any(retriever(origin) == "positives" for origin in one.ranks)
         ruled = one.rule is not None and one.rule.positive is True
-        return judged or ruled or (one.score is not None and one.score > self.positive_above)
+        scored = one.score is not None and one.score > self.positive_above
+        return judged or ruled or scored or (one.grade is not None and one.grade >= self.positive_from)
 
 
 def _by_first(table: pa.Table, wanted: pa.ChunkedArray) -> dict[str, list[str]]:

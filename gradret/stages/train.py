@@ -47,17 +47,21 @@ def train(config: Config, base_model: Artifact, ingested: Artifact, generated: A
         raise ConfigError(f"train.encoder: {type(config.train.encoder).__name__} cannot be trained")
     inputs = {"model": base_model, "docs": ingested, "queries": generated, "groups": groups}
     body = functools.partial(_train, config, inputs)
-    settings: dict[str, object] = {"train": config.train, "seed": config.seed}
+    settings: dict[str, object] = {"train": dataclasses.replace(config.train, seed=_seed(config))}
     if getattr(config.train.encoder, "dropout", 0):
         settings["chunk_size"] = config.train.resources.chunk_size  # decides what is dropped
     return make("train", config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body)
+
+
+def _seed(config: Config) -> int:
+    return config.seed if config.train.seed is None else config.train.seed
 
 
 def _train(config: Config, inputs: dict[str, Artifact], draft: Draft) -> None:
     from gradret.training.loop import Job
 
     work = draft.path / "work"
-    job = Job(config.train, config.seed, inputs["model"].path / "model", work, draft.path / "metrics.jsonl")
+    job = Job(config.train, _seed(config), inputs["model"].path / "model", work, draft.path / "metrics.jsonl")
     if not (work / "prepared.json").exists():
         shutil.rmtree(work, ignore_errors=True)
         write_json(work / "prepared.json", _prepare(job, inputs, draft))

@@ -69,3 +69,11 @@ def test_nothing_is_left_to_chance_and_nothing_is_cut(folder):
     assert len(student.tokenize([" ".join(tiny.WORDS * 99)], "queries")[0]) == 99 * len(tiny.WORDS)
     assert min(student.lengths.values()) > 10**9
     assert student.dimension == student(*given).shape[1]
+
+
+def test_a_static_model_that_was_trained_is_taken_as_it_is(folder, tmp_path):
+    (tmp_path / "model").mkdir()
+    notes = Static(model=str(folder)).build(None, None, tmp_path / "model")
+    assert notes == {"dimension": 12}
+    want, got = (SentenceTransformer(str(path), device="cpu").encode(TEXTS) for path in (folder, tmp_path / "model"))
+    np.testing.assert_array_equal(got, want)

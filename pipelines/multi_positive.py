@@ -1,0 +1,49 @@
+"""Several positives a query (2602.12727): an LLM's or a teacher's positives, then one epoch on human labels.
+
+python pipelines/multi_positive.py configs/multi_positive.yaml [key=value ...]
+ray job submit --working-dir . -- python pipelines/multi_positive.py configs/multi_positive.yaml
+"""
+
+from __future__ import annotations
+
+import sys
+
+import gradret
+from gradret.errors import DataError
+from gradret.flow import Flow
+from gradret.loading import override
+from gradret.progress import say
+from gradret.session import session
+from gradret.stages.training_queries import training_queries
+
+# People's judgments are the grades: what they found is positive, what BM25 finds beside it is not.
+HUMAN = (
+    "generate.generator={name: human}",
+    "mine.retrievers=[{name: positives}, {name: bm25, k: 30}]",
+    "label.teacher={name: fusion}",
+    "check.queries=0",
+    "select.positive_from=null",
+    "select.mix=[{origin: bm25, grade: 0.0}, {origin: positives, grade: 1.0, positive: true}]",
+    "train.epochs=1",
+)
+
+
+def main(path: str, *overrides: str) -> None:
+    """Train on the positives of the config, then go on from that model with the dataset's training queries."""
+    config = gradret.load(path, overrides)
+    flow = Flow(config)
+    say(f"lists with one positive or more: {flow.select.counts['rows_out']:,}")
+    folder = flow.report
+    print(folder / "report.html")
+    try:
+        assert training_queries(config)
+    except DataError as error:
+        say(f"no curriculum: {error}")
+        return
+    model = f"train.encoder.model={folder / 'model'}"
+    print(gradret.run(override(config, [*HUMAN, model, f"name={config.name}-human"])) / "report.html")
+
+
+if __name__ == "__main__":
+    with session():
+        main(*sys.argv[1:])

@@ -1,0 +1,145 @@
+"""A comparison's numbers against scipy, numpy and Holm's rule written out here."""
+
+import itertools
+import random
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from scipy.stats import ttest_rel
+
+from gradret import contracts
+from gradret.config import Compare, Config
+from gradret.datasets.pydocs import Pydocs
+from gradret.errors import ContractError
+from gradret.report.recipes import Trial, as_data, compared, page, sentence, terminal_text
+
+MEASURES = ("nDCG@10", "Recall@100")
+QUERIES = 60
+
+
+def metrics(values):
+    rows = [
+        {"query_id": f"q{number:02d}", "measure": measure, "value": float(value)}
+        for measure, column in values.items()
+        for number, value in enumerate(column)
+    ]
+    random.Random(1).shuffle(rows)
+    return pa.Table.from_pylist(rows, contracts.schema("metrics"))
+
+
+def trials(levels, seeds=(0, 1), seconds=None, examples=None):
+    """Recipes whose values lie around a level; and the values, by recipe, seed and measure."""
+    draw = np.random.default_rng(5)
+    # What makes a query hard is common to all: that is what pairing takes out.
+    hard = draw.normal(0, 0.1, QUERIES)
+    found, values = [], {}
+    for recipe, level in levels.items():
+        for seed in seeds:
+            own = {measure: level + hard + draw.normal(0, 0.02, QUERIES) for measure in MEASURES}
+            values[recipe, seed] = own
+            cost = (seconds or {}).get(recipe, 10.0)
+            seen = (examples or {}).get(recipe, 1000)
+            before = metrics({measure: np.full(QUERIES, 0.25) for measure in MEASURES})
+            found.append(Trial(recipe, seed, metrics(own), before, 500, seen, cost))
+    return found, values
+
+
+def holm(ps):
+    corrected, most = [0.0] * len(ps), 0.0
+    for number, place in enumerate(sorted(range(len(ps)), key=lambda place: ps[place])):
+        most = max(most, min(1.0, ps[place] * (len(ps) - number)))
+        corrected[place] = most
+    return corrected
+
+
+def bm25():
+    return metrics({measure: np.full(QUERIES, 0.5) for measure in MEASURES})
+
+
+def config(*recipes):
+    return Config(name="toy", dataset=Pydocs(), compare=Compare({name: ["train.epochs=1"] for name in recipes}))
+
+
+def test_means_spread_and_significance():
+    given, values = trials({"low": 0.3, "high": 0.6, "middle": 0.5}, seeds=(0, 1, 2))
+    found = compared(given, bm25(), MEASURES, 0)
+    assert [side.recipe for side in found.sides] == ["high", "middle", "low"]
+    assert (found.queries, found.seeds) == (QUERIES, (0, 1, 2))
+    for side, measure in itertools.product(found.sides, MEASURES):
+        of_seeds = [values[side.recipe, seed][measure].mean() for seed in (0, 1, 2)]
+        assert side.means[measure].value == pytest.approx(np.mean(of_seeds))
+        assert side.spread[measure] == pytest.approx(np.std(of_seeds, ddof=1))
+        assert side.means[measure].low < side.means[measure].value < side.means[measure].high
+        assert side.before[measure] == pytest.approx(0.25)
+        assert found.bm25[measure] == pytest.approx(0.5)
+    mean = {(recipe, m): np.mean([values[recipe, seed][m] for seed in (0, 1, 2)], axis=0)
+            for recipe in ("high", "middle", "low") for m in MEASURES}  # fmt: skip
+    pairs = [(*pair, m) for pair in itertools.combinations(("high", "middle", "low"), 2) for m in MEASURES]
+    ps = [ttest_rel(mean[one, m], mean[other, m]).pvalue for one, other, m in pairs]
+    assert len(found.comparisons) == len(pairs)
+    for (one, other, m), p, corrected in zip(pairs, ps, holm(ps), strict=True):
+        pair = found.comparison(one, other, m)
+        assert pair.difference == pytest.approx((mean[one, m] - mean[other, m]).mean())
+        assert pair.p == pytest.approx(p)
+        assert pair.p_corrected == pytest.approx(corrected)
+
+
+def test_one_seed_has_no_spread():
+    found = compared(trials({"one": 0.3, "two": 0.6}, seeds=(7,))[0], bm25(), MEASURES, 0)
+    assert all(spread is None for side in found.sides for spread in side.spread.values())
+    assert "±" not in terminal_text(as_data(config("one", "two"), found))
+
+
+def test_the_sentence_names_the_winner_where_there_is_one():
+    found = compared(trials({"low": 0.3, "high": 0.6})[0], bm25(), MEASURES, 0)
+    assert sentence(found) == (
+        f"high has the highest nDCG@10, {found.sides[0].means['nDCG@10'].value:.4f}, "
+        "and its lead over every other is significant: take high."
+    )
+
+
+def test_the_sentence_says_when_a_lead_is_noise_and_what_is_cheapest():
+    given, _ = trials({"one": 0.6, "two": 0.6, "low": 0.3}, seconds={"one": 20.0, "two": 20.0, "low": 1.0})
+    cheap = {"one": 5.0, "two": 30.0}
+    given = [t if t.recipe == "low" else Trial(**vars(t) | {"seconds": cheap[t.recipe]}) for t in given]
+    found = compared(given, bm25(), MEASURES, 0)
+    first, second = found.sides[0].recipe, found.sides[1].recipe
+    text = sentence(found)
+    assert f"its lead over {second} is noise (corrected p = " in text
+    assert "; low is significantly worse. " in text
+    assert first in text
+    assert text.endswith("The cheapest to train among those is one (5 s).")
+
+
+def test_unequal_budgets_are_said():
+    even = compared(trials({"one": 0.3, "two": 0.6})[0], bm25(), MEASURES, 0)
+    uneven = compared(trials({"one": 0.3, "two": 0.6}, examples={"two": 2000})[0], bm25(), MEASURES, 0)
+    assert as_data(config("one", "two"), even)["warning"] == ""
+    assert "from 1,000 to 2,000 lists" in as_data(config("one", "two"), uneven)["warning"]
+
+
+def test_recipes_on_other_queries_are_refused():
+    given, _ = trials({"one": 0.3, "two": 0.6})
+    other = metrics({measure: np.full(QUERIES - 1, 0.5) for measure in MEASURES})
+    with pytest.raises(ContractError, match="not evaluated on the same queries"):
+        compared(given, other, MEASURES, 0)
+
+
+def test_page_and_table_show_every_recipe_and_pair():
+    found = compared(trials({"<b>one": 0.3, "two": 0.6, "three": 0.61})[0], bm25(), MEASURES, 0)
+    settings = config("<b>one", "two", "three")
+    html = page(settings, found)
+    assert "&lt;b&gt;one" in html
+    assert "<b>one" not in html
+    assert html.count('role="img"') == 1
+    assert html.count("<tr>") + html.count('<tr class="tuned">') == 1 + 3 + 1 + 1 + 3
+    assert "train.epochs=1" in html
+    text = terminal_text(as_data(settings, found))
+    assert [line.split("  ")[0] for line in text.splitlines()[1:5]] == [
+        "bm25",
+        found.sides[0].recipe,
+        found.sides[1].recipe,
+        "<b>one",
+    ]
+    assert f"{found.sides[0].means['nDCG@10'].value:.4f} ± {found.sides[0].spread['nDCG@10']:.4f}" in text

@@ -1,0 +1,48 @@
+"""Every paper's pipeline with its small config, on a few documents."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAPERS = ("listwise_distillation", "sycl", "bixse", "multi_positive")
+FEW = ["generate.generator.queries=80", "train.epochs=1", "train.batch_size=16", "check.queries=0", "search.k=20"]
+FEW += ["select.dev_share=0.2", "label.teacher={name: fusion, dense_weight: 0.0}"]
+BM25 = "mine.retrievers=[{name: source}, {name: bm25, k: 8}, {name: random}]"
+OWN = {"sycl": [BM25], "multi_positive": [BM25]}
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory):
+    from .conftest import json_lines, judgments
+
+    folder = tmp_path_factory.mktemp("collection")
+    words = ["wing", "plate", "flow", "heat", "shock", "wave", "lift", "drag", "layer", "body", "shell", "load"]
+    draw = np.random.default_rng(0)
+    docs = [{"_id": f"d{n}", "title": "", "text": " ".join(draw.choice(words, 14)) + f" {n}."} for n in range(60)]
+    queries = [{"_id": f"q{n}", "text": " ".join(docs[n]["text"].split()[:4])} for n in range(30)]
+    (folder / "qrels").mkdir()
+    (folder / "corpus.jsonl").write_bytes(json_lines(docs))
+    (folder / "queries.jsonl").write_bytes(json_lines(queries))
+    for split, own in (("train", range(20)), ("test", range(20, 30))):
+        (folder / "qrels" / f"{split}.tsv").write_bytes(judgments([(f"q{n}", f"d{n}", 1) for n in own]))
+    return folder
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_a_papers_pipeline_from_corpus_to_report(paper, collection, tmp_path, ray_session, capsys):
+    spec = importlib.util.spec_from_file_location(paper, ROOT / "pipelines" / f"{paper}.py")
+    pipeline = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pipeline)
+    overrides = ["dataset.name=beir", f"dataset.path={collection}", f"storage_path={tmp_path}", *FEW]
+    pipeline.main(str(ROOT / "configs" / f"{paper}_small.yaml"), *overrides, *OWN.get(paper, []))
+    said = capsys.readouterr()
+    reports = [Path(line) for line in said.out.split()]
+    assert all(report.is_file() for report in reports)
+    assert len(reports) == (2 if paper == "multi_positive" else 1)  # the curriculum is a run of its own
+    told = re.findall(r"^[\w ,-]+: ([\d,]+)$", said.err, flags=re.MULTILINE)
+    assert told
+    assert all(int(number.replace(",", "")) > 0 for number in told[: -1 if len(told) > 1 else None])
