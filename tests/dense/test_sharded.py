@@ -100,6 +100,6 @@ def test_a_search_that_was_killed_goes_on(world, small, monkeypatch):
 def test_an_actor_that_cannot_search_is_no_traceback(world, monkeypatch):
     config, ingested, generated, model = world
     built = index(config, model, ingested)
-    monkeypatch.setattr(sharded._ShardActor, "search", lambda self, queries, k: 1 / 0)
+    monkeypatch.setattr(sharded._ShardActor, "search", lambda self, queries, k, exact: 1 / 0)
     with pytest.raises(StageError, match=r"(?s)broken: .*division by zero"):
         search_index("broken", config, built, generated, model=model, k=5)
