@@ -48,6 +48,8 @@ def misspelt(factory: str) -> str:
 
     if "NSG" in factory:
         return f"FAISS cannot build {factory} in parts; HNSW32 is a graph that it can"
+    if "IDMap" in factory:
+        return f"{factory} takes ids of its own, and shards have theirs: leave IDMap out"
     try:
         faiss.index_factory(3840, factory, faiss.METRIC_INNER_PRODUCT)  # of many divisors
     except RuntimeError as error:
@@ -173,7 +175,7 @@ def _inner(index: faiss.Index) -> faiss.Index:
     import faiss
 
     index = faiss.downcast_index(index)
-    return _inner(index.index) if isinstance(index, (faiss.IndexPreTransform, faiss.IndexIDMap)) else index
+    return _inner(index.index) if isinstance(index, faiss.IndexPreTransform) else index
 
 
 def _nprobe(number: int) -> int:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from gradret.config import Config
 
-__all__ = ["index"]
+__all__ = ["build", "index"]
 
 
 def index(config: Config, model: Artifact, ingested: Artifact) -> Artifact:
@@ -40,7 +40,11 @@ def index(config: Config, model: Artifact, ingested: Artifact) -> Artifact:
             fit the memory or the disk; nothing is built then.
         StorageError: VECTORS hold one that is not finite, or of another dimension.
     """
-    vectors = encode(config, model, ingested, "docs")
+    return build(config, model, encode(config, model, ingested, "docs"))
+
+
+def build(config: Config, model: Artifact, vectors: Artifact) -> Artifact:
+    """As ``index``, of a model's VECTORS."""
     factory, why = _factory(config, vectors)
     body = functools.partial(_index, config, vectors, factory, why)
     inputs = {"model": model, "vectors": vectors}

@@ -208,6 +208,18 @@ def test_a_full_disk_says_so(tiny):
     assert whole(folder / "shards", 0)
 
 
+@pytest.mark.parametrize("factory", ["IVF4,SQ8", "PQ4x4", "PCA8,IVF4,PQ4x4", "HNSW16"])
+def test_what_is_found_does_not_depend_on_who_holds_which_shards(tmp_path, factory):
+    """With all lists searched; FAISS merges the shards of a holder, but not those of a graph."""
+    vectors, ids, queries = collection("plain")
+    parameters = "nprobe=4" if "IVF" in factory else ""
+    write(tmp_path, vectors, ids, 4, factory)
+    together = Shards(tmp_path / "shards", range(4), parameters, 10)
+    apart = [Shards(tmp_path / "shards", [number], parameters, 10) for number in range(4)]
+    assert (together.merged is None) == (factory == "HNSW16")
+    assert merged([together], queries, 10) == merged(apart, queries, 10)
+
+
 def test_search_parameters(tmp_path):
     """All lists searched, IVF finds what brute force finds; and the default is more than FAISS's one list."""
     vectors, ids, queries = collection("plain")
