@@ -331,6 +331,8 @@ def query_ids(number: int) -> pa.Array:
 
 def markdown(found: dict[str, Any]) -> str:
     """The result file."""
+    recalls = ["recall@10", f"recall@{found['k']}", f"alone: recall@{found['k']}"]
+    holders = ["builder: holds", "actor: holds", "actor: with mapped", "driver: holds", "alone: holds"]
     lines = [
         f"# An index of {found['sizes'][-1]['vectors']:,} vectors of {found['dimension']}, {found['shards']} shards",
         "",
@@ -341,18 +343,17 @@ def markdown(found: dict[str, Any]) -> str:
         "seconds by ours: 1 is as fast. Build is training, reading, adding, writing and checksums; `add` is FAISS's",
         "adding alone.",
         "",
-        "| vectors | index | parameters | build | alone: add | search | alone: search | ratio | recall@10 | "
-        + f"recall@{found['k']} | alone: recall@{found['k']} |",
+        _row(["vectors", "index", "parameters", "build", "alone: add", "search", "alone: search", "ratio", *recalls]),
         "|---" * 11 + "|",
     ]
     rows = [(size["vectors"], size[kind]) for size in found["sizes"] for kind in ("flat", "ivfpq") if kind in size]
     for vectors, one in rows:
-        recalls = [one.get("recall@10", 1.0), one.get(f"recall@{found['k']}", 1.0)]
-        recalls.append(one["alone"].get(f"recall@{found['k']}", 1.0))
+        shares = [one.get("recall@10", 1.0), one.get(f"recall@{found['k']}", 1.0)]
+        shares.append(one["alone"].get(f"recall@{found['k']}", 1.0))
         lines.append(
             f"| {vectors:,} | {one['factory']} | {one['parameters'] or '-'} | {one['build_seconds']:.0f} "
             f"| {one['alone']['add_seconds']:.0f} | {_spread(one['seconds'])} | {_spread(one['alone']['seconds'])} "
-            f"| {one['throughput_ratio']:.2f} | {' | '.join(f'{value:.3f}' for value in recalls)} |"
+            f"| {one['throughput_ratio']:.2f} | {' | '.join(f'{share:.3f}' for share in shares)} |"
         )
     lines += [
         "",
@@ -360,8 +361,7 @@ def markdown(found: dict[str, Any]) -> str:
         "mapped files that are in memory, which the kernel may drop. `shard` is what of a shard is searched in; an",
         "actor may hold several.",
         "",
-        "| vectors | index | shard | shard's vectors | builder: holds | actor: holds | actor: with mapped | driver: holds"
-        + " | alone: holds |",
+        _row(["vectors", "index", "shard", "shard's vectors", *holders]),
         "|---" * 9 + "|",
     ]
     for vectors, one in rows:
@@ -376,6 +376,10 @@ def markdown(found: dict[str, Any]) -> str:
         ]
         lines.append(f"| {vectors:,} | {one['factory']} | {shard:,.0f} | {held:,.0f} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _spread(seconds: list[float]) -> str:

@@ -77,9 +77,6 @@ def write_shard_files(
         batches: in stored order.
         shape: vectors in all, and their dimension.
         index: the trained, empty index that they are added to; none for exact search.
-
-    Raises:
-        OSError: the disk is full or cannot be written.
     """
     import numpy as np
     import pyarrow as pa
@@ -109,11 +106,7 @@ def write_shard_files(
 
 
 def write_faiss(index: faiss.Index, path: Path) -> None:
-    """Write a FAISS index.
-
-    Raises:
-        OSError: the disk is full or cannot be written.
-    """
+    """Write a FAISS index; where FAISS cannot, the error is an OSError, as other writes raise."""
     import faiss
 
     try:

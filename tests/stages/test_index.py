@@ -15,7 +15,7 @@ from gradret.datasets.pydocs import Pydocs
 from gradret.dense.vectors import read_vectors
 from gradret.errors import ConfigError, StorageError
 from gradret.stages.encode import encode
-from gradret.stages.index import index
+from gradret.stages.index import build, index
 from gradret.stages.search import search, search_bm25, search_teacher
 
 from . import tiny
@@ -143,6 +143,19 @@ def test_vectors_that_are_not_what_was_encoded(world, tmp_path, harm, message):
     write_shard(path, pa.Table.from_pylist(rows, schema("vectors")), "vectors")
     with pytest.raises(StorageError, match=message):
         index(config, models["static"], ingested)
+
+
+def test_a_disk_that_is_too_small_is_told_before_the_build(world, tiny):
+    folder, enlarge = tiny
+    config, ingested, models = world
+    vectors = encode(config, models["static"], ingested, "docs")
+    config = dataclasses.replace(config, storage_path=str(folder), index=Index("SQ8", num_shards=2))
+    (folder / "ballast").write_bytes(bytes(1 << 16))
+    with pytest.raises(ConfigError, match="the index takes 0 MiB on disk, and 0 MiB are free; free some"):
+        build(config, models["static"], vectors)
+    assert not list(folder.glob("artifacts/index/*/shards"))
+    enlarge()
+    assert build(config, models["static"], vectors).counts["rows_in"] == 60
 
 
 def test_auto_takes_exact_search_for_a_small_corpus_and_says_so(world, capfd):
