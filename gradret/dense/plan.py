@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "check", "free_disk", "gib", "node_memory", "plan", "total_memory"]
 
-_PROCESS = 400 << 20
+_PROCESS = 450 << 20
 """Bytes of a Ray worker that has imported FAISS, numpy and pyarrow."""
 _ID = 32
 """Bytes of a doc_id: the text, where it begins, and its copy while it is read."""
