@@ -21,7 +21,7 @@ _PROCESS = 450 << 20
 """Bytes of a Ray worker that has imported FAISS, numpy and pyarrow."""
 _ID = 32
 """Bytes of a doc_id: the text, where it begins, and its copy while it is read."""
-_READ, _GROWN, _TRAINED = 3, 2, 3
+_READ, _GROWN, _TRAINED = 3, 2, 4
 """Copies of what is read from VECTORS; of codes while their memory grows; of the training vectors."""
 
 
