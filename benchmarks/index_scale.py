@@ -34,7 +34,7 @@ import pyarrow as pa
 from benchmarks.hardware import hardware, result_path
 from benchmarks.tree_memory import _pss
 from gradret.artifacts import Artifact, Draft, make, write_shard
-from gradret.config import Config, Index, Search
+from gradret.config import Config, Index, Search, Workers
 from gradret.datasets.pydocs import Pydocs
 from gradret.dense.factory import choose
 from gradret.dense.plan import plan
@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("--kinds", default="flat,ivfpq")
     parser.add_argument("--queries", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=5, help="of the largest size; the others have one")
+    parser.add_argument("--actors", type=int, default=0, help="that hold the shards; 0 is one a core")
     parser.add_argument("--storage", type=Path, help="kept, and gone on with")
     parser.add_argument("--paper", type=Path, metavar="JSON")
     parser.add_argument("--alone", nargs=3, metavar=("VECTORS", "QUERIES", "EMPTY"), help=argparse.SUPPRESS)
@@ -71,20 +72,28 @@ def main() -> None:
 def measure(parsed: argparse.Namespace) -> None:
     """Write the result files, after every size."""
     sizes = [int(size) for size in parsed.sizes.split(",")]
-    found: dict[str, Any] = {"hardware": hardware(), "cores": cores(), "dimension": DIMENSION, "shards": SHARDS, "k": K}
+    found: dict[str, Any] = {
+        "actors": parsed.actors,
+        "hardware": hardware(),
+        "cores": cores(),
+        "dimension": DIMENSION,
+        "shards": SHARDS,
+        "k": K,
+    }
     found |= {"queries": parsed.queries, "sizes": []}
     with tempfile.TemporaryDirectory() as temporary, session():
         for size in sizes:
             storage = parsed.storage or Path(temporary)
             rounds = parsed.rounds if size == max(sizes) else 1
-            found["sizes"].append(one_size(storage, size, parsed.queries, rounds, parsed.kinds.split(",")))
+            search = Search(K, resources=Workers(actors=parsed.actors))
+            found["sizes"].append(one_size(storage, size, parsed.queries, rounds, parsed.kinds.split(","), search))
             result_path("index_scale", "json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
             result_path("index_scale", "md").write_text(markdown(found), encoding="utf-8")
             if not parsed.storage:
                 shutil.rmtree(storage / "artifacts")
 
 
-def one_size(storage: Path, size: int, queries: int, rounds: int, kinds: list[str]) -> dict[str, Any]:
+def one_size(storage: Path, size: int, queries: int, rounds: int, kinds: list[str], search: Search) -> dict[str, Any]:
     """Both index types over the first ``size`` vectors."""
     vectors, asked = generated(storage, size), query_vectors(size, queries)
     np.save(storage / "queries.npy", asked)
@@ -92,7 +101,7 @@ def one_size(storage: Path, size: int, queries: int, rounds: int, kinds: list[st
     exact: pa.Table | None = None
     factories = {"flat": "Flat", "ivfpq": f"IVF{LISTS.get(size, 256)},PQ48x8"}
     for kind in kinds:
-        one, run = one_index(storage, factories[kind], vectors, asked, rounds)
+        one, run = one_index(storage, factories[kind], vectors, asked, rounds, search)
         exact = run if kind == "flat" else exact
         if exact is not None and kind != "flat":
             one["recall@10"], one[f"recall@{K}"] = recall(run, exact, 10), recall(run, exact, K)
@@ -106,10 +115,10 @@ def one_size(storage: Path, size: int, queries: int, rounds: int, kinds: list[st
 
 
 def one_index(
-    storage: Path, factory: str, vectors: Artifact, asked: np.ndarray, rounds: int
+    storage: Path, factory: str, vectors: Artifact, asked: np.ndarray, rounds: int, search: Search
 ) -> tuple[dict[str, Any], pa.Table]:
     """What building and searching took, and the RUN."""
-    config = Config("scale", Pydocs(), str(storage), index=Index(factory, SHARDS), search=Search(K))
+    config = Config("scale", Pydocs(), str(storage), index=Index(factory, SHARDS), search=search)
     with watched() as built_memory:
         started = time.perf_counter()
         index = build(config, vectors, vectors)
