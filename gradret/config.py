@@ -371,18 +371,40 @@ class Encode:
 
 
 @dataclass(frozen=True)
+class IndexResources(Workers):
+    """Who builds; decides speed only."""
+
+    actors: int = 0
+    """How many shards are built side by side; 0 takes one a core, as far as memory goes."""
+    memory_gib: float = 0.0
+    """What building may take on a node; 0 is four fifths of this machine's memory, or what is free if that is less."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _refuse(memory_gib=_at_least(0, self.memory_gib))
+
+
+@dataclass(frozen=True)
 class Index:
     """Build FAISS shards."""
 
     factory: str = "Flat"
-    """A FAISS factory string."""
+    """A FAISS factory string; Flat is exact search. ``auto`` chooses one from the size of the corpus and the
+    memory, and says why."""
     num_shards: int = 1
+    resources: IndexResources = IndexResources()
 
     def __post_init__(self) -> None:
-        _refuse(
-            factory="" if self.factory.strip() else "is empty; Flat is exact search",
-            num_shards=_at_least(1, self.num_shards),
-        )
+        _refuse(factory=self._wrong_factory(), num_shards=_at_least(1, self.num_shards))
+
+    def _wrong_factory(self) -> str:
+        if not self.factory.strip():
+            return "is empty; Flat is exact search"
+        if self.factory in ("Flat", "auto"):  # known to be right: nothing to import
+            return ""
+        from gradret.dense.factory import misspelt
+
+        return misspelt(self.factory)
 
 
 @dataclass(frozen=True)
@@ -391,9 +413,18 @@ class Search:
 
     k: int = 1000
     """Documents a query in a run."""
+    parameters: str = ""
+    """FAISS search parameters, such as ``nprobe=32`` or ``efSearch=128``, over defaults of ours that suit the
+    index. They build nothing anew."""
+    resources: Workers = Workers(actors=0)
+    """``actors`` hold the shards; 0 takes one a core, and never more than there are shards."""
 
     def __post_init__(self) -> None:
-        _refuse(k=_at_least(1, self.k))
+        known = all(re.fullmatch(r"\w+=[\d.]+", part) for part in filter(None, self.parameters.split(",")))
+        _refuse(
+            k=_at_least(1, self.k),
+            parameters="" if known else f"must be like nprobe=32,efSearch=64, got {self.parameters!r}",
+        )
 
 
 _MEASURES = ("nDCG@10", "Recall@100", "MRR@10", "MAP", "judged@10")

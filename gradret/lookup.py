@@ -35,36 +35,34 @@ def lookup(run: Path, query: str, k: int = 10) -> list[dict[str, Any]]:
     try:
         _check_model(run, index)
         shards = int(json.loads((index / "manifest.json").read_text(encoding="utf-8"))["notes"]["shards"])
+        parameters = str(_config(run, "search.parameters") or "")
         next((run / "model").iterdir())
     except (FileNotFoundError, StopIteration) as error:
         raise StorageError(f"a part of {run} is gone; run again to make it anew ({error})") from error
-    import numpy as np
-
-    from gradret.dense.shards import Shard
-    from gradret.dense.topk import ordered
+    from gradret.dense.runs import run_table
+    from gradret.dense.shards import Shards, kept
     from gradret.stages.encode import encode_texts, load_model
 
     vector = encode_texts(load_model(run / "model", trust_remote_code=trusted(run)), [query], "queries")
-    ids: list[str] = []
-    scores = []
-    for number in range(shards):
-        (found,), (values,) = Shard(index / "shards", number).search(vector, k)
-        ids += found
-        scores.append(values)
-    merged = np.concatenate(scores)
-    best = ordered(merged, ids, k)
-    texts = _texts(docs, {ids[place] for place in best})
+    held = Shards(index / "shards", range(shards), parameters, k)
+    ((rows, places),) = kept([held.search(vector, k)], k, exact=held.exact)
+    scores, doc_ids = held.score(vector, rows, places)
+    best = run_table([""], [(doc_ids.to_pylist(), scores)], k).to_pylist()
+    texts = _texts(docs, {row["doc_id"] for row in best})
     return [
-        {"rank": rank, "score": float(merged[place]), "doc_id": ids[place], **texts[ids[place]]}
-        for rank, place in enumerate(best, 1)
+        {"rank": row["rank"], "score": row["score"], "doc_id": row["doc_id"], **texts[row["doc_id"]]} for row in best
     ]
 
 
 def trusted(run: Path) -> bool:
     """The run's config lets the model run code of its own."""
+    return bool(_config(run, "train.encoder.trust_remote_code"))
+
+
+def _config(run: Path, key: str) -> Any:
     from omegaconf import OmegaConf
 
-    return bool(OmegaConf.select(OmegaConf.load(run / "config.yaml"), "train.encoder.trust_remote_code"))
+    return OmegaConf.select(OmegaConf.load(run / "config.yaml"), key)
 
 
 def _check_model(run: Path, index: Path) -> None:

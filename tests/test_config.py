@@ -135,7 +135,9 @@ def test_all_errors_are_named_at_once(yaml):
 
 
 def test_a_key_without_a_near_name_lists_what_there_is():
-    assert problems(small(index={"zzz": 1})) == ["index.zzz: 'zzz' is not a key here; known: factory, num_shards"]
+    assert problems(small(index={"zzz": 1})) == [
+        "index.zzz: 'zzz' is not a key here; known: factory, num_shards, resources"
+    ]
 
 
 def test_required_keys():
@@ -184,7 +186,8 @@ def test_wrong_values(block, problem):
         ("train.epochs", 0), ("train.batch_size", 0), ("train.learning_rate", 0), ("train.warmup", 2),
         ("train.floor", -1), ("train.list_length", 1), ("train.patience", 0),
         ("train.resources.num_workers", 0), ("train.resources.chunk_size", 0), ("train.resources.threads", -1),
-        ("index.factory", " "), ("index.num_shards", 0), ("search.k", 0),
+        ("index.factory", " "), ("index.factory", "Falt"), ("index.num_shards", 0), ("index.resources.memory_gib", -1),
+        ("search.k", 0), ("search.parameters", "nprobe"),
         ("storage_path", " "), ("seed", -1),
     ],
 )  # fmt: skip

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gradret.artifacts import Artifact, read_shard
-from gradret.dense.topk import ordered
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,38 +13,84 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-__all__ = ["RunReader", "run_table"]
+__all__ = ["RunReader", "ranked", "run_table"]
 
 
-def run_table(query_ids: Sequence[str], found: Sequence[tuple[Sequence[str], np.ndarray]], k: int) -> pa.Table:
+def run_table(
+    query_ids: Sequence[str],
+    found: Sequence[tuple[Sequence[str], np.ndarray]],
+    k: int,
+    *,
+    exclude_same_ids: bool = False,
+) -> pa.Table:
     """RUN: the ``k`` best of each query's candidates.
 
     Args:
         query_ids: in the order of the rows to come.
         found: for each query doc_ids and their float32 scores, in any order.
         k: how many; fewer come where there are fewer.
+        exclude_same_ids: leave out a document with the query's own id.
     """
     import numpy as np
     import pyarrow as pa
 
-    queries: list[str] = []
-    docs: list[str] = []
-    ranks: list[int] = []
-    values = [np.zeros(0, np.float32)]
-    for query_id, (doc_ids, scores) in zip(query_ids, found, strict=True):
-        best = ordered(scores, doc_ids, k)
-        queries += [query_id] * len(best)
-        docs += [doc_ids[place] for place in best]
-        values.append(scores[best])
-        ranks += range(1, len(best) + 1)
+    doc_ids = pa.array([doc_id for ids, _ in found for doc_id in ids], pa.string())
+    scores = np.concatenate([np.zeros(0, np.float32), *(scores for _, scores in found)])
+    rows = np.repeat(np.arange(len(query_ids)), [len(ids) for ids, _ in found])
+    return ranked(pa.array(query_ids, pa.string()), rows, scores, doc_ids, k, exclude_same_ids=exclude_same_ids)
+
+
+def ranked(
+    query_ids: pa.Array, rows: np.ndarray, scores: np.ndarray, doc_ids: pa.Array, k: int, *, exclude_same_ids: bool
+) -> pa.Table:
+    """RUN of pairs in any order: score descending, then doc_id descending, the first ``k`` of each query.
+
+    Args:
+        query_ids: in the order of the rows to come.
+        rows: the query of each pair, a position in ``query_ids``.
+        scores: of each pair, float32.
+        doc_ids: of each pair.
+        k: documents a query.
+        exclude_same_ids: leave out a document with the query's own id.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    order = np.lexsort((-scores, rows))
+    if exclude_same_ids:
+        same = pc.equal(doc_ids, query_ids.take(pa.array(rows))).to_numpy(zero_copy_only=False)
+        order = order[~same[order]]
+    _order_ties(order, rows, scores, doc_ids)
+    places = rows[order]
+    starts = np.searchsorted(places, np.arange(len(query_ids)))
+    ranks = np.arange(len(places)) - starts[places] + 1
+    first = ranks <= k
+    order, ranks = order[first], ranks[first]
     return pa.table(
         {
-            "query_id": pa.array(queries, pa.string()),
-            "doc_id": pa.array(docs, pa.string()),
-            "score": pa.array(np.concatenate(values).astype(np.float32)),
-            "rank": pa.array(ranks, pa.int32()),
+            "query_id": query_ids.take(pa.array(rows[order])),
+            "doc_id": doc_ids.take(pa.array(order)),
+            "score": pa.array(scores[order].astype(np.float32)),
+            "rank": pa.array(ranks.astype(np.int32)),
         }
     )
+
+
+def _order_ties(order: np.ndarray, rows: np.ndarray, scores: np.ndarray, doc_ids: pa.Array) -> None:
+    """Put pairs that tie into the order of their doc_ids, descending; only they are looked up."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    same = (np.diff(rows[order]) == 0) & (np.diff(scores[order]) == 0)
+    (tied,) = (np.append(same, [False]) | np.append([False], same))[: len(order)].nonzero()
+    if not len(tied):
+        return
+    pairs = order[tied]
+    keys = pa.table({"row": rows[pairs], "score": scores[pairs], "id": doc_ids.take(pa.array(pairs))})
+    sort = [("row", "ascending"), ("score", "descending"), ("id", "descending")]
+    order[tied] = pairs[pc.sort_indices(keys, sort_keys=sort).to_numpy()]
 
 
 class RunReader:

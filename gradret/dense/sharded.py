@@ -1,24 +1,29 @@
 """Search an index with all its shards: RUN.
 
-Ray actors hold the shards, each block of queries goes to all of them, and what they find is merged.
-Blocks are read and written one after the other, and a search that was killed goes on with those that
-are not there: memory holds a few blocks, whatever the number of queries. An actor searches several
-blocks at a time, a thread each: threads that share a block wait for each other, for long where other
-work needs the cores too.
+Ray actors hold the shards. A block of queries goes to all of them; what they find is merged here, as
+rows of shards and float32 scores, and what may be among the ``k`` best goes back to who holds it, to
+be scored exactly and named. Blocks are read and written one after the other, and a search that was
+killed goes on with those that are not there: memory holds a few blocks, whatever the number of
+queries. An actor searches several blocks at a time, a thread each: threads that share a block wait
+for each other, for long where other work needs the cores too. What an actor is asked names all that it
+needs, so one that died is started again and asked again.
 """
 
 from __future__ import annotations
 
 import functools
+import threading
 from collections import deque
 from collections.abc import Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gradret.artifacts import Artifact, Draft, make
-from gradret.dense.runs import run_table
-from gradret.errors import GradretError, StageError
+from gradret.dense.factory import is_exact
+from gradret.dense.gpu import require_gpus
+from gradret.dense.runs import ranked
+from gradret.dense.shards import Found, Shards, kept
+from gradret.errors import ConfigError, GradretError, StageError
 from gradret.progress import Progress
 from gradret.session import cores
 from gradret.stages.encode import encode
@@ -27,77 +32,92 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from gradret.config import Config
-    from gradret.dense.shards import Shard
+    from gradret.config import Config, Search
 
-__all__ = ["search_index"]
+__all__ = ["Searcher", "search_index"]
 
-_QUERIES_A_BLOCK = 256
+_QUERIES_A_BLOCK = 512
 
 
 def search_index(
-    stage: str, config: Config, index: Artifact, queries: Artifact, *, model: Artifact, k: int, split: str = ""
+    stage: str,
+    config: Config,
+    index: Artifact,
+    queries: Artifact,
+    *,
+    model: Artifact,
+    k: int,
+    split: str = "",
+    measure: bool = False,
 ) -> Artifact:
     """RUN of the ``k`` best documents of each query, float32 score descending, then doc_id descending.
 
+    A document with the query's own id is left out where the dataset demands it.
+
     Args:
         stage: what the artifact is called.
-        config: where to store, and who encodes.
+        config: where to store, who encodes, how to search.
         index: the documents' shards.
         queries: QUERIES.
         model: what the index was made with, and the queries get their vectors from.
         k: documents a query.
         split: only queries of this split; all if not given.
+        measure: note recall against exact search, latency and size, as ``gradret.dense.recall`` does.
 
     Raises:
-        StorageError: a shard is missing or damaged.
+        ConfigError: the index is another model's, or it has no such search parameters.
+        StorageError: a shard is missing or damaged; the next run builds it anew.
         StageError: an actor failed in another way.
     """
+    made_with = f"{model.stage}/{model.fingerprint}"
+    if index.manifest["inputs"].get("model") != made_with:
+        raise ConfigError(
+            f"{stage}: the index {index.path} is of model {index.manifest['inputs'].get('model')}, not of {made_with}, "
+            "whose vectors cannot be compared with its; build an index with that model"
+        )
     vectors = encode(config, model, queries, "queries")
     inputs = {"index": index, "queries": queries, "vectors": vectors}
-    body = functools.partial(_search, inputs, k, split)
-    settings = {"k": k, "split": split}
+    settings = {
+        "k": k,
+        "split": split,
+        "parameters": config.search.parameters,
+        "exclude_same_ids": config.dataset.exclude_same_ids,
+        "measure": measure,
+        "seed": config.seed,
+    }
+    body = functools.partial(_search, inputs, config.search, settings)
     return make(stage, config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body)
 
 
-def _search(inputs: dict[str, Artifact], k: int, split: str, draft: Draft) -> None:
-    import ray
+def _search(inputs: dict[str, Artifact], search: Search, settings: dict[str, Any], draft: Draft) -> None:
     from ray.exceptions import RayError
 
-    from gradret.session import connect
+    from gradret.dense.recall import measured
 
-    connect()
-    index, query_ids = inputs["index"], _query_ids(inputs["queries"], split)
+    index, query_ids = inputs["index"], _query_ids(inputs["queries"], settings["split"])
+    searcher = Searcher(index, search, settings["k"], exclude_same_ids=settings["exclude_same_ids"])
     progress = Progress(draft.stage, len(query_ids), "queries")
-    actors, threads = _actors(index)
-    asked: deque[_Asked] = deque()
-    try:
-        for number, (block, matrix) in enumerate(_blocks(inputs["vectors"], query_ids)):
+
+    def todo() -> Iterator[tuple[int, pa.Array, np.ndarray]]:
+        for number, block in enumerate(_blocks(inputs["vectors"], query_ids)):
             if (draft.path / "run" / f"part-{number:05d}.parquet").exists():
-                progress.skip(len(block))
-                continue
-            sent = ray.put(matrix)
-            asked.append(_Asked(number, block, [actor.search.remote(sent, k) for actor in actors]))
-            if len(asked) > threads:
-                progress.add(_merge(draft, asked.popleft(), k))
-        while asked:
-            progress.add(_merge(draft, asked.popleft(), k))
+                progress.skip(len(block[0]))
+            else:
+                yield number, *block
+
+    try:
+        for number, run in searcher.run(todo()):
+            draft.write("run", run.table, number)
+            progress.add(run.queries)
+        if settings["measure"] and len(query_ids):
+            draft.notes["index"] = measured(searcher, inputs, query_ids, settings["seed"])
     except RayError as error:
         cause = getattr(error, "cause", None)
         raise (cause if isinstance(cause, GradretError) else StageError(f"{draft.stage}: {error}")) from error
     finally:
         progress.close()
-        for actor in actors:
-            ray.kill(actor)
+        searcher.close()
     draft.count(queries=len(query_ids), shards=index.manifest["notes"]["shards"])
-
-
-class _Asked(NamedTuple):
-    """A block of queries that the actors search."""
-
-    number: int
-    query_ids: list[str]
-    answers: list[Any]
 
 
 def _query_ids(queries: Artifact, split: str) -> pa.Array:
@@ -109,7 +129,7 @@ def _query_ids(queries: Artifact, split: str) -> pa.Array:
     return rows["query_id"].combine_chunks()
 
 
-def _blocks(vectors: Artifact, query_ids: pa.Array) -> Iterator[tuple[list[str], np.ndarray]]:
+def _blocks(vectors: Artifact, query_ids: pa.Array) -> Iterator[tuple[pa.Array, np.ndarray]]:
     """Blocks of queries and their vectors, in stored order, which is that of the ids."""
     import pyarrow.compute as pc
 
@@ -119,61 +139,174 @@ def _blocks(vectors: Artifact, query_ids: pa.Array) -> Iterator[tuple[list[str],
         wanted = rows.filter(pc.is_in(rows["id"], value_set=query_ids))
         for start in range(0, wanted.num_rows, _QUERIES_A_BLOCK):
             block = wanted.slice(start, _QUERIES_A_BLOCK)
-            yield block["id"].to_pylist(), as_matrix(block)
+            yield block["id"].combine_chunks(), as_matrix(block)
 
 
-def _merge(draft: Draft, asked: _Asked, k: int) -> int:
-    """Write what was found for a block; how many queries it has."""
-    import numpy as np
-    import ray
+class Run(NamedTuple):
+    """What was found for a block."""
 
-    found = [shard for answer in ray.get(asked.answers) for shard in answer]
-    runs = []
-    for query in range(len(asked.query_ids)):
-        doc_ids = [doc_id for ids, _ in found for doc_id in ids[query]]
-        runs.append((doc_ids, np.concatenate([scores[query] for _, scores in found])))
-    draft.write("run", run_table(asked.query_ids, runs, k), asked.number)
-    return len(asked.query_ids)
+    queries: int
+    table: pa.Table
 
 
-def _actors(index: Artifact) -> tuple[list[Any], int]:
-    """Actors that share the shards, at most one a CPU, and how many blocks each searches at a time.
+class _Asked(NamedTuple):
+    """A block of queries that the actors search, or score candidates of."""
 
-    All have to be there at once, so they reserve no CPU, but memory for what every search reads.
+    number: int
+    query_ids: pa.Array
+    vectors: Any
+    """A reference to them."""
+    answers: list[Any]
+    """References, an actor each."""
+    rows: list[np.ndarray]
+    """The queries of the candidates that are scored, by actor."""
+
+
+class Searcher:
+    """An index whose shards Ray actors hold.
+
+    Args:
+        index: INDEX.
+        search: parameters, and who holds the shards.
+        k: documents a query.
+        exclude_same_ids: leave out a document with the query's own id.
+
+    Raises:
+        ConfigError: the cluster has not the GPUs that are asked for.
+    """
+
+    def __init__(self, index: Artifact, search: Search, k: int, *, exclude_same_ids: bool = False) -> None:
+        from gradret.session import connect
+
+        connect()
+        require_gpus("search", search.resources.gpus)
+        self.index, self.k, self.exclude_same_ids = index, k, exclude_same_ids
+        self.actors, self.threads = _actors(index, search, k + exclude_same_ids)
+
+    def run(
+        self, blocks: Iterator[tuple[int, pa.Array, np.ndarray]], *, exact: bool = False
+    ) -> Iterator[tuple[int, Run]]:
+        """Each block's number and what was found for it, in order.
+
+        Args:
+            blocks: numbers, query_ids and ``(n, dimension)`` float32.
+            exact: compare with all vectors, whatever the index's type.
+        """
+        searched: deque[_Asked] = deque()
+        scored: deque[_Asked] = deque()
+        exact = exact or is_exact(self.index.manifest["notes"]["factory"])
+        for block in blocks:
+            searched.append(self._ask(*block, exact=exact))
+            if len(searched) > self.threads:
+                scored.append(self._merge(searched.popleft(), exact=exact))
+            if len(scored) > 1:
+                yield self._ranked(scored.popleft())
+        while searched:
+            scored.append(self._merge(searched.popleft(), exact=exact))
+        while scored:
+            yield self._ranked(scored.popleft())
+
+    def close(self) -> None:
+        """End the actors."""
+        import ray
+
+        for actor in self.actors:
+            ray.kill(actor)
+
+    @property
+    def wanted(self) -> int:
+        """Documents a query, one more where its own may be among them."""
+        return self.k + self.exclude_same_ids
+
+    def _ask(self, number: int, query_ids: pa.Array, vectors: np.ndarray, *, exact: bool) -> _Asked:
+        import ray
+
+        sent = ray.put(vectors)
+        answers = [actor.search.remote(sent, self.wanted, exact) for actor in self.actors]
+        return _Asked(number, query_ids, sent, answers, [])
+
+    def _merge(self, asked: _Asked, *, exact: bool) -> _Asked:
+        import ray
+
+        found: list[Found] = ray.get(asked.answers)
+        chosen = kept(found, self.wanted, exact=exact)
+        answers = [
+            actor.score.remote(asked.vectors, rows, places)
+            for actor, (rows, places) in zip(self.actors, chosen, strict=True)
+        ]
+        return asked._replace(answers=answers, rows=[rows for rows, _ in chosen])
+
+    def _ranked(self, asked: _Asked) -> tuple[int, Run]:
+        import numpy as np
+        import pyarrow as pa
+        import ray
+
+        scores, doc_ids = zip(*ray.get(asked.answers), strict=True)
+        table = ranked(
+            asked.query_ids,
+            np.concatenate(asked.rows),
+            np.concatenate(scores),
+            pa.concat_arrays(doc_ids),
+            self.k,
+            exclude_same_ids=self.exclude_same_ids,
+        )
+        return asked.number, Run(len(asked.query_ids), table)
+
+
+def _actors(index: Artifact, search: Search, k: int) -> tuple[list[Any], int]:
+    """Actors that share the shards, and how many blocks each searches at a time.
+
+    All have to be there at once, so they reserve no CPU.
     """
     import ray
 
-    folder, shards = index.path / "shards", range(index.manifest["notes"]["shards"])
-    cpus = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
+    shards = range(index.manifest["notes"]["shards"])
     nodes = sum(node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]
-    count = max(1, min(len(shards), cpus))
+    count = min(len(shards), search.resources.actors or cores() * nodes)
     threads = max(1, cores() * nodes // count)
-    actors = []
-    for first in range(count):
-        mine = shards[first::count]
-        memory = sum(path.stat().st_size for number in mine for path in folder.glob(f"{number:05d}.faiss"))
+    kind = ray.remote(_ShardActor).options(
+        num_cpus=0,
+        num_gpus=search.resources.gpus,
+        max_concurrency=threads,
+        scheduling_strategy="SPREAD",
         # Ray runs a lost call again on the restarted actor.
-        again = {"max_restarts": 3, "max_task_retries": 3}
-        actor = ray.remote(_ShardActor).options(num_cpus=0, memory=memory, max_concurrency=threads, **again)
-        actors.append(actor.remote(folder, mine))
-    return actors, threads
+        max_restarts=3,
+        max_task_retries=3,
+    )
+    held = [shards[len(shards) * part // count : len(shards) * (part + 1) // count] for part in range(count)]
+    gpu = search.resources.gpus > 0
+    return [kind.remote(index.path / "shards", mine, search.parameters, k, gpu) for mine in held], threads
 
 
 class _ShardActor:
     """Holds shards and answers searches."""
 
-    def __init__(self, folder: Path, numbers: range) -> None:
-        self.folder, self.numbers = folder, numbers
+    def __init__(self, folder: Path, numbers: range, parameters: str, k: int, gpu: bool) -> None:  # noqa: FBT001
+        self._load = functools.partial(Shards, folder, numbers, parameters, k, gpu=gpu)
+        self._loading, self._loaded = threading.Lock(), list[Shards]()
 
-    @cached_property
-    def shards(self) -> list[Shard]:
+    @property
+    def shards(self) -> Shards:
         """Loaded by the first search, whose errors come back as they are; a constructor's do not."""
-        from gradret.dense.shards import Shard
+        with self._loading:
+            if not self._loaded:
+                self._loaded.append(self._load())
+        return self._loaded[0]
 
-        return [Shard(self.folder, number) for number in self.numbers]
+    def search(self, queries: np.ndarray, k: int, exact: bool) -> Found:  # noqa: FBT001
+        _one_thread()
+        return self.shards.search(queries, k, exact=exact)
 
-    def search(self, queries: np.ndarray, k: int) -> list[tuple[list[list[str]], list[np.ndarray]]]:
-        import faiss
+    def score(self, queries: np.ndarray, rows: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, pa.Array]:
+        return self.shards.score(queries, rows, places)
 
-        faiss.omp_set_num_threads(1)  # of the thread that calls it
-        return [shard.search(queries, k) for shard in self.shards]
+    def parameters(self) -> str:
+        """The search parameters that are set."""
+        return self.shards.shards[0].parameters
+
+
+def _one_thread() -> None:
+    """FAISS searches with the thread that calls it alone."""
+    import faiss
+
+    faiss.omp_set_num_threads(1)

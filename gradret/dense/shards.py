@@ -1,42 +1,137 @@
-"""A FAISS shard: built from a range of VECTORS, searched exactly where its type is exact.
+"""A shard of an index: built from a range of VECTORS, searched exactly where its type is exact.
+
+    00000.npy         the vectors, float32; a shard of the type Flat has nothing else to search in
+    00000.faiss       the FAISS index of any other type
+    00000.ids.arrow   doc_ids, and what shard of which index this is
+    00000.sha256      checksums of these, last: the sign that all is there
 
 FAISS gives other last bits for other shard counts and batch sizes, and takes any of the documents
-that tie. So a search fetches more than it needs, on until what is left out is worse than the k-th
-by more than rounding can explain, computes the scores again from the vectors in float64, and
-rounds them to float32. What then comes first does not depend on how the vectors were divided.
+that tie. So a search finds more than it needs, on until what is left out is worse than the k-th by
+more than rounding can explain; the candidates of all shards are merged; and what is left is scored
+again from the vectors in float64 and rounded to float32. What then comes first does not depend on
+how the vectors were divided. All files are mapped: the kernel keeps what there is room for.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import json
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
-from gradret.errors import StorageError
+from gradret.dense.factory import lists, set_parameters
+from gradret.dense.topk import ordered
+from gradret.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
     import faiss
     import numpy as np
+    import pyarrow as pa
 
-__all__ = ["MARGIN", "Shard", "write_shard_files"]
+__all__ = [
+    "MARGIN",
+    "Found",
+    "Shard",
+    "Shards",
+    "file_sum",
+    "kept",
+    "shard_bytes",
+    "whole",
+    "write_faiss",
+    "write_shard_files",
+]
 
 MARGIN = 32
-_ENDINGS = ("faiss", "npy", "ids.json")
-_BLOCK = 1 << 16
+"""Candidates beyond the k-th: of an exact type to see the ties, of any other to be put right by exact scores."""
+
+# Candidates that one call of FAISS may hold where many tie, and numbers that are scored at a time: few enough for
+# a core's cache, and for memory that is not asked of the kernel each time. Ten times as many take up to eight
+# times as long each.
+_HELD, _SCORED = 1 << 22, 1 << 16
 
 
-def write_shard_files(folder: Path, number: int, index: faiss.Index, doc_ids: list[str], vectors: np.ndarray) -> None:
-    """Write a built FAISS index with its ids and vectors; the checksums last, as the sign that all is there."""
-    import faiss
+class Found(NamedTuple):
+    """Candidates of ``n`` queries, in no order."""
+
+    scores: np.ndarray
+    """``(n, width)`` float32, as FAISS has them; -inf where there is no candidate."""
+    places: np.ndarray
+    """``(n, width)`` int64, rows of the shards; -1 where there is none."""
+    slack: np.ndarray
+    """``(n,)``: candidates whose scores differ by more are in the right order; 0 where no order is promised."""
+
+
+def write_shard_files(
+    folder: Path,
+    number: int,
+    batches: Iterable[tuple[Sequence[str], np.ndarray]],
+    shape: tuple[int, int],
+    index: faiss.Index | None = None,
+) -> None:
+    """Write a shard, a batch of doc_ids and float32 vectors at a time; the checksums last.
+
+    Args:
+        folder: the shards' folder, in that of their index.
+        number: which shard.
+        batches: in stored order.
+        shape: vectors in all, and their dimension.
+        index: the trained, empty index that they are added to; none for exact search.
+    """
     import numpy as np
+    import pyarrow as pa
 
     folder.mkdir(parents=True, exist_ok=True)
-    faiss.write_index(index, str(folder / f"{number:05d}.faiss"))
-    np.save(folder / f"{number:05d}.npy", vectors)
-    (folder / f"{number:05d}.ids.json").write_text(json.dumps(doc_ids), encoding="utf-8")
-    sums = "".join(f"{_sum(folder, number, ending)}\n" for ending in _ENDINGS)
-    (folder / f"{number:05d}.sha256").write_text(sums, encoding="ascii")
+    path = _file(folder, number, "sha256")
+    path.unlink(missing_ok=True)
+    doc_ids, longest = [pa.array([], pa.string())], 0.0
+    with _file(folder, number, "npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        for ids, vectors in batches:
+            if not len(vectors):
+                continue
+            rows = np.ascontiguousarray(vectors, np.float32)
+            file.write(rows.data.cast("B"))
+            doc_ids.append(pa.array(ids, pa.string()))
+            longest = max(longest, float(_norms(rows).max()))
+            if index is not None:
+                index.add(rows)
+    about = {"index": folder.parent.name, "shard": str(number), "longest": repr(longest)}
+    _write_ids(_file(folder, number, "ids.arrow"), pa.chunked_array(doc_ids), about)
+    _file(folder, number, "faiss").unlink(missing_ok=True)
+    if index is not None:
+        write_faiss(index, _file(folder, number, "faiss"))
+    sums = "".join(f"{file_sum(part)}\n" for part in _parts(folder, number))
+    path.write_text(sums, encoding="ascii")
+
+
+def write_faiss(index: faiss.Index, path: Path) -> None:
+    """Write a FAISS index; where FAISS cannot, the error is an OSError, as other writes raise."""
+    import faiss
+
+    try:
+        faiss.write_index(index, str(path))
+    except RuntimeError as error:
+        full = "No space left" in str(error)
+        raise OSError(errno.ENOSPC if full else errno.EACCES, str(error), str(path)) from error
+
+
+def whole(folder: Path, number: int) -> bool:
+    """Whether the shard is there as it was written."""
+    try:
+        _verify(folder, number)
+    except StorageError:
+        return False
+    return True
+
+
+def shard_bytes(folder: Path) -> dict[str, int]:
+    """Bytes of all shards' files, by what they hold: ``vectors``, ``index`` and ``ids``."""
+    endings = {"vectors": "npy", "index": "faiss", "ids": "ids.arrow"}
+    return {
+        what: sum(path.stat().st_size for path in folder.glob(f"?????.{ending}")) for what, ending in endings.items()
+    }
 
 
 class Shard:
@@ -45,84 +140,316 @@ class Shard:
     Args:
         folder: where the shard's files are.
         number: which one.
+        parameters: search parameters.
+        k: results a query, as many as will be asked for.
+        gpu: search on this process's GPU as far as FAISS can there.
 
     Raises:
         StorageError: a file is missing or is not what was written.
+        ConfigError: the index has no such parameter, or there is no GPU.
     """
 
-    def __init__(self, folder: Path, number: int) -> None:
+    def __init__(self, folder: Path, number: int, parameters: str = "", k: int = 0, *, gpu: bool = False) -> None:
         import faiss
         import numpy as np
         import pyarrow as pa
 
         _verify(folder, number)
-        # Mapped, as the vectors are: the kernel keeps what there is room for.
-        self.index = faiss.read_index(str(folder / f"{number:05d}.faiss"), faiss.IO_FLAG_MMAP_IFC)
-        self.vectors = np.load(folder / f"{number:05d}.npy", mmap_mode="r")
-        doc_ids = json.loads((folder / f"{number:05d}.ids.json").read_text(encoding="utf-8"))
-        self.doc_ids = pa.array(doc_ids, pa.string())
-        self.longest = max((_norms(self.vectors[at : at + _BLOCK]).max() for at in self._blocks()), default=0.0)
+        self.vectors: np.ndarray = np.load(_file(folder, number, "npy"), mmap_mode="r")
+        ids = pa.ipc.open_file(pa.memory_map(str(_file(folder, number, "ids.arrow")))).read_all()
+        self.doc_ids: pa.ChunkedArray = ids["doc_id"]
+        self.longest = float(ids.schema.metadata[b"longest"])
+        path = _file(folder, number, "faiss")
+        self.exact = not path.exists()
+        self.index = None if self.exact else faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+        self.parameters = _none(parameters) if self.index is None else set_parameters(self.index, parameters, k)
+        self.fast = _on_gpu(self, parameters, k) if gpu else None
 
-    def search(self, queries: np.ndarray, k: int) -> tuple[list[list[str]], list[np.ndarray]]:
-        """Each query's candidates and their float32 scores, in no order: the ``k`` best and some more.
+    def search(self, queries: np.ndarray, k: int, *, exact: bool = False) -> Found:
+        """``k`` and ``MARGIN`` candidates of each query, or all that there are.
+
+        Where the search is exact, any document that may be among the ``k`` best is one.
 
         Args:
             queries: ``(n, dimension)`` float32.
             k: how many are needed.
+            exact: compare with all vectors, whatever the type.
         """
         import numpy as np
 
-        ids, scores = [], []
-        for query, found in zip(queries.astype(np.float64), self._candidates(queries, k), strict=True):
-            exact = np.einsum("nd,d->n", self.vectors[found].astype(np.float64), query)
-            ids.append(self.doc_ids.take(found).to_pylist())
-            scores.append(exact.astype(np.float32))
-        return ids, scores
-
-    def _candidates(self, queries: np.ndarray, k: int) -> list[np.ndarray]:
-        """Places, ascending, of what may be among each query's ``k`` best."""
-        import numpy as np
-
-        size, fetch = len(self.doc_ids), k + MARGIN
-        found = [np.zeros(0, np.int64)] * len(queries)
-        open_rows = np.arange(len(queries) if size else 0)
-        # Twice the bound on the rounding error of a float32 inner product in any order.
-        slack = 2 * (queries.shape[1] + 1) * 2.0**-23 * _norms(queries) * self.longest
-        while len(open_rows):
-            fetch = min(fetch, size)
-            scores, places = self.index.search(np.ascontiguousarray(queries[open_rows]), fetch)
-            for row, row_places in zip(open_rows, places, strict=True):
-                found[row] = np.sort(row_places[row_places >= 0])
-            if fetch == size:
-                break
-            # FAISS fills up with -1 where it has no more to give.
-            tied = (places[:, -1] >= 0) & (scores[:, -1] >= scores[:, k - 1] - slack[open_rows])
-            open_rows, fetch = open_rows[tied], 2 * fetch
+        exact = exact or self.exact
+        width = min(k + MARGIN, len(self.doc_ids))
+        if not width:
+            nothing = (len(queries), 0)
+            return Found(np.zeros(nothing, np.float32), np.zeros(nothing, np.int64), np.zeros(len(queries)))
+        scores, places = self._nearest(queries, width, exact=exact)
+        scores[places < 0] = -np.inf
+        if not exact:
+            return Found(scores, places, np.zeros(len(queries)))
+        found = Found(scores, places, self._slack(queries))
+        if width < len(self.doc_ids):
+            self._settle(queries, k, found)
         return found
 
-    def _blocks(self) -> range:
-        return range(0, len(self.vectors), _BLOCK)
+    def score(self, queries: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """``(n,)`` float32 of ``(n, dimension)`` float64 queries and a document each.
+
+        einsum's sum of a row does not depend on the others.
+        """
+        import numpy as np
+
+        exact: np.ndarray = np.einsum("nd,nd->n", self.vectors[places].astype(np.float64), queries)
+        return exact.astype(np.float32)
+
+    def _nearest(self, queries: np.ndarray, fetch: int, *, exact: bool) -> tuple[np.ndarray, np.ndarray]:
+        import faiss
+        import numpy as np
+
+        from gradret.dense.gpu import MOST
+
+        queries = np.ascontiguousarray(queries, np.float32)
+        if self.fast is not None and fetch <= MOST and exact == self.exact:
+            scores, places = self.fast.search(queries, fetch)
+        elif exact or self.index is None:
+            scores, places = faiss.knn(queries, self.vectors, fetch, metric=faiss.METRIC_INNER_PRODUCT)
+        else:
+            scores, places = self.index.search(queries, fetch)
+        return scores, places
+
+    def _slack(self, queries: np.ndarray) -> np.ndarray:
+        """What rounding may explain: the errors of two float32 inner products in any order, and of their last bits."""
+        unit = 2.0**-23 * (queries.shape[1] + 2)
+        if self.fast is not None:
+            unit += 2.0**-9  # numbers of 11 bits on both sides
+        slack: np.ndarray = unit * _norms(queries) * self.longest
+        return slack
+
+    def _settle(self, queries: np.ndarray, k: int, found: Found) -> None:
+        """Where candidates may tie with what was left out, fetch on until none does, and keep the best of them."""
+        import numpy as np
+
+        size, width = len(self.doc_ids), found.places.shape[1]
+        fetch, rows = width, np.flatnonzero(_tied(found.scores, k, found.slack))
+        while len(rows):
+            fetch, still = min(2 * fetch, size), []
+            step = max(1, _HELD // fetch)
+            for part in (rows[at : at + step] for at in range(0, len(rows), step)):
+                scores, places = self._nearest(queries[part], fetch, exact=True)
+                tied = _tied(scores, k, found.slack[part]) & (fetch < size)
+                for row, candidates in zip(part[~tied], places[~tied], strict=True):
+                    found.places[row], found.scores[row] = self._best(queries[row], candidates, width)
+                still.append(part[tied])
+            rows = np.concatenate(still)
+
+    def _best(self, query: np.ndarray, places: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+        import numpy as np
+
+        wide = query.astype(np.float64)[None]
+        step = max(1, _SCORED // len(query))
+        parts = [places[at : at + step] for at in range(0, len(places), step)]
+        scores = np.concatenate([self.score(np.broadcast_to(wide, (len(part), len(query))), part) for part in parts])
+        best = ordered(scores, self.doc_ids.take(places).to_pylist(), width)
+        return places[best], scores[best]
 
 
-def _norms(vectors: np.ndarray) -> Any:
+class Shards:
+    """Several shards as one: a place is a row of all of them, in order."""
+
+    def __init__(
+        self, folder: Path, numbers: Iterable[int], parameters: str = "", k: int = 0, *, gpu: bool = False
+    ) -> None:
+        self.shards = [Shard(folder, number, parameters, k, gpu=gpu) for number in numbers]
+        self.merged = None if gpu or len(self.shards) < 2 else self._merge(folder, list(numbers), parameters, k)
+
+    @property
+    def exact(self) -> bool:
+        """Whether every vector is compared with the query as it is."""
+        return all(shard.exact for shard in self.shards)
+
+    @cached_property
+    def starts(self) -> np.ndarray:
+        """The place of each shard's first row."""
+        import numpy as np
+
+        return np.cumsum([0, *(len(shard.doc_ids) for shard in self.shards)])
+
+    def search(self, queries: np.ndarray, k: int, *, exact: bool = False) -> Found:
+        """As ``Shard.search``, of each shard, or of all that FAISS merged."""
+        import numpy as np
+
+        if self.merged is not None and not exact:
+            scores, places = self.merged.search(np.ascontiguousarray(queries, np.float32), k + MARGIN)
+            scores[places < 0] = -np.inf
+            return Found(scores, places, np.zeros(len(queries)))
+        parts = [shard.search(queries, k, exact=exact) for shard in self.shards]
+        for part, start in zip(parts, self.starts, strict=False):
+            part.places[part.places >= 0] += start
+        return Found(
+            np.concatenate([part.scores for part in parts], axis=1),
+            np.concatenate([part.places for part in parts], axis=1),
+            np.max([part.slack for part in parts], axis=0),
+        )
+
+    def score(self, queries: np.ndarray, rows: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, pa.Array]:
+        """Exact scores, float32, and doc_ids of ``(query, document)`` pairs.
+
+        Args:
+            queries: ``(n, dimension)`` float32.
+            rows: the query of each pair, ascending.
+            places: the document of each.
+        """
+        import numpy as np
+        import pyarrow as pa
+
+        wide, scores = queries.astype(np.float64), np.zeros(len(places), np.float32)
+        shard_of = np.searchsorted(self.starts, places, side="right") - 1
+        doc_ids, positions = [pa.array([], pa.string())], [np.zeros(0, np.int64)]
+        step = max(1, _SCORED // max(1, queries.shape[1]))
+        for number, shard in enumerate(self.shards):
+            mine = np.flatnonzero(shard_of == number)
+            within = places[mine] - self.starts[number]
+            for at in range(0, len(mine), step):
+                part = slice(at, at + step)
+                scores[mine[part]] = shard.score(wide[rows[mine[part]]], within[part])
+            doc_ids += shard.doc_ids.take(pa.array(within)).chunks
+            positions.append(mine)
+        back = np.empty(len(places), np.int64)
+        back[np.concatenate(positions)] = np.arange(len(places))
+        return scores, pa.concat_arrays(doc_ids).take(pa.array(back))
+
+    def _merge(self, folder: Path, numbers: list[int], parameters: str, k: int) -> faiss.Index | None:
+        """One index of all shards, in memory, so that lists are chosen and tables made once a query, not once a shard.
+
+        None where vectors are compared as they are, which maps them, and of types that FAISS cannot merge.
+        """
+        import faiss
+
+        if self.exact:
+            return None
+        index, *others = (faiss.read_index(str(_file(folder, number, "faiss"))) for number in numbers)
+        try:
+            for other, start in zip(others, self.starts[1:].tolist(), strict=False):
+                index.merge_from(other, start if lists(index) else 0)
+        except RuntimeError:
+            return None
+        for shard in self.shards:
+            shard.index = shard.fast = None
+        set_parameters(index, parameters, k)
+        return index
+
+
+def kept(found: Sequence[Found], k: int, *, exact: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each of ``found``, parts of one index, the rows and places that may be among the ``k`` best of all.
+
+    Of an exact search those that rounding may have put behind the k-th too, of any other ``MARGIN`` more.
+    """
     import numpy as np
 
-    return np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
+    scores = np.concatenate([part.scores for part in found], axis=1)
+    depth = k if exact else k + MARGIN
+    bar = np.full(len(scores), -np.inf)
+    if depth < scores.shape[1]:
+        bar = np.partition(scores, -depth, axis=1)[:, -depth] - np.max([part.slack for part in found], axis=0)
+    chosen = []
+    for part in found:
+        rows, columns = np.nonzero((part.scores >= bar[:, None]) & (part.places >= 0))
+        chosen.append((rows, part.places[rows, columns]))
+    return chosen
+
+
+def _tied(scores: np.ndarray, k: int, slack: np.ndarray) -> np.ndarray:
+    """Queries whose last candidate is not surely worse than the k-th; FAISS gives them best first."""
+    tied: np.ndarray = scores[:, -1] >= scores[:, k - 1] - slack
+    return tied
+
+
+def _on_gpu(shard: Shard, parameters: str, k: int) -> faiss.Index | None:
+    import faiss
+
+    from gradret.dense.gpu import on_gpu
+
+    index = shard.index
+    if index is None:
+        index = faiss.IndexFlatIP(shard.vectors.shape[1])
+        index.add(shard.vectors)
+    moved = on_gpu(index)
+    if moved is not None and shard.index is not None:
+        set_parameters(moved, parameters, k, faiss.GpuParameterSpace())
+    return moved
+
+
+def _none(parameters: str) -> str:
+    """Exact search has no parameters.
+
+    Raises:
+        ConfigError: some are given.
+    """
+    if parameters:
+        raise ConfigError(f"search.parameters={parameters}: index.factory=Flat has no search parameters")
+    return ""
+
+
+def _norms(vectors: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    norms: np.ndarray = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
+    return norms
+
+
+def _file(folder: Path, number: int, ending: str) -> Path:
+    return folder / f"{number:05d}.{ending}"
+
+
+def _parts(folder: Path, number: int) -> list[Path]:
+    """The shard's files with a checksum."""
+    paths = [_file(folder, number, ending) for ending in ("npy", "ids.arrow", "faiss")]
+    return paths if paths[2].exists() else paths[:2]
+
+
+def _write_ids(path: Path, doc_ids: pa.ChunkedArray, about: dict[str, str]) -> None:
+    import pyarrow as pa
+
+    table = pa.table({"doc_id": doc_ids.combine_chunks()}).replace_schema_metadata(about)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as file:
+        file.write_table(table)
 
 
 def _verify(folder: Path, number: int) -> None:
+    """Check a shard's files.
+
+    Raises:
+        StorageError: one is missing, damaged or of another index; the next run then builds the shard again.
+    """
     try:
-        sums = (folder / f"{number:05d}.sha256").read_text(encoding="ascii", errors="replace").splitlines()
-        damaged = [ending for ending in _ENDINGS if _sum(folder, number, ending) not in sums]
+        _check(folder, number)
+    except StorageError:
+        # Without its manifest the index is one that is not finished.
+        (folder.parent / "manifest.json").unlink(missing_ok=True)
+        raise
+
+
+def _check(folder: Path, number: int) -> None:
+    import pyarrow as pa
+
+    again = "run again: it is built anew"
+    try:
+        sums = _file(folder, number, "sha256").read_text(encoding="ascii", errors="replace").splitlines()
+        missing = [name for line in sums if (name := line.partition("  ")[2]) and not (folder / name).exists()]
+        if missing:
+            raise StorageError(f"{folder / missing[0]} is missing; {again}")
+        damaged = [path for path in _parts(folder, number) if file_sum(path) not in sums]
     except FileNotFoundError as error:
-        raise StorageError(f"{error.filename} is missing; delete {folder.parent} and run again") from None
+        raise StorageError(f"{error.filename} is missing; {again}") from None
     if damaged:
-        path = folder / f"{number:05d}.{damaged[0]}"
-        raise StorageError(f"{path} is damaged: it fails its checksum; delete {folder.parent} and run again")
+        raise StorageError(f"{damaged[0]} is damaged: it fails its checksum; {again}")
+    path = _file(folder, number, "ids.arrow")
+    about = pa.ipc.open_file(pa.memory_map(str(path))).schema.metadata or {}
+    of = (about.get(b"index", b"").decode(), about.get(b"shard", b"").decode())
+    if of != (folder.parent.name, str(number)):
+        raise StorageError(f"{path} is foreign: it is of shard {of[1]} of index {of[0]}; {again}")
 
 
-def _sum(folder: Path, number: int, ending: str) -> str:
+def file_sum(path: Path) -> str:
     """A file's checksum, as a line that ``sha256sum --check`` reads."""
-    path = folder / f"{number:05d}.{ending}"
     with path.open("rb") as file:
         return f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}"

@@ -13,6 +13,7 @@ from gradret.report import data
 from gradret.report.agreement import Agreement, teacher_agreement
 from gradret.report.check import checked, outcome, sentence
 from gradret.report.copies import Copies, Leaks, copies, leaks
+from gradret.report.indexes import indexes
 from gradret.report.plots import grades_plot, lengths_plot, read_curve, systems_plot, training_plot
 from gradret.report.samples import Change, Shown, changes, documents, quarantined, training_lists
 from gradret.report.selection import Selection, selection
@@ -69,6 +70,7 @@ def page(
         copies=dropped,
         selection=chosen,
         leaks=_leaks(artifacts),
+        indexes=indexes(artifacts),
         bad=[(name, rows) for name, artifact in artifacts.items() if (rows := quarantined(artifact))],
         lists=lists,
         measure=measure,

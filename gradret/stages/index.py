@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gradret.artifacts import Artifact, Draft, make, read_shard
-from gradret.errors import ConfigError
-from gradret.stages._map import Result, map_shards
+from gradret.dense.factory import choose, empty_index, is_exact, is_threaded, reason
+from gradret.dense.plan import Plan, check, free_disk, node_memory, plan, total_memory
+from gradret.dense.shards import file_sum, shard_bytes, whole, write_faiss, write_shard_files
+from gradret.dense.vectors import dimension
+from gradret.errors import ConfigError, StorageError
+from gradret.progress import say
+from gradret.session import cores
+from gradret.stages._map import Pool, Result, map_shards, run_step
 from gradret.stages.encode import encode
 
 if TYPE_CHECKING:
@@ -18,27 +25,44 @@ if TYPE_CHECKING:
 
     from gradret.config import Config
 
-__all__ = ["index"]
-
-_TRAINING_VECTORS = 100_000
+__all__ = ["build", "index"]
 
 
 def index(config: Config, model: Artifact, ingested: Artifact) -> Artifact:
-    """``index.num_shards`` FAISS shards under ``shards``, inner product, with ids, vectors and checksums.
+    """``index.num_shards`` shards under ``shards``: inner product, with ids, vectors and checksums.
 
     A type that has to be trained is trained once, on a sample of all vectors, and every shard
-    starts from the trained, empty index.
+    starts from the trained, empty index. Where an earlier run found a shard damaged, that shard alone is
+    built again. Notes say what was built, of what size, and why.
 
     Raises:
-        ConfigError: FAISS does not know ``index.factory``, or there are too few vectors to train it.
+        ConfigError: FAISS refuses ``index.factory``, there are too few vectors to train it, or it does not
+            fit the memory or the disk; nothing is built then.
+        StorageError: VECTORS hold one that is not finite, or of another dimension.
     """
-    if config.index.num_shards < 1:
-        raise ConfigError(f"index.num_shards={config.index.num_shards}: there must be at least one")
-    vectors = encode(config, model, ingested, "docs")
-    body = functools.partial(_index, config, vectors)
+    return build(config, model, encode(config, model, ingested, "docs"))
+
+
+def build(config: Config, model: Artifact, vectors: Artifact) -> Artifact:
+    """As ``index``, of a model's VECTORS."""
+    factory, why = _factory(config, vectors)
+    body = functools.partial(_index, config, vectors, factory, why)
     inputs = {"model": model, "vectors": vectors}
-    settings = {"index": config.index, "seed": config.seed}
+    # Why is told, not hashed: it names this machine's memory.
+    auto = factory != config.index.factory.strip()
+    settings = {"factory": factory, "auto": auto, "num_shards": config.index.num_shards, "seed": config.seed}
     return make("index", config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body)
+
+
+def _factory(config: Config, vectors: Artifact) -> tuple[str, str]:
+    """``index.factory`` as FAISS knows it, and why it is that."""
+    given = config.index.factory.strip()
+    if given != "auto":
+        return given, "as configured"
+    total = vectors.counts["rows_out"]
+    chosen, why = choose(total, dimension(vectors), total_memory(config.index.resources.memory_gib))
+    say(f"  index: auto takes {chosen}: {why}")
+    return chosen, f"auto: {why}"
 
 
 @dataclass(frozen=True)
@@ -50,86 +74,149 @@ class _Range:
     end: int
 
 
-def _index(config: Config, vectors: Artifact, draft: Draft) -> None:
-    total, shards = vectors.counts["rows_out"], config.index.num_shards
+def _index(config: Config, vectors: Artifact, factory: str, why: str, draft: Draft) -> None:
+    sources, resources = _sources(vectors), config.index.resources
+    total, shards = sum(sources.values()), config.index.num_shards
+    planned = plan(factory, total, dimension(vectors), shards, max(sources.values(), default=0))
+    memory = node_memory(resources.memory_gib)
+    check(planned, memory, _room(draft))
+    say(f"  index: {planned}")
+    empty = None if is_exact(factory) else _trained(draft, sources, planned, config)
     bounds = [total * number // shards for number in range(shards + 1)]
     ranges = [_Range(number, bounds[number], bounds[number + 1]) for number in range(shards)]
-    empty = draft.path / "empty.faiss"
-    if not empty.exists():
-        _write_empty(config, vectors, empty)
-    load = functools.partial(_Builder, vectors.shards("vectors"), empty, draft.path / "shards")
-    map_shards(draft, ranges, load, total=total, unit="vectors")
+    workers = min(shards, resources.actors or max(1, min(cores(), memory // planned.building)))
+    threads = max(1, cores() // workers) if is_threaded(factory) else 1
+    load = functools.partial(_Builder, sources, planned.dimension, empty, draft.path / "shards", threads)
+    map_shards(draft, ranges, load, pool=Pool(workers, resources.gpus), total=total, unit="vectors")
     draft.counts.pop("rows_out")
-    draft.notes["shards"] = shards
+    draft.notes |= {"shards": shards, "factory": factory, "why": why, "vectors": total}
+    draft.notes |= {"dimension": planned.dimension, "metric": "inner product", "plan": planned.notes()}
+    draft.notes["bytes"] = shard_bytes(draft.path / "shards")
 
 
-def _write_empty(config: Config, vectors: Artifact, path: Path) -> None:
-    import faiss
-    import numpy as np
-
-    sample = _sample(vectors, config.seed)
-    try:
-        index: faiss.Index = faiss.index_factory(sample.shape[1], config.index.factory, faiss.METRIC_INNER_PRODUCT)
-        if not index.is_trained:
-            index.train(np.ascontiguousarray(sample))
-    except RuntimeError as error:
-        reason = str(error).rpartition("Error: ")[2].strip() or str(error)
-        raise ConfigError(
-            f"index.factory={config.index.factory}: FAISS refuses it for {len(sample):,} training vectors "
-            f"of dimension {sample.shape[1]}: {reason}"
-        ) from error
-    draft = path.with_name(".empty.faiss")
-    faiss.write_index(index, str(draft))
-    draft.replace(path)
+def _room(draft: Draft) -> int:
+    """Bytes that the disk has for the index, what it holds of it already among them."""
+    held = sum(path.stat().st_size for path in (draft.path / "shards").glob("*"))
+    return free_disk(draft.path) + held
 
 
-def _sample(vectors: Artifact, seed: int) -> np.ndarray:
-    """Vectors to train an index on: drawn evenly from all of them."""
-    import numpy as np
+def _sources(vectors: Artifact) -> dict[Path, int]:
+    """Shards of VECTORS and how many they hold."""
+    import pyarrow.parquet as pq
 
-    from gradret.dense.vectors import as_matrix
+    return {path: pq.read_metadata(path).num_rows for path in vectors.shards("vectors")}
 
-    total = vectors.counts["rows_out"]
-    share = min(1.0, _TRAINING_VECTORS / total)
-    draw = np.random.Generator(np.random.PCG64(seed))
-    parts = []
-    for rows in vectors.batches("vectors"):
-        if not rows.num_rows:
-            continue
-        matrix = as_matrix(rows)
-        parts.append(matrix[draw.random(len(matrix)) < share] if share < 1 else matrix)
-    return np.concatenate(parts)
+
+def _trained(draft: Draft, sources: dict[Path, int], planned: Plan, config: Config) -> Path:
+    """The trained, empty index that all shards start from, made by a worker unless it is there."""
+    path, sums = draft.path / "empty.faiss", draft.path / "empty.sha256"
+    if not (path.exists() and sums.exists() and sums.read_text(encoding="ascii") == file_sum(path)):
+        draft.folder("shards")  # of another training
+        resources = config.index.resources
+        load = functools.partial(_Trainer, sources, planned, config.seed, gpu=resources.gpus > 0)
+        run_step(draft, "train", [path], load, Pool(1, resources.gpus))
+        sums.write_text(file_sum(path), encoding="ascii")
+    return path
+
+
+class _Trainer:
+    """Trains the index on vectors drawn evenly from all shards and writes it to a path, empty."""
+
+    def __init__(self, sources: dict[Path, int], planned: Plan, seed: int, *, gpu: bool) -> None:
+        self.sources, self.planned, self.seed, self.gpu = sources, planned, seed, gpu
+
+    def __call__(self, path: Path) -> Result:
+        import faiss
+
+        planned = self.planned
+        index = empty_index(planned.factory, planned.dimension)
+        if planned.training:
+            faiss.omp_set_num_threads(cores())
+            index = self._train(index)
+        write_faiss(index, path)
+        return Result({}, planned.training, planned.training)
+
+    def _train(self, index: faiss.Index) -> faiss.Index:
+        import faiss
+
+        from gradret.dense.gpu import on_gpu
+
+        sample = self._sample()
+        moved = on_gpu(index) if self.gpu else None
+        try:
+            (moved or index).train(sample)
+        except RuntimeError as error:
+            raise ConfigError(
+                f"index.factory={self.planned.factory}: FAISS refuses it for {len(sample):,} training vectors "
+                f"of dimension {self.planned.dimension}: {reason(error)}"
+            ) from error
+        return faiss.index_gpu_to_cpu(moved) if moved else index
+
+    def _sample(self) -> np.ndarray:
+        import numpy as np
+
+        draw = np.random.Generator(np.random.PCG64(self.seed))
+        total = sum(self.sources.values())
+        places = np.sort(draw.choice(total, self.planned.training, replace=False, shuffle=False))
+        sample = np.empty((len(places), self.planned.dimension), np.float32)
+        start = 0
+        for path, size in self.sources.items():
+            first, last = np.searchsorted(places, [start, start + size])
+            if first < last:
+                _, matrix = _read(path, self.planned.dimension)
+                sample[first:last] = matrix[places[first:last] - start]
+            start += size
+        return sample
 
 
 class _Builder:
-    def __init__(self, sources: list[Path], empty: Path, folder: Path) -> None:
-        self.sources, self.empty, self.folder = sources, empty, folder
+    """Adds the vectors of a shard to the trained, empty index."""
+
+    def __init__(
+        self, sources: dict[Path, int], dimension: int, empty: Path | None, folder: Path, threads: int
+    ) -> None:
+        self.sources, self.dimension, self.empty, self.folder = sources, dimension, empty, folder
+        self.threads = threads
 
     def __call__(self, rows: _Range) -> Result:
         import faiss
 
-        from gradret.dense.shards import write_shard_files
+        size = rows.end - rows.start
+        if not whole(self.folder, rows.number):
+            faiss.omp_set_num_threads(self.threads)
+            index = faiss.read_index(str(self.empty)) if self.empty else None
+            write_shard_files(self.folder, rows.number, self._batches(rows), (size, self.dimension), index)
+        return Result({}, size, size)
 
-        index = faiss.read_index(str(self.empty))
-        doc_ids, vectors = self._read(rows, index.d)
-        index.add(vectors)
-        write_shard_files(self.folder, rows.number, index, doc_ids, vectors)
-        return Result({}, len(doc_ids), len(doc_ids))
-
-    def _read(self, wanted: _Range, dimension: int) -> tuple[list[str], np.ndarray]:
-        import numpy as np
-        import pyarrow.parquet as pq
-
-        from gradret.dense.vectors import as_matrix
-
-        position, ids, parts = 0, [], []
-        for path in self.sources:
-            size = pq.read_metadata(path).num_rows
+    def _batches(self, wanted: _Range) -> Iterator[tuple[Any, np.ndarray]]:
+        position = 0
+        for path, size in self.sources.items():
             first, last = max(wanted.start - position, 0), min(wanted.end - position, size)
             if first < last:
-                rows = read_shard(path, "vectors").slice(first, last - first)
-                ids += rows["id"].to_pylist()
-                parts.append(as_matrix(rows))
+                ids, matrix = _read(path, self.dimension)
+                yield ids[first:last], matrix[first:last]
             position += size
-        # With more shards than vectors some shards are empty.
-        return ids, np.concatenate(parts) if parts else np.zeros((0, dimension), np.float32)
+
+
+def _read(path: Path, dimension: int) -> tuple[Any, np.ndarray]:
+    """Ids, an Arrow array, and vectors of a shard of VECTORS.
+
+    Raises:
+        StorageError: a vector is not finite or of another dimension.
+    """
+    import numpy as np
+
+    from gradret.dense.vectors import as_matrix
+
+    rows = read_shard(path, "vectors")
+    again = f"delete {path.parent.parent} and run again"
+    try:
+        matrix = as_matrix(rows)
+    except ValueError:
+        raise StorageError(f"{path} holds vectors of several dimensions; {again}") from None
+    if rows.num_rows and matrix.shape[1] != dimension:
+        raise StorageError(f"{path} holds vectors of dimension {matrix.shape[1]}, not of {dimension}; {again}")
+    broken = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
+    if len(broken):
+        raise StorageError(f"{path}: the vector of {rows['id'][broken[0]].as_py()!r} is not finite; {again}")
+    return rows["id"].combine_chunks(), matrix

@@ -1,13 +1,15 @@
 """Search the test queries with a system: RUN.
 
 Systems: a model with its index, BM25, the teacher over the corpus. Every one orders its results by
-float32 score descending, then doc_id descending.
+float32 score descending, then doc_id descending, and leaves out a document with the query's own id
+where the dataset demands it.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,15 +32,18 @@ _QUERIES_A_BLOCK = 256
 
 
 def search(config: Config, model: Artifact, index: Artifact, queries: Artifact) -> Artifact:
-    """RUN of a model over its index; Ray actors hold the shards, queries go to all of them."""
-    return search_index("search", config, index, queries, model=model, k=config.search.k, split="test")
+    """RUN of a model over its index; Ray actors hold the shards, queries go to all of them.
+
+    Notes say what the index loses against exact search, and how long it takes.
+    """
+    return search_index("search", config, index, queries, model=model, k=config.search.k, split="test", measure=True)
 
 
 def search_bm25(config: Config, ingested: Artifact, queries: Artifact) -> Artifact:
     """RUN of BM25, with the parameters of the ``bm25`` retriever's defaults."""
     settings = Bm25()
     built = build_bm25(config, ingested, settings.k1, settings.b)
-    load = functools.partial(_Lexical, built, config.search.k)
+    load = functools.partial(_Lexical, built, _Cut.of(config))
     return _mapped(config, "bm25", load, queries, {"bm25": built})
 
 
@@ -46,18 +51,32 @@ def search_teacher(config: Config, ingested: Artifact, queries: Artifact) -> Art
     """RUN of the teacher over the whole corpus."""
     teacher: Teacher = config.label.teacher
     prepared = teacher.prepare(config, ingested, queries)
-    load = functools.partial(_Taught, teacher, prepared, config.search.k)
+    load = functools.partial(_Taught, teacher, prepared, _Cut.of(config))
     return _mapped(config, teacher, load, queries, prepared)
 
 
-def _settings(config: Config, **more: object) -> dict[str, object]:
-    return {"k": config.search.k, **more}
+@dataclass(frozen=True)
+class _Cut:
+    """How many documents a query are searched for, and which are left out."""
+
+    k: int
+    exclude_same_ids: bool
+
+    @classmethod
+    def of(cls, config: Config) -> _Cut:
+        return cls(config.search.k, config.dataset.exclude_same_ids)
+
+    @property
+    def wanted(self) -> int:
+        """One more where the query's own document may be among them."""
+        return self.k + self.exclude_same_ids
 
 
 def _mapped(config: Config, system: object, load: Any, queries: Artifact, prepared: dict[str, Artifact]) -> Artifact:
     """RUN of a system whose worker turns query rows into ``(doc_ids, scores)``."""
     body = functools.partial(_map, load, queries)
-    settings = _settings(config, system=system)
+    cut = _Cut.of(config)
+    settings = {"k": cut.k, "exclude_same_ids": cut.exclude_same_ids, "system": system}
     inputs = {"queries": queries} | prepared
     return make("search", config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body)
 
@@ -69,33 +88,34 @@ def _map(load: Any, queries: Artifact, draft: Draft) -> None:
 
 
 class _Lexical:
-    def __init__(self, built: Artifact, k: int) -> None:
-        self.index, self.k = Bm25Index(built), k
+    def __init__(self, built: Artifact, cut: _Cut) -> None:
+        self.index, self.cut = Bm25Index(built), cut
 
     def __call__(self, path: Path) -> Result:
         queries = read_shard(path, "queries")
-        runs = list(self.index.search(queries["text"].to_pylist(), self.k))
-        return _result(queries, runs, self.k)
+        runs = list(self.index.search(queries["text"].to_pylist(), self.cut.wanted))
+        return _result(queries, runs, self.cut)
 
 
 class _Taught:
-    def __init__(self, teacher: Teacher, prepared: dict[str, Artifact], k: int) -> None:
+    def __init__(self, teacher: Teacher, prepared: dict[str, Artifact], cut: _Cut) -> None:
         self.grader = cast("Grader", teacher.load(prepared))
-        self.k = k
+        self.cut = cut
 
     def __call__(self, path: Path) -> Result:
         import numpy as np
 
         queries = read_shard(path, "queries")
         runs = []
-        for ranked in self.grader.search(queries.to_pylist(), self.k):
+        for ranked in self.grader.search(queries.to_pylist(), self.cut.wanted):
             doc_ids, scores = [doc_id for doc_id, _ in ranked], [score for _, score in ranked]
             runs.append((doc_ids, np.array(scores, np.float32)))
-        return _result(queries, runs, self.k)
+        return _result(queries, runs, self.cut)
 
 
-def _result(queries: pa.Table, runs: Sequence[tuple[list[str], np.ndarray]], k: int) -> Result:
-    table = run_table(queries["query_id"].to_pylist(), runs, k)
+def _result(queries: pa.Table, runs: Sequence[tuple[list[str], np.ndarray]], cut: _Cut) -> Result:
+    query_ids = queries["query_id"].to_pylist()
+    table = run_table(query_ids, runs, cut.k, exclude_same_ids=cut.exclude_same_ids)
     return Result({"run": table}, queries.num_rows, queries.num_rows)
 
 

@@ -1,8 +1,13 @@
 """The search with all shards, block by block."""
 
+import contextlib
+import dataclasses
 import random
+import threading
+import time
 
 import numpy as np
+import psutil
 import pytest
 
 from gradret.artifacts import Draft
@@ -14,7 +19,7 @@ from gradret.dense.vectors import read_vectors
 from gradret.errors import StageError
 from gradret.stages import encode as encoding
 from gradret.stages.encode import encode
-from gradret.stages.index import index
+from gradret.stages.index import build, index
 from tests.stages import tiny
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -100,6 +105,71 @@ def test_a_search_that_was_killed_goes_on(world, small, monkeypatch):
 def test_an_actor_that_cannot_search_is_no_traceback(world, monkeypatch):
     config, ingested, generated, model = world
     built = index(config, model, ingested)
-    monkeypatch.setattr(sharded._ShardActor, "search", lambda self, queries, k: 1 / 0)
+    monkeypatch.setattr(sharded._ShardActor, "search", lambda self, queries, k, exact: 1 / 0)
     with pytest.raises(StageError, match=r"(?s)broken: .*division by zero"):
         search_index("broken", config, built, generated, model=model, k=5)
+
+
+def processes(title):
+    """Ray's workers that are called so."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if title in " ".join(process.cmdline()):
+                found.append(process)
+    return found
+
+
+def killing(title, killed):
+    """A thread that kills one worker of that name, as soon as there is one, with SIGKILL."""
+
+    def kill():
+        until = time.monotonic() + 60
+        while not killed and time.monotonic() < until:
+            for process in processes(title)[:1]:
+                process.kill()
+                killed.append(process.pid)
+            time.sleep(0.005)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    return thread
+
+
+def test_an_actor_that_is_killed_is_started_again_and_its_blocks_asked_again(world, small, monkeypatch):
+    whole, written, write, killed = searched(world, "unharmed"), [], Draft.write, []
+
+    def killing_write(self, table, rows, shard=0):
+        if not written:  # in mid-search: blocks are asked, and more are to come
+            (process, *_) = processes("_ShardActor")
+            process.kill()
+            killed.append(process.pid)
+        written.append(shard)
+        write(self, table, rows, shard)
+
+    monkeypatch.setattr(Draft, "write", killing_write)
+    made = searched(world, "harmed")
+    assert len(killed) == 1
+    assert not psutil.pid_exists(killed[0])
+    assert sorted(written) == list(range(7))
+    assert [rows.to_pylist() for rows in made.batches("run")] == [rows.to_pylist() for rows in whole.batches("run")]
+
+
+def test_a_builder_that_is_killed_is_started_again(world, tmp_path):
+    """A graph, which takes a second or two to build; the first worker dies while it does."""
+    config, _, _, model = world
+    config = dataclasses.replace(config, storage_path=str(tmp_path), index=Index("HNSW32", num_shards=2))
+    draw = np.random.default_rng(0)
+    rows = [{"id": f"d{n:05d}", "vector": row} for n, row in enumerate(draw.standard_normal((6000, 64)).tolist())]
+    vectors = tiny.artifact(tmp_path, "encode", {"vectors": [rows]}, rows_out=len(rows))
+    other = tiny.artifact(tmp_path, "encode", {"vectors": [rows, []]}, rows_out=len(rows))
+    whole, killed = build(config, model, vectors), []
+    thread = killing("MapBatches(_task)", killed)
+    harmed = build(config, model, other)
+    thread.join()
+    assert killed
+    files = [
+        {path.name: path.read_bytes() for path in (one.path / "shards").glob("*.faiss")} for one in (whole, harmed)
+    ]
+    assert files[0] == files[1]
+    assert len(files[0]) == 2

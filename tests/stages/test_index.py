@@ -1,19 +1,25 @@
 """Index and search: from vectors to a run."""
 
 import dataclasses
+import itertools
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from gradret.config import Index, Label, Search
+from gradret.artifacts import write_shard
+from gradret.config import Index, IndexResources, Label, Search, Workers
+from gradret.contracts import schema
+from gradret.datasets.pydocs import Pydocs
 from gradret.dense.vectors import read_vectors
 from gradret.errors import ConfigError, StorageError
 from gradret.stages.encode import encode
-from gradret.stages.index import index
+from gradret.stages.index import build, index
 from gradret.stages.search import search, search_bm25, search_teacher
 
 from . import tiny
-from .outside import Numbers
+from .outside import Itself, Numbers
 
 
 def searched(world, k=20, **keys):
@@ -79,7 +85,9 @@ def test_a_type_that_has_to_be_trained(world, brute_force):
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"factory": "Falt"}, "index.factory=Falt: FAISS refuses it"),
+        ({"factory": "Falt"}, "factory: FAISS does not know 'Falt'"),
+        ({"factory": "PQ7x8"}, "PQ7x8: FAISS refuses it for vectors of dimension 12: .*multiple of the number of sub"),
+        ({"factory": "HNSW32", "resources": IndexResources(memory_gib=0.1)}, "(?s)does not fit:.*no type fits"),
         ({"factory": "IVF4096,Flat"}, "IVF4096,Flat: FAISS refuses it for 60 training vectors of dimension 12"),
         ({"num_shards": 0}, "num_shards"),
     ],
@@ -89,18 +97,142 @@ def test_what_cannot_be_built_is_a_wrong_config(world, keys, message):
         searched(world, **keys)
 
 
-def test_a_damaged_shard_is_named(world):
+@pytest.mark.parametrize("factory", ["SQfp16", "IVF2,Flat", "Flat"])
+def test_a_damaged_shard_is_named_and_the_next_run_builds_it_alone(world, factory):
     config, ingested, models = world
-    config = dataclasses.replace(config, index=Index(num_shards=2, factory="SQfp16"), search=Search(k=7))
+    config = dataclasses.replace(config, index=Index(num_shards=3, factory=factory), search=Search(k=7))
     built = index(config, models["static"], ingested)
-    path = built.path / "shards" / "00001.faiss"
-    path.write_bytes(path.read_bytes()[:-3] + b"\0\0\0")
-    with pytest.raises(StorageError, match=r"00001\.faiss is damaged"):
+    folder = built.path / "shards"
+    before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in sorted(folder.glob("*"))}
+    path = folder / ("00001.npy" if factory == "Flat" else "00001.faiss")
+    path.write_bytes(path.read_bytes()[:-3] + b"\0\0\7")
+    with pytest.raises(StorageError, match=rf"{path.name} is damaged.*run again"):
         search(config, models["static"], built, ingested)
+    assert index(config, models["static"], ingested).manifest["notes"] == built.manifest["notes"]
+    after = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in sorted(folder.glob("*"))}
+    assert {name: content for name, (content, _) in after.items()} == {
+        name: content for name, (content, _) in before.items()
+    }
+    assert {name for name in after if after[name][1] != before[name][1]} == {
+        name for name in before if name.startswith("00001")
+    }
     # A shard that is gone is missed, not left out of the results.
     path.unlink()
-    with pytest.raises(StorageError, match=r"00001\.faiss is missing"):
+    with pytest.raises(StorageError, match=rf"{path.name} is missing"):
         search(config, models["static"], built, ingested)
+    found = search(config, models["static"], index(config, models["static"], ingested), ingested)
+    assert found.counts["queries"] == 12
+
+
+def test_an_index_of_another_model_is_an_error(world):
+    config, ingested, models = world
+    built = index(config, models["static"], ingested)
+    with pytest.raises(ConfigError, match=rf"is of model base/{models['static'].fingerprint}, not of base/"):
+        search(config, models["transformer"], built, ingested)
+
+
+@pytest.mark.parametrize(("harm", "message"), [("nan", "'d036' is not finite"), ("short", "of several dimensions")])
+def test_vectors_that_are_not_what_was_encoded(world, tmp_path, harm, message):
+    config, _, models = world
+    config = dataclasses.replace(config, storage_path=str(tmp_path))
+    docs = [tiny.doc(n, "bal dim kun") for n in range(40)]
+    ingested = tiny.artifact(tmp_path, "ingest", {"docs": [docs[:35], docs[35:]], "queries": [[]]})
+    path = encode(config, models["static"], ingested, "docs").shards("vectors")[1]
+    rows = pq.read_table(path).to_pylist()
+    rows[1]["vector"] = [float("nan")] * 12 if harm == "nan" else [1.0] * 11
+    write_shard(path, pa.Table.from_pylist(rows, schema("vectors")), "vectors")
+    with pytest.raises(StorageError, match=message):
+        index(config, models["static"], ingested)
+
+
+def test_a_disk_that_is_too_small_is_told_before_the_build(world, tiny):
+    folder, enlarge = tiny
+    config, ingested, models = world
+    vectors = encode(config, models["static"], ingested, "docs")
+    config = dataclasses.replace(config, storage_path=str(folder), index=Index("SQ8", num_shards=2))
+    (folder / "ballast").write_bytes(bytes(1 << 16))
+    with pytest.raises(ConfigError, match="the index takes 0 MiB on disk, and 0 MiB are free; free some"):
+        build(config, models["static"], vectors)
+    assert not list(folder.glob("artifacts/index/*/shards"))
+    enlarge()
+    assert build(config, models["static"], vectors).counts["rows_in"] == 60
+
+
+def test_auto_takes_exact_search_for_a_small_corpus_and_says_so(world, capfd):
+    built, _ = searched(world, factory="auto")
+    assert built.manifest["notes"]["factory"] == "Flat"
+    assert "60 vectors are few enough" in built.manifest["notes"]["why"]
+    assert "auto takes Flat: 60 vectors are few enough" in capfd.readouterr().err
+
+
+def test_recall_latency_and_size_are_noted(world, brute_force):
+    """Recall as a count by hand, over all twelve queries."""
+    config, ingested, models = world
+    config = dataclasses.replace(config, index=Index("IVF8,Flat", num_shards=2), search=Search(15, "nprobe=1"))
+    built = index(config, models["static"], ingested)
+    run = search(config, models["static"], built, ingested)
+    notes = run.manifest["notes"]["index"]
+    found = {}
+    for row in run.table("run").to_pylist():
+        found.setdefault(row["query_id"], []).append(row["doc_id"])
+    for k, key in [(10, "recall@10"), (15, "recall@k")]:
+        common = [len({d for _, d in brute_force[q][:k]} & set(found[q][:k])) for q in brute_force]
+        assert notes[key] == pytest.approx(sum(common) / (12 * k))
+    assert 0 < notes["recall@k"] < 1
+    assert (notes["queries"], notes["k"], notes["parameters"]) == (12, 15, "nprobe=1")
+    assert notes["milliseconds_alone"] > 0 < notes["milliseconds_batched"]
+    sizes = {
+        ending: sum(p.stat().st_size for p in (built.path / "shards").glob(f"*.{ending}"))
+        for ending in ("npy", "faiss")
+    }
+    assert (notes["bytes"]["vectors"], notes["bytes"]["index"]) == (sizes["npy"], sizes["faiss"])
+    # Another search parameter is another run over the same index; an exact index has nothing to lose.
+    more = dataclasses.replace(config, search=Search(15, "nprobe=8"))
+    assert index(more, models["static"], ingested).path == built.path
+    assert search(more, models["static"], built, ingested).manifest["notes"]["index"]["recall@k"] == 1
+    assert searched(world)[1].manifest["notes"]["index"]["recall@10"] == 1
+
+
+@pytest.mark.parametrize("key", ["nprobe", "efSearch=1,nprobe", "nprobe=x"])
+def test_search_parameters_that_are_none(key):
+    with pytest.raises(ConfigError, match="parameters: must be like nprobe=32"):
+        Search(parameters=key)
+
+
+def test_gpus_that_are_not_there(world):
+    config, ingested, models = world
+    built = index(config, models["static"], ingested)
+    config = dataclasses.replace(config, search=Search(resources=Workers(gpus=1)))
+    with pytest.raises(ConfigError, match=r"search\.resources\.gpus=1: the cluster has 0"):
+        search(config, models["static"], built, ingested)
+
+
+@dataclasses.dataclass(frozen=True)
+class SameIds(Pydocs):
+    exclude_same_ids: bool = True
+
+
+def test_a_document_with_the_querys_id_is_left_out_where_the_dataset_demands_it(world):
+    """Every query is a document of the corpus, word by word, and would find itself first."""
+    config, _, models = world
+    docs = [tiny.doc(n, f"{word} {other}") for n, (word, other) in enumerate(itertools.combinations(tiny.WORDS[:7], 2))]
+    asked = [doc | {"query_id": doc["doc_id"]} for doc in docs[::4]]
+    queries = [tiny.query(0, row["text"], split="test") | {"query_id": row["query_id"]} for row in asked]
+    ingested = tiny.artifact(config.storage_path, "ingest", {"docs": [docs], "queries": [queries]}, rows_out=len(docs))
+    config = dataclasses.replace(config, search=Search(k=5), label=Label(teacher=Itself()))
+    for demanded in (False, True):
+        config = dataclasses.replace(config, dataset=SameIds() if demanded else Pydocs())
+        runs = [
+            search(config, models["static"], index(config, models["static"], ingested), ingested),
+            search_bm25(config, ingested, ingested),
+            search_teacher(config, ingested, ingested),
+        ]
+        for run in runs:
+            rows = run.table("run").to_pylist()
+            assert {row["query_id"] for row in rows} == {row["query_id"] for row in queries}
+            itself = [row for row in rows if row["doc_id"] == row["query_id"]]
+            assert len(itself) == (0 if demanded else len(queries))
+            assert [row["rank"] for row in rows] == [1, 2, 3, 4, 5] * len(queries)
 
 
 def test_bm25_returns_only_what_shares_a_word(world):

@@ -1,0 +1,183 @@
+"""FAISS factory strings: which one suits a corpus, what a vector takes in it, how it is searched."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+from gradret.errors import ConfigError
+
+if TYPE_CHECKING:
+    import faiss
+
+__all__ = [
+    "bytes_a_vector",
+    "choose",
+    "empty_index",
+    "is_exact",
+    "is_threaded",
+    "lists",
+    "misspelt",
+    "reason",
+    "set_parameters",
+    "training_size",
+]
+
+EXACT_VECTORS = 1_000_000
+"""Up to so many vectors are compared with every query: a core takes about 10 ms for it."""
+
+# Below 39 vectors a list FAISS warns of bad centroids. A product quantizer takes 256 for each of its 256.
+_PER_LIST, _FOR_CODES = 40, 1 << 16
+_LIST_ID, _LINK = 8, 4
+
+
+def is_exact(factory: str) -> bool:
+    """Whether a search compares the query with every vector as it is."""
+    return factory == "Flat"
+
+
+def is_threaded(factory: str) -> bool:
+    """Whether adding with several threads gives the same index as with one; a graph's links depend on who was first."""
+    return not any(part.startswith("HNSW") for part in factory.split(","))
+
+
+def misspelt(factory: str) -> str:
+    """What is wrong with ``factory`` whatever the dimension; empty if nothing is."""
+    import faiss
+
+    if "NSG" in factory:
+        return f"FAISS cannot build {factory} in parts; HNSW32 is a graph that it can"
+    if "IDMap" in factory:
+        return f"{factory} takes ids of its own, and shards have theirs: leave IDMap out"
+    try:
+        faiss.index_factory(3840, factory, faiss.METRIC_INNER_PRODUCT)  # of many divisors
+    except RuntimeError as error:
+        if "could not parse" in str(error):
+            return f"FAISS does not know {factory!r}; such are Flat, SQfp16, HNSW32, IVF4096,SQ8, OPQ48,IVF4096,PQ48x8"
+    return ""
+
+
+def empty_index(factory: str, dimension: int) -> faiss.Index:
+    """An index of inner products, untrained.
+
+    Raises:
+        ConfigError: FAISS refuses it.
+    """
+    import faiss
+
+    try:
+        return faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"index.factory={factory}: FAISS refuses it for vectors of dimension {dimension}: {reason(error)}"
+        ) from error
+
+
+def reason(error: RuntimeError) -> str:
+    """What FAISS says, without where in its sources."""
+    text = str(error).rpartition("Error: ")[2].strip()
+    return re.sub(r"^Error in .* at \S+\.cpp:\d+: ", "", text)
+
+
+def lists(index: faiss.Index) -> int:
+    """Inverted lists; 0 where there are none."""
+    import faiss
+
+    inner = faiss.try_extract_index_ivf(index)
+    return int(inner.nlist) if inner is not None else 0
+
+
+def training_size(index: faiss.Index, vectors: int) -> int:
+    """How many of ``vectors`` the index is to be trained on; 0 if it needs none."""
+    return 0 if index.is_trained else min(vectors, max(_FOR_CODES, _PER_LIST * lists(index)))
+
+
+def bytes_a_vector(index: faiss.Index) -> float:
+    """What one more vector takes in the index, in memory and on disk: codes, ids in lists, links of a graph."""
+    import faiss
+
+    index = _inner(index)
+    if isinstance(index, faiss.IndexRefine):
+        return bytes_a_vector(index.base_index) + bytes_a_vector(index.refine_index)
+    if isinstance(index, faiss.IndexIVF):
+        return float(index.code_size) + _LIST_ID
+    if isinstance(index, faiss.IndexHNSW):
+        _, lowest, both = faiss.vector_to_array(index.hnsw.cum_nneighbor_per_level)[:3].tolist()
+        links = lowest + (both - lowest) / max(1, both - lowest - 1)  # on the lowest level, and on those that it is on
+        return bytes_a_vector(index.storage) + float(_LINK * links) + 12  # where its links begin, and its level
+    return float(index.sa_code_size())
+
+
+def choose(vectors: int, dimension: int, memory: int) -> tuple[str, str]:
+    """The least lossy factory string whose search is fast and whose shards fit half of ``memory`` bytes, and why.
+
+    Args:
+        vectors: how many.
+        dimension: of each.
+        memory: of all nodes.
+    """
+    room, gib = memory / 2, f"half of {memory / 2**30:,.1f} GiB"
+    exact = vectors * dimension * 4
+    if vectors <= EXACT_VECTORS and exact <= room:
+        return "Flat", f"{vectors:,} vectors are few enough to compare every query with all of them"
+    why = (
+        f"{vectors:,} vectors are too many to compare every query with all of them"
+        if vectors > EXACT_VECTORS
+        else f"{exact / 2**30:,.1f} GiB of vectors are more than {gib}"
+    )
+    number = _power_of_two(min(4 * math.sqrt(vectors), vectors / _PER_LIST))
+    coarse = f"IVF{number}_HNSW32" if number > 1 << 15 else f"IVF{number}"
+    eight_bits = vectors * (dimension + _LIST_ID)
+    if eight_bits <= room:
+        return f"{coarse},SQ8", f"{why}; at a byte a number they take {eight_bits / 2**30:,.1f} GiB, within {gib}"
+    parts = [part for part in range(dimension // 8, 0, -1) if dimension % part == 0]
+    fitting = [part for part in parts if vectors * (part + _LIST_ID) <= room]
+    part = (fitting or parts or [1])[0]
+    return f"OPQ{part},{coarse},PQ{part}x8", f"{why}; at a byte a number they would be more than {gib}"
+
+
+def _power_of_two(value: float) -> int:
+    return int(2 ** round(math.log2(max(1.0, value))))
+
+
+def set_parameters(index: faiss.Index, parameters: str, k: int, space: Any = None) -> str:
+    """Set search parameters, over the defaults of ours; returns all that are set.
+
+    FAISS's own defaults, one list and 16 candidates, find little.
+
+    Args:
+        index: of any type.
+        parameters: such as ``nprobe=32``.
+        k: how many each query will ask for.
+        space: FAISS's ``ParameterSpace``, or that of the GPU.
+
+    Raises:
+        ConfigError: the index has no such parameter.
+    """
+    import faiss
+
+    wanted = {"nprobe": str(_nprobe(lists(index)))} if lists(index) else {}
+    if isinstance(_inner(index), faiss.IndexHNSW):
+        wanted["efSearch"] = str(max(64, 2 * k))
+    wanted |= dict(part.split("=", 1) for part in parameters.split(",") if part)
+    text = ",".join(f"{name}={value}" for name, value in wanted.items())
+    if text:
+        try:
+            (space or faiss.ParameterSpace()).set_index_parameters(index, text)  # type: ignore[arg-type]
+        except RuntimeError as error:
+            kind = type(faiss.downcast_index(index)).__name__
+            raise ConfigError(f"search.parameters={parameters}: {kind}, the index's type, does not take it") from error
+    return text
+
+
+def _inner(index: faiss.Index) -> faiss.Index:
+    import faiss
+
+    index = faiss.downcast_index(index)
+    return _inner(index.index) if isinstance(index, faiss.IndexPreTransform) else index
+
+
+def _nprobe(number: int) -> int:
+    """A 64th of the lists, at least 8 and at most 256."""
+    return min(number, max(8, min(256, number // 64)))
