@@ -45,6 +45,8 @@ bench: $(VENV)/test  ## what is measured: benchmarks/results/
 	$(BIN)/python benchmarks/teacher_check.py $(DATA)
 	$(BIN)/python benchmarks/ablation.py $(DATA)
 	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m benchmarks.encoding $(DATA)
+	$(BIN)/python -m benchmarks.index_scale
 	$(BIN)/python -m benchmarks.evaluate_scale
 	$(BIN)/python -m benchmarks.kill_mining_node
 
