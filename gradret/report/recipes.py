@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 from gradret.components import name_of
 from gradret.errors import ContractError
+from gradret.report.comparison import is_judged
 from gradret.report.plots import recipes_plot
 from gradret.report.tables import (
     ALPHA,
     Comparison,
     Mean,
+    compare_pairs,
     grid,
     headline_measure,
-    holm,
     mean,
     p_text,
-    p_value,
+    significance,
     values_of,
 )
 
@@ -79,12 +80,14 @@ class Compared:
     """All sides on the same queries, the best by the first measure of interest first."""
 
     measures: tuple[str, ...]
+    tested: tuple[str, ...]
+    """Without the shares of judged documents, which are no quality."""
     queries: int
     seeds: tuple[int, ...]
     sides: tuple[Side, ...]
     bm25: dict[str, float]
     comparisons: tuple[Comparison, ...]
-    """Every two recipes in every measure; ``a`` stands above ``b``."""
+    """Every two recipes in every tested measure; ``a`` stands above ``b``."""
 
     def comparison(self, one: str, other: str, measure: str) -> Comparison:
         """Of two recipes, the better placed one first."""
@@ -120,13 +123,16 @@ def compared(trials: Sequence[Trial], bm25: pa.Table, measures: Sequence[str], s
     means = {recipe: {m: np.mean(own[m], axis=0) for m in measures} for recipe, own in of.items()}
     sides = [_side(own, means[recipe], of[recipe], seed) for recipe, own in by_recipe.items()]
     sides.sort(key=lambda side: (-side.means[first].value, side.recipe))
+    tested = tuple(measure for measure in measures if not is_judged(measure))
+    pairs = [(a.recipe, b.recipe, m) for a, b in itertools.combinations(sides, 2) for m in tested]
     return Compared(
         measures=measures,
+        tested=tested,
         queries=len(query_ids),
         seeds=tuple(dict.fromkeys(trial.seed for trial in trials)),
         sides=tuple(sides),
         bm25={measure: float(lexical[measure].mean()) for measure in measures},
-        comparisons=_pairs([side.recipe for side in sides], means, measures),
+        comparisons=compare_pairs(means, pairs),
     )
 
 
@@ -143,18 +149,6 @@ def _side(
         lists=round(statistics.mean(trial.lists for trial in trials)),
         examples=statistics.mean(trial.examples for trial in trials),
         seconds=statistics.mean(trial.seconds for trial in trials),
-    )
-
-
-def _pairs(
-    recipes: Sequence[str], means: Mapping[str, Mapping[str, Values]], measures: Sequence[str]
-) -> tuple[Comparison, ...]:
-    pairs = [(one, other, m) for one, other in itertools.combinations(recipes, 2) for m in measures]
-    differences = [means[one][m] - means[other][m] for one, other, m in pairs]
-    ps = [p_value(difference) for difference in differences]
-    return tuple(
-        Comparison(*pair, float(difference.mean()), p, corrected)
-        for pair, difference, p, corrected in zip(pairs, differences, ps, holm(ps), strict=True)
     )
 
 
@@ -225,19 +219,7 @@ def as_data(config: Config, found: Compared) -> dict[str, Any]:
             }
             for side in found.sides
         },
-        "significance": [
-            {
-                "a": one.a,
-                "b": one.b,
-                "measure": one.measure,
-                "difference": one.difference,
-                "p": one.p,
-                "p_corrected": one.p_corrected,
-                "test": "paired t",
-                "correction": "holm",
-            }
-            for one in found.comparisons
-        ],
+        "significance": significance(found.comparisons),
     }
 
 

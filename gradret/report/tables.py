@@ -24,6 +24,7 @@ __all__ = [
     "Comparison",
     "Mean",
     "Results",
+    "compare_pairs",
     "grid",
     "headline_measure",
     "holm",
@@ -34,6 +35,7 @@ __all__ = [
     "p_value",
     "paired",
     "results",
+    "significance",
     "terminal_table",
     "values_of",
 ]
@@ -176,13 +178,30 @@ def mean(values: Values, seed: int) -> Mean:
 def _compare(values: Mapping[str, Mapping[str, Values]], measures: Sequence[str], test: str) -> tuple[Comparison, ...]:
     if "tuned" not in values:
         return ()
-    pairs = [(other, measure) for other in values if other != "tuned" for measure in measures]
-    differences = [values["tuned"][measure] - values[other][measure] for other, measure in pairs]
+    return compare_pairs(values, [("tuned", other, m) for other in values if other != "tuned" for m in measures], test)
+
+
+def compare_pairs(
+    values: Mapping[str, Mapping[str, Values]], pairs: Sequence[tuple[str, str, str]], test: str = "two-sided"
+) -> tuple[Comparison, ...]:
+    """Paired t-tests of ``(a, b, measure)``, corrected after Holm as one family.
+
+    Args:
+        values: a number a query, in one order, by system and measure.
+        pairs: what to compare.
+        test: ``two-sided``, or ``one-sided``: whether ``a`` is better.
+    """
+    differences = [values[a][measure] - values[b][measure] for a, b, measure in pairs]
     ps = [p_value(difference, test) for difference in differences]
     return tuple(
-        Comparison("tuned", other, measure, float(difference.mean()), p, corrected)
-        for (other, measure), difference, p, corrected in zip(pairs, differences, ps, holm(ps), strict=True)
+        Comparison(*pair, float(difference.mean()), p, corrected)
+        for pair, difference, p, corrected in zip(pairs, differences, ps, holm(ps), strict=True)
     )
+
+
+def significance(comparisons: Sequence[Comparison], test: str = "two-sided") -> list[dict[str, Any]]:
+    """The comparisons as JSON files have them."""
+    return [vars(one) | {"test": name_of_test(test), "correction": "holm"} for one in comparisons]
 
 
 def p_value(differences: Values, test: str = "two-sided") -> float | None:

@@ -25,7 +25,7 @@ from gradret.loading import to_yaml
 from gradret.report.card import card
 from gradret.report.check import as_data
 from gradret.report.page import page
-from gradret.report.tables import Results, name_of_test, results
+from gradret.report.tables import Results, results, significance
 from gradret.stages.evaluate import parse_measures
 from gradret.trec import write_run, write_text
 
@@ -96,19 +96,7 @@ def _metrics(config: Config, artifacts: Mapping[str, Artifact], found: Results) 
         "systems": {
             system: {measure: mean.value for measure, mean in means.items()} for system, means in found.means.items()
         },
-        "significance": [
-            {
-                "a": one.a,
-                "b": one.b,
-                "measure": one.measure,
-                "difference": one.difference,
-                "p": one.p,
-                "p_corrected": one.p_corrected,
-                "test": name_of_test(found.test),
-                "correction": "holm",
-            }
-            for one in found.comparisons
-        ],
+        "significance": significance(found.comparisons, found.test),
         "seconds": {name: artifact.manifest["seconds"] for name, artifact in artifacts.items()},
         "teacher_check": as_data(artifacts["check"]) if "check" in artifacts else None,
     }

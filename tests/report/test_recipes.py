@@ -126,6 +126,23 @@ def test_recipes_on_other_queries_are_refused():
         compared(given, other, MEASURES, 0)
 
 
+def test_shares_of_judged_documents_are_shown_and_not_tested():
+    given, _ = trials({"one": 0.3, "two": 0.6})
+    judged = pa.Table.from_pylist(
+        [{"query_id": f"q{n:02d}", "measure": "judged@10", "value": 1.0} for n in range(QUERIES)],
+        contracts.schema("metrics"),
+    )
+
+    def with_judged(table):
+        return pa.concat_tables([table, judged])
+
+    more = [Trial(**vars(t) | {"metrics": with_judged(t.metrics), "before": with_judged(t.before)}) for t in given]
+    found = compared(more, with_judged(bm25()), [*MEASURES, "judged@10"], 0)
+    assert found.sides[0].means["judged@10"].value == 1.0
+    assert {pair.measure for pair in found.comparisons} == set(MEASURES)
+    assert found.comparisons == compared(given, bm25(), MEASURES, 0).comparisons
+
+
 def test_page_and_table_show_every_recipe_and_pair():
     found = compared(trials({"<b>one": 0.3, "two": 0.6, "three": 0.61})[0], bm25(), MEASURES, 0)
     settings = config("<b>one", "two", "three")
