@@ -172,7 +172,7 @@ def sentence(found: Compared) -> str:
     text = f"{value}, but its lead over {names} is noise ({_ps(found, best, tied, measure)})"
     if behind:
         text += f"; {', '.join(side.recipe for side in behind)} {_are(behind)} significantly worse"
-    return f"{text}. The cheapest to train among those is {cheapest.recipe} ({cheapest.seconds:,.0f} s)."
+    return f"{text}. The cheapest of the leaders to train is {cheapest.recipe} ({cheapest.seconds:,.0f} s)."
 
 
 def _are(sides: Sequence[Side]) -> str:

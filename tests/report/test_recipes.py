@@ -109,7 +109,7 @@ def test_the_sentence_says_when_a_lead_is_noise_and_what_is_cheapest():
     assert f"its lead over {second} is noise (corrected p = " in text
     assert "; low is significantly worse. " in text
     assert first in text
-    assert text.endswith("The cheapest to train among those is one (5 s).")
+    assert text.endswith("The cheapest of the leaders to train is one (5 s).")
 
 
 def test_unequal_budgets_are_said():
