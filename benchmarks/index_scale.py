@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--kinds", default="flat,ivfpq")
     parser.add_argument("--queries", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=5, help="of the largest size; the others have one")
-    parser.add_argument("--actors", type=int, default=0, help="that hold the shards; 0 is one a core")
+    parser.add_argument("--actors", type=int, default=0, help="that hold the shards; 0 is the default")
     parser.add_argument("--storage", type=Path, help="kept, and gone on with")
     parser.add_argument("--paper", type=Path, metavar="JSON")
     parser.add_argument("--alone", nargs=3, metavar=("VECTORS", "QUERIES", "EMPTY"), help=argparse.SUPPRESS)

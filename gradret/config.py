@@ -417,7 +417,8 @@ class Search:
     """FAISS search parameters, such as ``nprobe=32`` or ``efSearch=128``, over defaults of ours that suit the
     index. They build nothing anew."""
     resources: Workers = Workers(actors=0)
-    """``actors`` hold the shards; 0 takes one a core, and never more than there are shards."""
+    """``actors`` hold the shards, and are never more than these; 0 takes one a core for exact search, one a node
+    for other types, whose shards it merges in memory, and one a GPU."""
 
     def __post_init__(self) -> None:
         known = all(re.fullmatch(r"\w+=[\d.]+", part) for part in filter(None, self.parameters.split(",")))

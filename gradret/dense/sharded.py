@@ -262,7 +262,7 @@ def _actors(index: Artifact, search: Search, k: int) -> tuple[list[Any], int]:
 
     shards = range(index.manifest["notes"]["shards"])
     nodes = sum(node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]
-    count = min(len(shards), search.resources.actors or cores() * nodes)
+    count = min(len(shards), _most_actors(index, search, nodes))
     threads = max(1, cores() * nodes // count)
     kind = ray.remote(_ShardActor).options(
         num_cpus=0,
@@ -276,6 +276,18 @@ def _actors(index: Artifact, search: Search, k: int) -> tuple[list[Any], int]:
     held = [shards[len(shards) * part // count : len(shards) * (part + 1) // count] for part in range(count)]
     gpu = search.resources.gpus > 0
     return [kind.remote(index.path / "shards", mine, search.parameters, k, gpu) for mine in held], threads
+
+
+def _most_actors(index: Artifact, search: Search, nodes: int) -> int:
+    """One a GPU; else one a core for exact search, and one a node for what an actor merges into one index."""
+    import ray
+
+    gpus = search.resources.gpus
+    wanted = search.resources.actors or (cores() * nodes if is_exact(index.manifest["notes"]["factory"]) else nodes)
+    if not gpus:
+        return wanted
+    room = int(ray.cluster_resources().get("GPU", 0) / gpus)  # type: ignore[no-untyped-call]
+    return min(search.resources.actors or room, room)
 
 
 class _ShardActor:
