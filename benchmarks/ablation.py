@@ -32,7 +32,7 @@ from gradret.stages.search import search
 COLLECTIONS = ("scifact", "cranfield")
 DEV = {"scifact": "train", "cranfield": "dev"}
 SEEDS = (0, 1, 2)
-QUERIES, EPOCHS = 6000, 2
+QUERIES, EPOCHS = 3000, 2
 SMALL = (f"generate.generator.queries={QUERIES}", f"train.epochs={EPOCHS}", "check.queries=0")
 
 _SOURCE, _RANDOM = "{name: source}", "{name: random}"
