@@ -93,6 +93,9 @@ def _parser() -> argparse.ArgumentParser:
         _add_config(command)
         command.set_defaults(command=_check if stage == "check" else _stage, stage=stage)
     _plan_parser(commands)
+    tune = commands.add_parser("tune", help="search keys of the config, and write the best one")
+    _add_config(tune)
+    tune.set_defaults(command=_tune)
     compare = commands.add_parser("compare", help="several recipes on the same data with several seeds: which is best")
     _add_config(compare)
     compare.set_defaults(command=_compare)
@@ -218,6 +221,23 @@ def _compare(parsed: argparse.Namespace) -> int:
         print(json.dumps(found, indent=2))
     else:
         print(f"{terminal_text(found)}\n\nreport: {folder / 'report.html'}")
+    return 0
+
+
+def _tune(parsed: argparse.Namespace) -> int:
+    import gradret
+    from gradret.session import session
+    from gradret.tune import tune
+
+    with session():
+        folder = tune(gradret.load(parsed.config, parsed.overrides))
+    found = json.loads((folder / "search.json").read_text(encoding="utf-8"))
+    if parsed.json:
+        print(json.dumps(found, indent=2))
+    else:
+        print(f"{found['objective']}: {found['best']['confirmed']}, with")
+        print("\n".join(f"  {one}" for one in found["best"]["overrides"]))
+        print(f"\ngradret run {folder / 'best.yaml'}")
     return 0
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gradret.artifacts import Artifact
     from gradret.config import Config
 
-__all__ = ["compare"]
+__all__ = ["compare", "room"]
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def _configs(config: Config, overrides: Sequence[str]) -> tuple[Sequence[str], d
 def _trained(config: Config, runs: list[_Run]) -> list[Trial]:
     """Train, search and evaluate every run; in the order of ``runs``."""
     trials: dict[int, Trial] = {}
-    with ThreadPoolExecutor(_concurrent(config)) as pool:
+    with ThreadPoolExecutor(config.compare.resources.concurrent or room(config)) as pool:
         asked = {pool.submit(_trial, run): number for number, run in enumerate(runs)}
         try:
             for done in as_completed(asked):
@@ -131,19 +131,17 @@ def _trial(run: _Run) -> Trial:
     )
 
 
-def _concurrent(config: Config) -> int:
+def room(config: Config) -> int:
     """Trainings that have room beside each other, and never so many that a stage waits for their CPUs."""
     import ray
 
-    if config.compare.resources.concurrent:
-        return config.compare.resources.concurrent
     needs, have = config.train.resources, ray.cluster_resources()  # type: ignore[no-untyped-call]
     nodes = sum(node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]
     if needs.gpus:
-        room = have.get("GPU", 0) / needs.gpus
+        workers = have.get("GPU", 0) / needs.gpus
     else:  # a worker takes all cores of its node unless it is told not to
-        room = nodes * max(1, cores() // needs.threads) if needs.threads else nodes
-    return max(1, min(int(room), int(have.get("CPU", 1)) - 1) // needs.num_workers)
+        workers = nodes * max(1, cores() // needs.threads) if needs.threads else nodes
+    return max(1, min(int(workers), int(have.get("CPU", 1)) - 1) // needs.num_workers)
 
 
 def _write(path: Path, text: str) -> None:

@@ -480,6 +480,63 @@ class Compare:
         _refuse(seeds="" if differ else f"must be one or more different numbers, got {list(self.seeds)}")
 
 
+@dataclass(frozen=True)
+class Dimension:
+    """A key of the config that is searched: one of ``values``, or a number from ``low`` to ``high``."""
+
+    key: str
+    """Such as ``train.learning_rate`` or ``train.loss[1].weight``."""
+    values: list[Any] = field(default_factory=list)
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    """Draw the logarithm evenly."""
+    whole: bool = False
+    """Whole numbers only."""
+
+    def __post_init__(self) -> None:
+        between = self.low is not None and self.high is not None
+        block = re.split(r"[.\[]", self.key)[0]
+        _refuse(
+            key=""
+            if block in SEARCHABLE
+            else f"must be a key of {', '.join(SEARCHABLE[:-1])} or {SEARCHABLE[-1]}, got {self.key!r}",
+            values="" if bool(self.values) != between else "give values, or low and high",
+            high="" if not between or (self.low or 0) < (self.high or 0) else f"must be above low={self.low}",
+            log="" if not self.log or (self.low or 0) > 0 else f"needs low above 0, got {self.low}",
+        )
+
+
+SEARCHABLE = ("dedupe", "generate", "mine", "label", "select", "train")
+"""Stages whose settings may be searched, in the order of the flow."""
+
+
+@dataclass(frozen=True)
+class Tune:
+    """What ``gradret tune`` searches, and for how long."""
+
+    space: Any = _listed(Dimension)
+    trials: int = 20
+    hours: float = 0.0
+    """Start no trial after so many hours; 0 sets no limit."""
+    search: Literal["optuna", "random"] = "optuna"
+    """``optuna`` draws where earlier trials were good (TPE)."""
+    stop_early: bool = True
+    """Stop trials whose first epochs are worse than others' (ASHA), where the space is within training."""
+    confirm: int = 3
+    """The best trials to train again with each of ``seeds``, measured on the whole corpus; the best of them wins."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    resources: CompareResources = CompareResources()
+
+    def __post_init__(self) -> None:
+        _refuse(
+            trials=_at_least(1, self.trials),
+            hours=_at_least(0, self.hours),
+            confirm=_at_least(1, self.confirm),
+            seeds="" if self.seeds else "must be one or more numbers",
+        )
+
+
 def _needed_of_mine(mine: Mine, select: Select) -> dict[str, str]:
     """What ``select`` asks for that ``mine.retrievers`` do not give, by key."""
     if not mine.retrievers or not (select.mix or select.round_trip):
@@ -522,6 +579,7 @@ class Config:
     search: Search = Search()
     evaluate: Evaluate = Evaluate()
     compare: Compare = Compare()
+    tune: Tune = Tune()
 
     def __post_init__(self) -> None:
         _refuse(

@@ -42,6 +42,7 @@ COMMANDS = {
     "evaluate": {"CONFIG|RUN", "key=value|RUN", "--qrels", "--measures", "--one-sided", "--json"},
     "report": STAGE,
     "plan": STAGE | {"--probe", "--gpu", "--parameters", "--tokens-in-per-second", "--tokens-out-per-second"},
+    "tune": STAGE,
     "compare": STAGE,
     "agreement": {"HUMAN_QRELS", "OTHER_QRELS", "--json"},
     "export": {"RUN", "DIR", "--json"},
@@ -108,7 +109,7 @@ def test_every_config_loads_and_says_how_to_run_it(path):
     (load_evaluation if evaluation else load)(path)
     header = path.read_text(encoding="utf-8").partition("\n\n")[0]
     assert header.startswith("# ")
-    commands = r"gradret evaluate" if evaluation else r"gradret run|gradret compare|python pipelines/\w+\.py"
+    commands = r"gradret evaluate" if evaluation else r"gradret (run|compare|tune)|python pipelines/\w+\.py"
     assert re.search(rf"^# +({commands}) {path.relative_to(ROOT)}", path.read_text(encoding="utf-8"), re.MULTILINE)
 
 

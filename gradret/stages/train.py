@@ -8,6 +8,7 @@ import json
 import shutil
 import threading
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,17 +27,28 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
+Watcher = Callable[[dict[str, Any]], None]
+
 _CHECKED = 32
 """Documents, and queries, whose vectors must come out the same of the exported model."""
 _APART = 1e-5
 """How far apart their numbers may be."""
 
 
-def train(config: Config, base_model: Artifact, ingested: Artifact, generated: Artifact, groups: Artifact) -> Artifact:
+def train(
+    config: Config,
+    base_model: Artifact,
+    ingested: Artifact,
+    generated: Artifact,
+    groups: Artifact,
+    *,
+    watch: Watcher | None = None,
+) -> Artifact:
     """The folder ``model``, trained from ``base_model``, and ``loss.safetensors`` where losses learn something.
 
     ``metrics.jsonl`` holds the curve, ``tensorboard`` the same for TensorBoard. Lists that are broken
-    or that no loss can use are quarantined.
+    or that no loss can use are quarantined. ``watch`` is given the dev measures as they come, soon after each
+    epoch; not of an artifact that is there already.
 
     Raises:
         ConfigError: the encoder cannot be trained, or a loss can use none of the lists.
@@ -46,7 +58,7 @@ def train(config: Config, base_model: Artifact, ingested: Artifact, generated: A
     if not hasattr(config.train.encoder, "student"):
         raise ConfigError(f"train.encoder: {type(config.train.encoder).__name__} cannot be trained")
     inputs = {"model": base_model, "docs": ingested, "queries": generated, "groups": groups}
-    body = functools.partial(_train, config, inputs)
+    body = functools.partial(_train, config, inputs, watch)
     settings: dict[str, object] = {"train": dataclasses.replace(config.train, seed=_seed(config))}
     if getattr(config.train.encoder, "dropout", 0):
         settings["chunk_size"] = config.train.resources.chunk_size  # decides what is dropped
@@ -57,7 +69,7 @@ def _seed(config: Config) -> int:
     return config.seed if config.train.seed is None else config.train.seed
 
 
-def _train(config: Config, inputs: dict[str, Artifact], draft: Draft) -> None:
+def _train(config: Config, inputs: dict[str, Artifact], watch: Watcher | None, draft: Draft) -> None:
     from gradret.training.loop import Job
 
     work = draft.path / "work"
@@ -66,7 +78,7 @@ def _train(config: Config, inputs: dict[str, Artifact], draft: Draft) -> None:
         shutil.rmtree(work, ignore_errors=True)
         write_json(work / "prepared.json", _prepare(job, inputs, draft))
     prepared = json.loads((work / "prepared.json").read_text(encoding="utf-8"))
-    _fit(job, prepared["counts"]["train"], draft)
+    _fit(job, prepared["counts"]["train"], watch, draft)
     draft.notes |= prepared["notes"] | _export(job, inputs, draft)
     draft.count(**prepared["counts"])
     draft.quarantined |= prepared["quarantined"]
@@ -98,7 +110,7 @@ def _docs(inputs: dict[str, Artifact]) -> pa.Table:
     return pa.concat_tables(parts).sort_by("doc_id")
 
 
-def _fit(job: Job, queries: int, draft: Draft) -> None:
+def _fit(job: Job, queries: int, watch: Watcher | None, draft: Draft) -> None:
     """Run the loop on Ray Train's workers."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -107,7 +119,7 @@ def _fit(job: Job, queries: int, draft: Draft) -> None:
 
     connect()
     resources = job.settings.resources
-    with _Watch(job, queries):
+    with _Watch(job, queries, watch):
         trainer = TorchTrainer(
             functools.partial(_worker, job),
             torch_config=TorchConfig(backend="nccl" if resources.gpus else "gloo"),
@@ -164,8 +176,8 @@ def _worker_error(error: BaseException) -> BaseException:
 class _Watch:
     """Prints the progress that the workers write to the metrics file."""
 
-    def __init__(self, job: Job, queries: int) -> None:
-        self.job, self.stop = job, threading.Event()
+    def __init__(self, job: Job, queries: int, watch: Watcher | None) -> None:
+        self.job, self.watch, self.stop = job, watch, threading.Event()
         steps = -(-queries // job.settings.batch_size) * job.settings.epochs
         self.progress = Progress("train", steps, "steps")
         self.thread = threading.Thread(target=self._run, daemon=True)
@@ -181,6 +193,8 @@ class _Watch:
     def _run(self) -> None:
         while not self.stop.wait(1.0):
             last, dev = _last_lines(self.job.metrics)
+            if dev and self.watch:
+                self.watch(dev)
             note = f", loss {last['loss']:.4f}" if last else ""
             note += f", dev nDCG@10 {dev['dev_ndcg']:.4f}" if dev else ""
             self.progress.add((last["step"] if last else 0) - self.progress.done, note)

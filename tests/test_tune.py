@@ -1,0 +1,102 @@
+import json
+
+import numpy as np
+import pytest
+
+import gradret
+from gradret.errors import ConfigError
+from gradret.flow import Flow
+from gradret.loading import override
+from gradret.tune import tune
+
+from .test_compare import SMALL, collection, made  # noqa: F401 - a fixture
+
+RATES = {"key": "train.learning_rate", "values": [1e-6, 2e-2]}
+
+
+def search(settings, **more):
+    return {"space": settings, "trials": 2, "search": "random", "confirm": 1, "seeds": [0, 4], **more}
+
+
+def test_a_search_within_training_leaves_the_better_config(collection, config, tmp_path, ray_session):  # noqa: F811
+    given = config(collection, **SMALL | {"train": SMALL["train"] | {"epochs": 2}}, tune=search([RATES], trials=6))
+    folder = tune(given)
+    found = json.loads((folder / "search.json").read_text())
+    storage = tmp_path / "storage"
+    for stage in ("generate", "mine", "label", "select"):
+        assert len(made(storage, stage)) == 1, stage
+    assert {trial["overrides"][0] for trial in found["trials"]} == {
+        "train.learning_rate=1e-06",
+        "train.learning_rate=0.02",
+    }
+    best = max(found["trials"], key=lambda trial: trial["objective"])
+    assert found["best"]["overrides"] == best["overrides"]
+    # The objective is what the training itself says, and confirming looks at all documents.
+    trained = Flow(override(given, best["overrides"])).train.manifest["notes"]
+    assert best["objective"] == pytest.approx(trained["best_dev_ndcg"])
+    for seed, value in zip((0, 4), found["best"]["confirmed"], strict=True):
+        again = override(given, [*best["overrides"], f"train.seed={seed}", "train.dev_docs=40"])
+        assert value == pytest.approx(Flow(again).train.manifest["notes"]["best_dev_ndcg"])
+    chosen = gradret.load(folder / "best.yaml")
+    assert chosen == override(given, best["overrides"])
+    # A second search finds all trials done.
+    before = made(storage, "train")
+    assert tune(given) == folder
+    assert made(storage, "train") == before
+
+
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        ([], "tune.space: is empty"),
+        ([{"key": "train.loss", "values": [[{"name": "kll"}]]}], "tune.space, train.loss: train.loss[0].name"),
+        ([{"key": "train.epochz", "values": [1]}], "tune.space, train.epochz"),
+        ([{"key": "train.epochs", "low": 0, "high": 3, "whole": True}], "tune.space, train.epochs: train.epochs"),
+    ],
+)
+def test_a_space_that_cannot_be_is_refused_before_anything_runs(collection, config, tmp_path, space, said):  # noqa: F811
+    with pytest.raises(ConfigError) as refused:
+        tune(config(collection, **SMALL, tune=search(space)))
+    assert said in str(refused.value)
+    assert not (tmp_path / "storage").exists()
+
+
+@pytest.mark.parametrize(
+    ("dimension", "said"),
+    [
+        ({"key": "dataset.path", "values": ["a"]}, "must be a key of dedupe"),
+        ({"key": "train.epochs"}, "give values, or low and high"),
+        ({"key": "train.epochs", "values": [1], "low": 1, "high": 2}, "give values, or low and high"),
+        ({"key": "train.learning_rate", "low": 2, "high": 1}, "must be above low=2"),
+        ({"key": "train.learning_rate", "low": 0, "high": 1, "log": True}, "needs low above 0"),
+    ],
+)
+def test_a_dimension_that_cannot_be_drawn_from_is_refused(collection, config, dimension, said):  # noqa: F811
+    with pytest.raises(ConfigError, match=said):
+        config(collection, tune={"space": [dimension]})
+
+
+def test_beyond_training_judged_queries_are_needed(collection, config, ray_session):  # noqa: F811
+    given = config(collection, **SMALL, tune=search([{"key": "select.high", "values": [90.0, 100.0]}]))
+    with pytest.raises(ConfigError, match="the dataset has none in dev or train"):
+        tune(given)
+
+
+def test_beyond_training_trials_are_judged_by_dev_queries(beir, config, ray_session):
+    words = ["wing", "plate", "flow", "heat", "shock", "wave", "lift", "drag", "layer", "body", "shell", "load"]
+    draw = np.random.default_rng(0)
+    texts = [" ".join(draw.choice(words, 12)) for _ in range(40)]
+    docs = [{"_id": f"d{n}", "title": "", "text": f"{text} number {n}."} for n, text in enumerate(texts)]
+    queries = [{"_id": f"q{n}", "text": " ".join(texts[n].split()[:3])} for n in range(9)]
+    splits = {"test": range(3), "dev": range(3, 9)}
+    folder = beir(docs, queries, {split: [(f"q{n}", f"d{n}", 1) for n in own] for split, own in splits.items()})
+    space = [{"key": "select.high", "values": [90.0, 100.0]}]
+    given = config(folder, **SMALL, tune=search(space, trials=3, seeds=[0]))
+    found = json.loads((tune(given) / "search.json").read_text())
+    assert found["objective"] == "nDCG@10 of judged dev queries"
+    best = override(given, found["best"]["overrides"])
+    on_dev = override(best, ["dataset.split=dev"])
+    rows = Flow(on_dev).evaluated("tuned").table("metrics").to_pylist()
+    want = np.mean([row["value"] for row in rows if row["measure"] == "nDCG@10"])
+    assert found["best"]["objective"] == pytest.approx(want)
+    assert found["best"]["confirmed"] == pytest.approx([want])  # the run's own seed is 0
