@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from gradret.datasets._stdlib import documents
@@ -84,3 +85,8 @@ def made(done):
 def model_bytes(run):
     (weights,) = (run / "model").rglob("*.safetensors")
     return weights.read_bytes()
+
+
+def shard_ids(shards):
+    """The doc_ids of an index's first shard."""
+    return pa.ipc.open_file(str(shards / "00000.ids.arrow")).read_all()["doc_id"].to_pylist()

@@ -4,7 +4,6 @@ import json
 import shutil
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from huggingface_hub import ModelCard
 from safetensors.numpy import load_file, save_file
@@ -13,6 +12,8 @@ from sentence_transformers import SentenceTransformer
 from gradret.errors import StageError
 from gradret.export import export
 
+from .conftest import shard_ids
+
 
 def test_the_folder_gives_the_vectors_of_the_index(finished, storage, dataset, tmp_path):
     folder = export(finished, tmp_path / "given")
@@ -20,8 +21,7 @@ def test_the_folder_gives_the_vectors_of_the_index(finished, storage, dataset, t
     index = storage / json.loads((finished / "lineage.json").read_text())["index.tuned"]["path"] / "shards"
     rows = [json.loads(line) for line in (dataset / "corpus.jsonl").read_text().splitlines()]
     texts = {row["_id"]: f"{row['title']} {row['text']}" for row in rows}
-    doc_ids = pa.ipc.open_file(str(index / "00000.ids.arrow")).read_all()["doc_id"].to_pylist()
-    got = model.encode_document([texts[doc_id] for doc_id in doc_ids])
+    got = model.encode_document([texts[doc_id] for doc_id in shard_ids(index)])
     np.testing.assert_allclose(got, np.load(index / "00000.npy"), atol=1e-5)
     card = ModelCard.load(folder / "README.md")
     assert card.data.library_name == "sentence-transformers"

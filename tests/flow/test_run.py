@@ -12,7 +12,7 @@ import pytest
 from gradret.artifacts import read_shard
 from gradret.cli import main
 
-from .conftest import ROOT, command, gradret, made, model_bytes
+from .conftest import ROOT, command, gradret, made, model_bytes, shard_ids
 
 SYSTEMS = ["bm25", "base", "tuned", "teacher"]
 
@@ -95,13 +95,12 @@ def test_tuned_model_in_sentence_transformers_gives_the_vectors_of_the_index(fin
     model = SentenceTransformer(str(finished / "model"), device="cpu")
     entries = json.loads((finished / "lineage.json").read_text())
     folder = storage / entries["index.tuned"]["path"] / "shards"
-    ids = json.loads((folder / "00000.ids.json").read_text())
     vectors = np.load(folder / "00000.npy")
     docs = {}
     for line in (dataset / "corpus.jsonl").read_text().splitlines():
         row = json.loads(line)
         docs[row["_id"]] = f"{row['title']} {row['text']}"
-    expected = model.encode([docs[doc_id] for doc_id in ids])
+    expected = model.encode([docs[doc_id] for doc_id in shard_ids(folder)])
     np.testing.assert_allclose(vectors, expected, atol=1e-5)
     strange = model.encode(["", "word " * 20_000])
     np.testing.assert_allclose(np.linalg.norm(strange, axis=1), [0.0, 1.0], atol=1e-5)
