@@ -19,7 +19,7 @@ def search(settings, **more):
 
 
 def test_a_search_within_training_leaves_the_better_config(collection, config, tmp_path, ray_session):  # noqa: F811
-    given = config(collection, **SMALL | {"train": SMALL["train"] | {"epochs": 2}}, tune=search([RATES], trials=4))
+    given = config(collection, **SMALL | {"train": SMALL["train"] | {"epochs": 2}}, tune=search([RATES], trials=6))
     folder = tune(given)
     found = json.loads((folder / "search.json").read_text())
     storage = tmp_path / "storage"
