@@ -41,7 +41,7 @@ bench: $(VENV)/test  ## what is measured: benchmarks/results/
 	$(BIN)/python benchmarks/judges.py $(DATA)
 	$(BIN)/python -m benchmarks.dedupe
 	$(BIN)/python -m benchmarks.mining $(DATA)
-	$(BIN)/python -m benchmarks.labelling $(DATA)/cranfield
+	$(BIN)/python -m benchmarks.labelling $(DATA)/cranfield --queries 25
 	$(BIN)/python benchmarks/teacher_check.py $(DATA)
 	$(BIN)/python benchmarks/ablation.py $(DATA)
 	$(BIN)/python -m benchmarks.scale
