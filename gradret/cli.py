@@ -8,8 +8,9 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from gradret.errors import ConfigError, GradretError
 
@@ -169,15 +170,19 @@ def _run(parsed: argparse.Namespace) -> int:
     import gradret
     from gradret.report.tables import terminal_table
 
-    config = gradret.load(parsed.config, parsed.overrides)
-    folder = gradret.run(config)
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    if parsed.json:
-        print(json.dumps(metrics, indent=2))
-    else:
-        print(terminal_table(metrics))
-        print(f"\nreport: {folder / 'report.html'}")
+    folder = gradret.run(gradret.load(parsed.config, parsed.overrides))
+    return _result(parsed, folder / "metrics.json", lambda found: f"{terminal_table(found)}\n\n{_page(folder)}")
+
+
+def _result(parsed: argparse.Namespace, file: Path, text: Callable[[Any], str]) -> int:
+    """Print what a command left in ``file``, as it is or as text."""
+    found = json.loads(file.read_text(encoding="utf-8"))
+    print(json.dumps(found, indent=2) if parsed.json else text(found))
     return 0
+
+
+def _page(folder: Path) -> str:
+    return f"report: {folder / 'report.html'}"
 
 
 def _stage(parsed: argparse.Namespace) -> int:
@@ -216,29 +221,18 @@ def _compare(parsed: argparse.Namespace) -> int:
 
     with session():
         folder = compare(gradret.load(parsed.config, parsed.overrides))
-    found = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
-    if parsed.json:
-        print(json.dumps(found, indent=2))
-    else:
-        print(f"{terminal_text(found)}\n\nreport: {folder / 'report.html'}")
-    return 0
+    return _result(parsed, folder / "comparison.json", lambda found: f"{terminal_text(found)}\n\n{_page(folder)}")
 
 
 def _tune(parsed: argparse.Namespace) -> int:
     import gradret
     from gradret.session import session
-    from gradret.tune import tune
+    from gradret.tune import terminal_text, tune
 
     with session():
         folder = tune(gradret.load(parsed.config, parsed.overrides))
-    found = json.loads((folder / "search.json").read_text(encoding="utf-8"))
-    if parsed.json:
-        print(json.dumps(found, indent=2))
-    else:
-        print(f"{found['objective']}: {found['best']['confirmed']}, with")
-        print("\n".join(f"  {one}" for one in found["best"]["overrides"]))
-        print(f"\ngradret run {folder / 'best.yaml'}")
-    return 0
+    following = f"gradret run {folder / 'best.yaml'}"
+    return _result(parsed, folder / "search.json", lambda found: f"{terminal_text(found)}\n\n{following}")
 
 
 def _plan(parsed: argparse.Namespace) -> int:

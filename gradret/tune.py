@@ -12,7 +12,7 @@ import json
 import queue
 import statistics
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ from gradret.loading import override, to_yaml
 from gradret.progress import say
 from gradret.report.plots import read_curve
 from gradret.session import connect
-from gradret.stages.check_queries import GENERATED, check_queries, draw
+from gradret.stages.check_queries import check_queries, draw
 from gradret.stages.train import train
 
 if TYPE_CHECKING:
@@ -36,10 +36,11 @@ if TYPE_CHECKING:
     from gradret.artifacts import Artifact
     from gradret.config import Dimension
 
-__all__ = ["tune"]
+__all__ = ["terminal_text", "tune"]
 
 MEASURE = "nDCG@10"
 _OBJECTIVE = "objective"
+_MEASURING = ("train.seed", "train.dev_docs", "train.choose_by", "select.dev_share")
 _GRACE = 1
 """Epochs before a trial may be stopped."""
 
@@ -78,13 +79,29 @@ def tune(config: Config) -> Path:
     return folder
 
 
+def terminal_text(found: Mapping[str, Any]) -> str:
+    """What ``gradret tune`` ends with.
+
+    Args:
+        found: what ``search.json`` holds.
+    """
+    confirmed = ", ".join(f"{value:.4f}" for value in found["best"]["confirmed"])
+    return "\n".join(
+        [f"{found['objective']}, with each seed: {confirmed}", *(f"  {one}" for one in found["best"]["overrides"])]
+    )
+
+
 def _refuse(config: Config) -> None:
     """Errors of the space, before anything runs."""
     if not config.tune.space:
         raise ConfigError(
             "tune.space: is empty; such as tune.space=[{key: train.learning_rate, low: 1e-4, high: 1e-2, log: true}]"
         )
-    problems = []
+    problems = [
+        f"tune.space, {one.key}: decides how trials are measured, and they are to be measured alike"
+        for one in config.tune.space
+        if one.key in _MEASURING
+    ]
     for one in config.tune.space:
         for value in one.values or [one.low]:
             try:
@@ -114,14 +131,19 @@ def _what(config: Config) -> str:
 
 
 def _judged(flow: Flow) -> Artifact:
-    """The dataset's dev queries, else its training queries."""
+    """The dataset's dev queries, else its training queries; not those that trials train on."""
     sample = draw(replace(flow.config, check=replace(flow.config.check, queries=10**9)), flow.generate)
-    if sample.origin == GENERATED or not sample.queries:
+    trained = set(flow.generate.table("queries", ["query_id"])["query_id"].to_pylist())
+    queries, qrels = (
+        [row for row in rows if row["query_id"] not in trained] for rows in (sample.queries, sample.qrels)
+    )
+    if not queries:  # nor generated ones, which the sample has where there are no others
         raise ConfigError(
             "tune.space reaches beyond train, so trials have lists of their own and need judged queries to be "
-            "compared by: the dataset has none in dev or train; search keys of train alone, or add such queries"
+            "compared by: the dataset has none in dev or train that are not trained on; search keys of train alone, "
+            "or add such queries"
         )
-    return check_queries(flow.config, sample)
+    return check_queries(flow.config, replace(sample, queries=queries, qrels=qrels))
 
 
 def _searched(config: Config) -> list[dict[str, Any]]:

@@ -51,6 +51,7 @@ def test_a_search_within_training_leaves_the_better_config(collection, config, t
         ([], "tune.space: is empty"),
         ([{"key": "train.loss", "values": [[{"name": "kll"}]]}], "tune.space, train.loss: train.loss[0].name"),
         ([{"key": "train.epochz", "values": [1]}], "tune.space, train.epochz"),
+        ([{"key": "train.dev_docs", "values": [1]}], "tune.space, train.dev_docs: decides how trials are measured"),
         ([{"key": "train.epochs", "low": 0, "high": 3, "whole": True}], "tune.space, train.epochs: train.epochs"),
     ],
 )
@@ -79,6 +80,17 @@ def test_a_dimension_that_cannot_be_drawn_from_is_refused(collection, config, di
 def test_beyond_training_judged_queries_are_needed(collection, config, ray_session):  # noqa: F811
     given = config(collection, **SMALL, tune=search([{"key": "select.high", "values": [90.0, 100.0]}]))
     with pytest.raises(ConfigError, match="the dataset has none in dev or train"):
+        tune(given)
+
+
+def test_queries_that_are_trained_on_do_not_judge(beir, config, ray_session):
+    docs = [{"_id": f"d{n}", "title": "", "text": f"wing plate flow heat number {n}."} for n in range(20)]
+    queries = [{"_id": f"q{n}", "text": f"wing flow number {n}"} for n in range(9)]
+    splits = {"test": range(3), "train": range(3, 9)}
+    folder = beir(docs, queries, {split: [(f"q{n}", f"d{n}", 1) for n in own] for split, own in splits.items()})
+    human = {"generate": {"generator": {"name": "human"}}, "mine": SMALL["mine"] | {"leak_similarity": 0}}
+    given = config(folder, **SMALL | human, tune=search([{"key": "select.high", "values": [90.0, 100.0]}]))
+    with pytest.raises(ConfigError, match="none in dev or train that are not trained on"):
         tune(given)
 
 

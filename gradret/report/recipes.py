@@ -80,14 +80,17 @@ class Compared:
     """All sides on the same queries, the best by the first measure of interest first."""
 
     measures: tuple[str, ...]
-    tested: tuple[str, ...]
-    """Without the shares of judged documents, which are no quality."""
     queries: int
     seeds: tuple[int, ...]
     sides: tuple[Side, ...]
     bm25: dict[str, float]
     comparisons: tuple[Comparison, ...]
     """Every two recipes in every tested measure; ``a`` stands above ``b``."""
+
+    @property
+    def tested(self) -> list[str]:
+        """The measures without the shares of judged documents, which are no quality."""
+        return [measure for measure in self.measures if not is_judged(measure)]
 
     def comparison(self, one: str, other: str, measure: str) -> Comparison:
         """Of two recipes, the better placed one first."""
@@ -123,11 +126,9 @@ def compared(trials: Sequence[Trial], bm25: pa.Table, measures: Sequence[str], s
     means = {recipe: {m: np.mean(own[m], axis=0) for m in measures} for recipe, own in of.items()}
     sides = [_side(own, means[recipe], of[recipe], seed) for recipe, own in by_recipe.items()]
     sides.sort(key=lambda side: (-side.means[first].value, side.recipe))
-    tested = tuple(measure for measure in measures if not is_judged(measure))
-    pairs = [(a.recipe, b.recipe, m) for a, b in itertools.combinations(sides, 2) for m in tested]
+    pairs = [(a.recipe, b.recipe, m) for a, b in itertools.combinations(sides, 2) for m in measures if not is_judged(m)]
     return Compared(
         measures=measures,
-        tested=tested,
         queries=len(query_ids),
         seeds=tuple(dict.fromkeys(trial.seed for trial in trials)),
         sides=tuple(sides),

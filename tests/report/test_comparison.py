@@ -7,6 +7,8 @@ from statsmodels.stats.multitest import multipletests
 
 from gradret.report.comparison import as_data, compare, markdown, note, terminal_text
 
+from .by_hand import holm
+
 MEASURES = ["nDCG@10", "Recall@100", "judged@10"]
 
 
@@ -28,15 +30,6 @@ def values():
         "two": [part(2, (0.02, -0.05), 20), part(3, (0.02, 0.0), 200)],
         "three": [part(4, (-0.03, 0.03), 40)],
     }
-
-
-def holm(ps):
-    """The i-th smallest of m times m - i, never less than the one before, at most 1."""
-    corrected, most = [0.0] * len(ps), 0.0
-    for number, place in enumerate(sorted(range(len(ps)), key=lambda place: ps[place])):
-        most = max(most, min(1.0, ps[place] * (len(ps) - number)))
-        corrected[place] = most
-    return corrected
 
 
 @pytest.mark.parametrize(("test", "alternative"), [("two-sided", "two-sided"), ("one-sided", "greater")])

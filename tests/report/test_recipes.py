@@ -14,6 +14,8 @@ from gradret.datasets.pydocs import Pydocs
 from gradret.errors import ContractError
 from gradret.report.recipes import Trial, as_data, compared, page, sentence, terminal_text
 
+from .by_hand import holm
+
 MEASURES = ("nDCG@10", "Recall@100")
 QUERIES = 60
 
@@ -43,14 +45,6 @@ def trials(levels, seeds=(0, 1), seconds=None, examples=None):
             before = metrics({measure: np.full(QUERIES, 0.25) for measure in MEASURES})
             found.append(Trial(recipe, seed, metrics(own), before, 500, seen, cost))
     return found, values
-
-
-def holm(ps):
-    corrected, most = [0.0] * len(ps), 0.0
-    for number, place in enumerate(sorted(range(len(ps)), key=lambda place: ps[place])):
-        most = max(most, min(1.0, ps[place] * (len(ps) - number)))
-        corrected[place] = most
-    return corrected
 
 
 def bm25():

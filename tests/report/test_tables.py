@@ -13,6 +13,8 @@ from gradret import contracts
 from gradret.errors import ContractError
 from gradret.report.tables import headline_measure, name_of_test, order, p_text, results, terminal_table
 
+from .by_hand import holm
+
 
 def table(values: Mapping[str, Sequence[float]]) -> pa.Table:
     rows = [
@@ -43,15 +45,6 @@ def t_test(differences: Sequence[float]) -> float:
         w * math.exp(log_scale - (df + 1) / 2 * math.log1p((i * width) ** 2 / df)) for i, w in enumerate(weights)
     )
     return 1 - 2 * body * width / 3
-
-
-def holm(ps: Sequence[float]) -> list[float]:
-    """The i-th smallest of m times m - i, never less than the one before, at most 1."""
-    corrected, most = [0.0] * len(ps), 0.0
-    for number, place in enumerate(sorted(range(len(ps)), key=lambda place: ps[place])):
-        most = max(most, min(1.0, ps[place] * (len(ps) - number)))
-        corrected[place] = most
-    return corrected
 
 
 def test_means_differences_and_significance() -> None:
