@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from gradret.artifacts import Artifact
 
-__all__ = ["as_matrix", "dimension", "read_vectors"]
+__all__ = ["as_matrix", "dimension", "norms", "read_vectors"]
 
 
 def as_matrix(rows: pa.Table) -> np.ndarray:
@@ -48,3 +48,11 @@ def read_vectors(artifact: Artifact) -> tuple[list[str], np.ndarray]:
     if order != list(range(len(ids))):
         ids, matrix = [ids[row] for row in order], matrix[order]
     return ids, matrix
+
+
+def norms(vectors: np.ndarray) -> np.ndarray:
+    """Of each row, ``(n,)`` float64."""
+    import numpy as np
+
+    found: np.ndarray = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
+    return found

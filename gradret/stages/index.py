@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gradret.artifacts import Artifact, Draft, make, read_shard
 from gradret.dense.factory import choose, empty_index, is_exact, is_threaded, reason
 from gradret.dense.plan import Plan, check, free_disk, node_memory, plan, total_memory
-from gradret.dense.shards import file_sum, shard_bytes, whole, write_faiss, write_shard_files
+from gradret.dense.shard_files import file_sum, shard_bytes, whole, write_faiss, write_shard_files
 from gradret.dense.vectors import dimension
 from gradret.errors import ConfigError, StorageError
 from gradret.progress import say

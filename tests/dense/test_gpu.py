@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from gradret.dense.gpu import MOST, on_gpu
-from gradret.dense.shards import Shards, write_shard_files
+from gradret.dense.shard_files import write_shard_files
+from gradret.dense.shards import Shards
 from gradret.errors import ConfigError
 from tests.dense.test_shards import brute_force, merged
 

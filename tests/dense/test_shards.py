@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from gradret.dense.runs import run_table
-from gradret.dense.shards import MARGIN, Shard, Shards, kept, whole, write_shard_files
+from gradret.dense.shard_files import whole, write_shard_files
+from gradret.dense.shards import MARGIN, Shard, Shards, kept
 from gradret.errors import ConfigError, StorageError
 
 SIZE, DIMENSION = 900, 24
