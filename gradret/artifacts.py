@@ -19,7 +19,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +33,7 @@ from gradret.progress import say
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Artifact", "Draft", "make", "opened", "read_shard", "write_json", "write_shard"]
+__all__ = ["Artifact", "Draft", "make", "opened", "read_shard", "write_json", "write_shard", "write_text"]
 
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -224,9 +224,15 @@ def write_shard(path: Path, rows: pa.Table, table: str) -> None:
 
 def write_json(path: Path, value: object) -> None:
     """Write ``value`` to ``path``, whole or not at all."""
+    write_text(path, [json.dumps(value, indent=2), "\n"])
+
+
+def write_text(path: Path, parts: Iterable[str]) -> None:
+    """Write the parts to ``path``, whole or not at all."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+        with draft.open("w", encoding="utf-8") as file:
+            file.writelines(parts)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)

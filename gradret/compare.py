@@ -7,14 +7,13 @@ there is room for.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradret.artifacts import write_json
+from gradret.artifacts import write_json, write_text
 from gradret.errors import ConfigError, StorageError
 from gradret.flow import Flow
 from gradret.loading import override, to_yaml
@@ -60,8 +59,8 @@ def compare(config: Config) -> Path:
     folder = Path(config.storage_path) / "comparisons" / config.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / "config.yaml", to_yaml(config))
-        _write(folder / "report.html", page(config, found))
+        write_text(folder / "config.yaml", [to_yaml(config)])
+        write_text(folder / "report.html", [page(config, found)])
         write_json(folder / "comparison.json", as_data(config, found))
     except OSError as error:
         raise StorageError(f"compare: {folder} cannot be written: {error}") from error
@@ -142,12 +141,3 @@ def room(config: Config) -> int:
     else:  # a worker takes all cores of its node unless it is told not to
         workers = nodes * max(1, cores() // needs.threads) if needs.threads else nodes
     return max(1, min(int(workers), int(have.get("CPU", 1)) - 1) // needs.num_workers)
-
-
-def _write(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

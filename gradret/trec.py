@@ -5,13 +5,13 @@ from __future__ import annotations
 import codecs
 import gzip
 import math
-import os
 import typing
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gradret.artifacts import write_text
 from gradret.errors import DataError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from gradret.artifacts import Artifact
 
-__all__ = ["ranks", "read_run", "write_run", "write_text"]
+__all__ = ["ranks", "read_run", "write_run"]
 
 _LINES_AT_ONCE = 1 << 17
 _EXPECTED = "expected six columns, 'query_id Q0 doc_id rank score tag'"
@@ -69,17 +69,6 @@ def ranks(rows: pa.Table) -> np.ndarray:
 def write_run(path: Path, run: Artifact, tag: str) -> None:
     """Write a RUN as a file, whole or not at all; white space in an id becomes %20, for it parts the columns."""
     write_text(path, _lines(run, tag))
-
-
-def write_text(path: Path, parts: Iterable[str]) -> None:
-    """Write the parts to ``path``, whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with draft.open("w", encoding="utf-8") as file:
-            file.writelines(parts)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _chunks(path: Path) -> Iterator[pa.Table]:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradret.artifacts import write_json
+from gradret.artifacts import write_json, write_text
 from gradret.compare import room
 from gradret.config import SEARCHABLE, Config, Evaluate
 from gradret.errors import ConfigError, StageError
@@ -73,8 +73,7 @@ def tune(config: Config) -> Path:
         say(f"tune: {number} of {len(best)} confirmed: {statistics.mean(trial['confirmed']):.4f}, {trial['overrides']}")
     winner = max(best, key=lambda trial: statistics.mean(trial["confirmed"]))
     folder = Path(config.storage_path) / "searches" / config.name
-    chosen = override(config, winner["overrides"])
-    (folder / "best.yaml").write_text(to_yaml(chosen), encoding="utf-8")
+    write_text(folder / "best.yaml", [to_yaml(override(config, winner["overrides"]))])
     write_json(folder / "search.json", {"objective": _what(config), "best": winner, "trials": found})
     return folder
 

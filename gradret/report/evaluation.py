@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradret.artifacts import Artifact, write_json
+from gradret.artifacts import Artifact, write_json, write_text
 from gradret.errors import ContractError, StorageError
 from gradret.evaluation import Evaluation, row_of
 from gradret.loading import to_yaml
@@ -26,7 +26,7 @@ from gradret.report.page import render
 from gradret.report.plots import datasets_plot
 from gradret.report.tables import headline_measure, values_of
 from gradret.stages.evaluate import parse_measures
-from gradret.trec import write_run, write_text
+from gradret.trec import write_run
 
 if TYPE_CHECKING:
     import numpy as np

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradret.artifacts import Artifact, write_json
+from gradret.artifacts import Artifact, write_json, write_text
 from gradret.components import name_of
 from gradret.errors import StorageError
 from gradret.loading import to_yaml
@@ -27,7 +27,7 @@ from gradret.report.check import as_data
 from gradret.report.page import page
 from gradret.report.tables import Results, results, significance
 from gradret.stages.evaluate import parse_measures
-from gradret.trec import write_run, write_text
+from gradret.trec import write_run
 
 if TYPE_CHECKING:
     from gradret.config import Config
