@@ -280,11 +280,11 @@ def test_json_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     write_json(path, {"b": 1, "a": [2]})
     assert json.loads(path.read_text()) == {"b": 1, "a": [2]}
 
-    def _fail(self, text, **options):
+    def _fail(self, *mode, **options):
         self.touch()
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", _fail)
+    monkeypatch.setattr(Path, "open", _fail)
     with pytest.raises(OSError, match="No space"):
         write_json(path, {})
     monkeypatch.undo()
