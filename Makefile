@@ -32,7 +32,7 @@ bench: $(VENV)/test  ## what is measured: benchmarks/results/
 	$(BIN)/python benchmarks/quality.py $(DATA)
 	$(BIN)/python benchmarks/agreement.py
 	$(BIN)/python benchmarks/published_runs.py $(DATA)
-	$(BIN)/python benchmarks/losses.py $(DATA)
+	$(BIN)/python -m benchmarks.losses $(DATA)
 	$(BIN)/python benchmarks/memory.py
 	for name in scifact cranfield vaswani; do $(BIN)/python benchmarks/speed.py $(DATA) --collection $$name || exit 1; done
 	$(BIN)/python -m benchmarks.kill_node

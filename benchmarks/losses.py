@@ -1,6 +1,6 @@
 """All losses on the same lists: nDCG@10 and Recall@100 on human queries, three seeds.
 
-    python benchmarks/losses.py DATA [--storage FOLDER]
+    python -m benchmarks.losses DATA [--storage FOLDER]
 
 DATA holds the BEIR folders scifact and cranfield. Lists come from the quickstart's flow with fewer
 queries; positives are the source document and up to three more that the teacher grades highly, so
@@ -16,35 +16,22 @@ import argparse
 import dataclasses
 import itertools
 import json
-import shutil
 import statistics
 import tempfile
-import time
 from pathlib import Path
 
-import ir_measures
-import numpy as np
 import pyarrow as pa
-from hardware import hardware, result_path
 
 import gradret
+from benchmarks.hardware import hardware, result_path
+from benchmarks.students import MEASURES, Place, Trained, place, searched, trained, training
 from gradret import components
-from gradret.config import TrainResources
-from gradret.contracts import schema
-from gradret.encoders.static import Static
 from gradret.flow import Flow
 from gradret.session import session
-from gradret.stages.encode import encode_texts, load_model
-from gradret.text import passage
-from gradret.training.checkpoint import load_checkpoint, restore
-from gradret.training.loop import Job, load_student, train_loop
-from gradret.training.prepare import prepare
 
 COLLECTIONS = ("scifact", "cranfield")
 SEEDS = (0, 1, 2)
 QUERIES, EPOCHS, LIST_LENGTH, BATCH = 6000, 2, 16, 128
-# One thread each: several of these may run side by side (--only), and then more only get in each other's way.
-RESOURCES = TrainResources(threads=1)
 # What the teacher must grade a document to make it a positive beside the source, and how many there may be.
 POSITIVE_GRADE, MAX_POSITIVES = 0.8, 4
 RATE, OTHER_RATES = 2e-3, (1e-3, 5e-3)
@@ -67,20 +54,15 @@ LOSSES = {
     "lambdarank": ("lambdarank", {}, TEMPERATURES),
     "listnet": ("listnet", {}, {"temperature": (0.05, 0.1, 0.2)}),
 }
-MEASURES = {"nDCG@10": ir_measures.nDCG @ 10, "Recall@100": ir_measures.R @ 100}
 
 
 @dataclasses.dataclass
 class Collection:
-    """One collection's lists, and what they are evaluated on."""
+    """One collection and its lists."""
 
-    config: gradret.Config
-    model: Path
-    docs: pa.Table
-    generated: pa.Table
-    groups: pa.Table
-    queries: dict[str, pa.Table]
-    qrels: dict[str, list[ir_measures.Qrel]]
+    place: Place
+    texts: pa.Table
+    groups: list[dict]
 
 
 def main() -> None:
@@ -118,23 +100,9 @@ def collection(name: str, folder: Path, storage: Path) -> Collection:
     given = ["dataset.name=beir", f"dataset.path={folder}", f"name={name}", f"storage_path={storage}"]
     config = gradret.load("configs/quickstart.yaml", [*given, f"generate.generator.queries={QUERIES}"])
     flow = Flow(config)
-    groups = flow.select.table("groups")
-    rows = [with_more_positives(row) for row in groups.to_pylist()]
-    docs = flow.ingest.table("docs", ["doc_id", "title", "text"])
-    queries, qrels = {}, {}
-    for split in ("train", "test"):
-        lines = (
-            [line.split("\t") for line in (folder / "qrels" / f"{split}.tsv").read_text().splitlines()[1:]]
-            if (folder / "qrels" / f"{split}.tsv").exists()
-            else []
-        )
-        qrels[split] = [ir_measures.Qrel(query_id, doc_id, int(grade)) for query_id, doc_id, grade in lines]
-        judged = {qrel.query_id for qrel in qrels[split]}
-        every = [json.loads(line) for line in (folder / "queries.jsonl").read_text().splitlines()]
-        queries[split] = {row["_id"]: row["text"] for row in every if row["_id"] in judged}
-    generated = flow.generate.table("queries", ["query_id", "text"])
-    groups = pa.Table.from_pylist(rows, schema("groups"))
-    return Collection(config, flow.base.path / "model", docs, generated, groups, queries, qrels)
+    rows = [with_more_positives(row) for row in flow.select.table("groups").to_pylist()]
+    splits = [split for split in ("train", "test") if (folder / "qrels" / f"{split}.tsv").exists()]
+    return Collection(place(flow, folder, splits), flow.generate.table("queries", ["query_id", "text"]), rows)
 
 
 def with_more_positives(row: dict) -> dict:
@@ -162,62 +130,32 @@ def choose(place: Collection, component: str, fields: dict, grid: dict, storage:
     return {"fields": {field: best[1]}, "rate": best[2], "tried": every}
 
 
-def measured(
-    place: Collection, component: str, fields: dict, rate: float, seed: int, split: str, storage: Path
-) -> dict:
+def measured(here: Collection, component: str, fields: dict, rate: float, seed: int, split: str, storage: Path) -> dict:
     """Train once and search the split's human queries; found again where it was done before."""
     loss = components.find("losses", component)(**fields)
-    key = f"{place.config.name}-{loss}-{rate}-{seed}-{split}".replace("/", " ")
+    key = f"{here.place.name}-{loss}-{rate}-{seed}-{split}".replace("/", " ")
     memory = storage / "measured" / f"{key}.json"
     if memory.exists():
         return json.loads(memory.read_text(encoding="utf-8"))
-    settings = {"epochs": EPOCHS, "batch_size": BATCH, "list_length": LIST_LENGTH, "resources": RESOURCES}
-    train = dataclasses.replace(place.config.train, encoder=Static(), loss=(loss,), learning_rate=rate, **settings)
-    with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder) / "work"
-        job = Job(train, seed, place.model, work, Path(folder) / "metrics.jsonl")
-        prepared = storage / "prepared" / place.config.name
-        if not prepared.exists():
-            # The same for all: every loss can use every list.
-            prepare(job, place.docs, place.generated, place.groups)
-            shutil.copytree(work, prepared)
-        shutil.copytree(prepared, work, dirs_exist_ok=True)
-        started = time.monotonic()
-        train_loop(job)
-        seconds = time.monotonic() - started
-        # The last weights, not the best: what the loss does, not what the choice of a checkpoint saves.
-        tensors, progress = load_checkpoint(work / "last.safetensors")
-        student = load_student(job)
-        restore({f"student.{n}": p for n, p in enumerate(student.parameters())}, tensors, work)
-        student.save(Path(folder) / "model")
-        found = evaluated(place, Path(folder) / "model", split)
-    found |= {"seconds": round(seconds, 1), "best_epoch": progress["best_epoch"]}
+    settings = training(loss=(loss,), learning_rate=rate, epochs=EPOCHS, batch_size=BATCH, list_length=LIST_LENGTH)
+    # Prepared once: every loss can use every list.
+    ready = storage / "prepared" / here.place.name
+    model = trained(here.place, here.texts, here.groups, settings, seed, ready)
+    found = means(here.place, split, model) | {"seconds": round(model.seconds, 1)}
     memory.parent.mkdir(exist_ok=True)
     memory.write_text(json.dumps(found), encoding="utf-8")
     return found
 
 
-def evaluated(place: Collection, model: Path, split: str) -> dict:
+def means(here: Place, split: str, model: Trained | None) -> dict:
     """Measures of an exact search over the whole corpus."""
-    encoder = load_model(model, threads=1)
-    columns = place.docs["title"].to_pylist(), place.docs["text"].to_pylist()
-    docs = encode_texts(encoder, [passage(*row) for row in zip(*columns, strict=True)], "docs")
-    queries = encode_texts(encoder, list(place.queries[split].values()), "queries")
-    doc_ids = place.docs["doc_id"].to_pylist()
-    scores = queries @ docs.T
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :100]
-    run = [
-        ir_measures.ScoredDoc(query_id, doc_ids[column], -rank)
-        for query_id, columns in zip(place.queries[split], best, strict=True)
-        for rank, column in enumerate(columns)
-    ]
-    found = ir_measures.calc_aggregate(list(MEASURES.values()), place.qrels[split], run)
-    return {name: round(found[measure], 4) for name, measure in MEASURES.items()}
+    found = searched(here, split, model)
+    return {name: round(statistics.mean(found[name].values()), 4) for name in MEASURES}
 
 
 def untrained(collections: dict[str, Collection]) -> dict:
     """The student before training."""
-    return {name: evaluated(place, place.model, "test") for name, place in collections.items()}
+    return {name: means(here.place, "test", None) for name, here in collections.items()}
 
 
 def markdown(results: dict) -> str:
@@ -225,7 +163,7 @@ def markdown(results: dict) -> str:
     lines = [
         "# All losses on the same lists",
         "",
-        f"{hardware()}. Command: `python benchmarks/losses.py DATA`.",
+        f"{hardware()}. Command: `python -m benchmarks.losses DATA`.",
         f"Static encoder; {QUERIES:,} extractive queries a collection, {EPOCHS} epochs, batches of {BATCH} queries,",
         f"lists of {LIST_LENGTH}, up to {MAX_POSITIVES} positives; {len(SEEDS)} seeds of the training: mean and",
         "standard deviation on the human test queries. Weights after the last epoch. Each loss's temperature",
@@ -243,8 +181,8 @@ def markdown(results: dict) -> str:
     for name in LOSSES:
         chosen = results["chosen"][name]
         cells = []
-        for place, measure in itertools.product(COLLECTIONS, MEASURES):
-            values = [row[measure] for row in results["rows"] if (row["loss"], row["collection"]) == (name, place)]
+        for where, measure in itertools.product(COLLECTIONS, MEASURES):
+            values = [row[measure] for row in results["rows"] if (row["loss"], row["collection"]) == (name, where)]
             cells.append(f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}")
         fields = ", ".join(f"{key} {value}" for key, value in chosen["fields"].items())
         lines.append(f"| {name} | {chosen['rate']:g} | {fields} | {' | '.join(cells)} |")

@@ -1,0 +1,659 @@
+"""What the four papers claim, on small collections with the static student: three seeds, paired tests.
+
+    python -m benchmarks.claims DATA --storage FOLDER [--workers N]
+
+DATA holds the BEIR folders scifact, cranfield, vaswani and trecdl19_judged. Lists come from the quickstart's flow:
+extractive queries of four kinds, graded by the fusion teacher; for folds, from people's grades (cranfield) and those of
+three LLMs (trecdl19_judged, tested on people's). Losses have the temperatures and learning rates that
+``benchmarks/losses.py`` chose on scifact's training queries. Weights are those after the last epoch. What was measured
+stands in FOLDER, and a run that was stopped goes on. Writes ``benchmarks/results/claims_<hardware>_<date>.{md,json}``
+and ``docs/claims_*.svg``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import hashlib
+import itertools
+import json
+import os
+import pickle
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+import gradret
+from benchmarks.hardware import hardware, result_path
+from benchmarks.students import MEASURES, Place, Values, judgments, place, searched, trained, training
+from gradret import components
+from gradret.flow import Flow
+from gradret.report.tables import ALPHA, compare_pairs
+from gradret.session import cores, session
+from gradret.stages.search import search_bm25
+
+COLLECTIONS = ("scifact", "cranfield", "vaswani")
+LLMS = ("flant5large", "llama8b", "llama70b")
+SEEDS = (0, 1, 2)
+LISTS, A_KIND = 3000, 900
+KINDS = ("sentence", "span", "keywords", "title")
+EPOCHS, LENGTHS = 3, (1, 3, 9)
+FOLDS, FOLD_EPOCHS = 5, {"cranfield, people": 10} | {f"trecdl19, {llm}": 20 for llm in LLMS}
+NOISE = (0.0, 0.2, 0.4)
+# Grades from here on are positives, of which the losses for several have at most so many.
+POSITIVE, MAX_POSITIVES = 0.5, 4
+
+# component, fields and learning rate of each recipe; more than one loss is a sum.
+RECIPES: dict[str, tuple[list[tuple[str, dict[str, Any]]], float]] = {
+    "contrastive": ([("positive_aware_infonce", {"temperature": 0.02})], 1e-3),
+    "listwise": ([("kl", {"student_temperature": 0.1})], 1e-3),
+    "combined": (
+        [("kl", {"student_temperature": 0.1}), ("positive_aware_infonce", {"temperature": 0.02, "weight": 0.1})],
+        1e-3,
+    ),
+    "wasserstein": ([("wasserstein", {"temperature": 0.2})], 1e-3),
+    "kl": ([("kl", {"student_temperature": 0.1})], 1e-3),
+    "infonce": ([("infonce", {"temperature": 0.05, "hard_negatives": True})], 2e-3),
+    "bixse": ([("bixse", {"scale": 20.0})], 2e-3),
+    "lse_pair": ([("lse_pair", {"temperature": 0.05})], 1e-3),
+    "joint_lh": ([("joint_lh", {"temperature": 0.05})], 1e-3),
+    "sum_marg_lh": ([("sum_marg_lh", {"temperature": 0.05})], 2e-3),
+    "rand1_lh": ([("rand1_lh", {"temperature": 0.05})], 1e-3),
+}
+MULTIPLE = ("lse_pair", "joint_lh", "sum_marg_lh", "rand1_lh")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training."""
+
+    place: str
+    lists: str
+    recipe: str
+    epochs: int = EPOCHS
+    seed: int = 0
+    noise: float = 0.0
+    noisy: str = ""
+    """``grades`` or ``positives``."""
+    fold: int = -1
+
+    @property
+    def key(self) -> str:
+        text = json.dumps([asdict(self), RECIPES[self.recipe], LISTS, A_KIND])
+        return f"{self.place} {self.lists} {self.recipe} {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def main() -> None:
+    """Make the lists, train what was not trained yet, and write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("data", type=Path, help="holds the BEIR folders")
+    parser.add_argument("--storage", type=Path, required=True, help="keeps what was made, and goes on from there")
+    parser.add_argument("--workers", type=int, default=cores())
+    parser.add_argument("--only", nargs="*", default=[], help="train for these claims (1 to 5) and write no result")
+    parsed = parser.parse_args()
+    storage = parsed.storage.resolve()
+    with session():
+        for name in COLLECTIONS:
+            kept(storage / "lists" / f"{name}.pickle", functools.partial(synthetic, name, parsed.data / name, storage))
+        kept(storage / "lists" / "human.pickle", functools.partial(human, parsed.data / "scifact", storage))
+        for name in FOLD_EPOCHS:
+            kept(storage / "lists" / f"{name}.pickle", functools.partial(judged, name, parsed.data, storage))
+    chosen = {claim: list(cells()) for claim, cells in CELLS.items() if not parsed.only or claim in parsed.only}
+    every = list(dict.fromkeys(itertools.chain.from_iterable(chosen.values())))
+    found = measured_all(every, storage, parsed.workers)
+    if not parsed.only:
+        results = {"hardware": hardware(), "claims": {claim: CLAIMS[claim](found, storage) for claim in CLAIMS}}
+        result_path("claims", "json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        result_path("claims", "md").write_text(markdown(results), encoding="utf-8")
+        for number, claim in results["claims"].items():
+            plot(number, claim["rows"], Path(f"docs/claims_{number}.svg"))
+
+
+# Lists
+
+
+def kept(path: Path, make: Callable[[], Any]) -> Any:
+    """What ``make`` returned once."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".draft")
+        draft.write_bytes(pickle.dumps(make()))
+        draft.replace(path)
+    return loaded(path)
+
+
+@functools.cache
+def loaded(path: Path) -> Any:
+    """What a file of ``kept`` holds."""
+    return pickle.loads(path.read_bytes())  # noqa: S301 - written by kept()
+
+
+Lists = tuple[Place, pa.Table, dict[str, list[dict[str, Any]]]]
+"""The collection, texts of the training queries, and rows of GROUPS by name."""
+
+
+def flow_of(name: str, folder: Path, storage: Path, *more: str) -> Flow:
+    """The quickstart's."""
+    given = ["dataset.name=beir", f"dataset.path={folder.resolve()}", f"name={name}", f"storage_path={storage}"]
+    return Flow(gradret.load("configs/quickstart.yaml", [*given, *more]))
+
+
+def synthetic(name: str, folder: Path, storage: Path) -> Lists:
+    """Lists of extractive queries: ``scaled`` grades, four ``levels``, and scaled ones of each kind."""
+    flow = flow_of(name, folder, storage)
+    scaled = flow.select.table("groups").to_pylist()
+    drawing("lists").shuffle(scaled)
+    lists = {"scaled": taken(scaled, LISTS), "all kinds": taken(scaled, A_KIND)}
+    for kind in KINDS:
+        lists[kind] = taken([row for row in scaled if row["kind"] == kind], A_KIND)
+    lists["809 extractive"] = taken(scaled, 809)
+    levels = Flow(
+        gradret.loading.override(
+            flow.config,
+            [
+                "select.grades=quantiles",
+                "select.levels=4",
+                "select.normalise=query",
+                f"select.positive_from={POSITIVE}",
+            ],
+        )
+    )
+    rows = {row["query_id"]: row for row in levels.select.table("groups").to_pylist()}
+    lists["levels"] = [rows[row["query_id"]] for row in lists["scaled"] if row["query_id"] in rows]
+    texts = flow.generate.table("queries", ["query_id", "text"])
+    splits = ("train", "test") if name == "scifact" else ("test",)
+    return place(flow, folder, splits), texts, lists
+
+
+def taken(rows: Sequence[dict[str, Any]], number: int) -> list[dict[str, Any]]:
+    """The first rows; a tenth of them held out, as ``prepare`` wants some, and sorted as GROUPS are."""
+    chosen = [row | {"split": "dev" if n % 10 == 9 else "train"} for n, row in enumerate(rows[:number])]
+    return sorted(chosen, key=lambda row: row["query_id"])
+
+
+def human(folder: Path, storage: Path) -> Lists:
+    """Lists of scifact's training queries, of as many extractive ones, and of both."""
+    more = [
+        "generate.generator={name: human}",
+        "mine.retrievers=[{name: positives}, {name: teacher}, {name: random}]",
+    ]
+    flow = flow_of("human", folder, storage, *more)
+    own = flow.select.table("groups").to_pylist()
+    drawing("people's").shuffle(own)
+    here, texts, lists = loaded(storage / "lists" / "scifact.pickle")
+    every = pa.concat_tables([texts, flow.generate.table("queries", ["query_id", "text"])])
+    people = taken(own, 809)
+    made = lists["809 extractive"][: len(people)]
+    both = sorted([*people, *made], key=lambda row: row["query_id"])
+    return here, every, {"people's": people, "extractive": made, "both": both}
+
+
+def judged(name: str, data: Path, storage: Path) -> Lists:
+    """Lists of judged documents; whole, to be cut into folds."""
+    collection, labels = ("cranfield", "") if name.startswith("cranfield") else ("trecdl19_judged", name.split(", ")[1])
+    folder = data / collection
+    flow = flow_of(collection, folder, storage)
+    here = place(flow, folder, ("test",))
+    own = judgments(folder / "qrels" / f"llm_4prompts_{labels}.tsv") if labels else here.qrels["test"]
+    run = None if labels else search_bm25(flow.config, flow.ingest, flow.queries).table("run")
+    rows = list(graded(here, own, 3 if labels else 4, run))
+    texts = pa.table({"query_id": list(here.queries["test"]), "text": list(here.queries["test"].values())})
+    return here, texts, {"judged": rows}
+
+
+def graded(here: Place, labels: Sequence[Any], highest: int, run: pa.Table | None) -> Iterator[dict[str, Any]]:
+    """A list a query: up to four documents of each grade, and up to eight of BM25's first unjudged ones at grade 0.
+
+    cranfield's grade 0 is the paper that a query was asked about: it is left out.
+    """
+    found: dict[str, list[str]] = {}
+    if run is not None:
+        for query_id, doc_id in zip(run["query_id"].to_pylist(), run["doc_id"].to_pylist(), strict=True):
+            found.setdefault(query_id, []).append(doc_id)
+    for query_id in sorted(here.queries["test"]):
+        own = {label.doc_id: max(0, label.relevance) for label in labels if label.query_id == query_id}
+        draw = drawing(query_id)
+        chosen: dict[str, float] = {}
+        for grade in range(highest, -1 if run is None else 0, -1):
+            at = sorted(doc_id for doc_id, relevance in own.items() if relevance == grade)
+            chosen |= dict.fromkeys(draw.permutation(at)[:4].tolist(), grade / highest)
+        if run is not None:
+            chosen |= dict.fromkeys([doc_id for doc_id in found.get(query_id, []) if doc_id not in own][:8], 0.0)
+        if len(set(chosen.values())) > 1:
+            yield relabelled({"query_id": query_id, "split": "train", "source_doc_id": None, "kind": None}, chosen)
+
+
+def relabelled(row: dict[str, Any], grades: Mapping[str, float]) -> dict[str, Any]:
+    """A list of these grades, positives first: those of at least ``POSITIVE``, or the best ones."""
+    positive = min(POSITIVE, max(grades.values()))
+    order = sorted(grades, key=lambda doc_id: (-grades[doc_id], doc_id))
+    values = [grades[doc_id] for doc_id in order]
+    flags = [value >= positive - 1e-6 for value in values]
+    relevant = sorted(itertools.compress(order, flags))
+    return row | {
+        "doc_ids": order, "grades": values, "scores": values, "positives": flags, "relevant_doc_ids": relevant
+    }  # fmt: skip
+
+
+def noisy_grades(rows: Sequence[dict[str, Any]], share: float, seed: int) -> list[dict[str, Any]]:
+    """Each grade is another one of the list's levels with probability ``share``."""
+    draw = drawing(f"grades {seed}")
+    made = []
+    levels = sorted({round(grade, 6) for row in rows for grade in row["grades"]})
+    for row in rows:
+        grades = {
+            doc_id: float(draw.choice([level for level in levels if abs(level - grade) > 1e-3]))
+            if draw.random() < share
+            else grade
+            for doc_id, grade in zip(row["doc_ids"], row["grades"], strict=True)
+        }
+        made.append(relabelled(row, grades))
+    return made
+
+
+def noisy_positives(rows: Sequence[dict[str, Any]], share: float, seed: int) -> list[dict[str, Any]]:
+    """The best four are positives; each changes places with a document that is none with probability ``share``."""
+    draw = drawing(f"positives {seed}")
+    made = []
+    for row in rows:
+        grades = dict(zip(row["doc_ids"], row["grades"], strict=True))
+        order = sorted(grades, key=lambda doc_id: (-grades[doc_id], doc_id))
+        most = max(1, min(MAX_POSITIVES, len(order) - 1, sum(grade >= POSITIVE - 1e-6 for grade in grades.values())))
+        good, rest = order[:most], order[most:]
+        for place_of, doc_id in enumerate(good):
+            if rest and draw.random() < share:
+                other = int(draw.integers(len(rest)))
+                good[place_of], rest[other] = rest[other], doc_id
+        made.append(relabelled(row, dict.fromkeys(good, 1.0) | dict.fromkeys(rest, 0.0)))
+    return made
+
+
+# Trainings
+
+
+def measured_all(cells: Sequence[Cell], storage: Path, workers: int) -> dict[Cell, Any]:
+    """Values of every cell; those that were measured before are read."""
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        asked = {pool.submit(measured, cell, storage): cell for cell in cells}
+        found = {}
+        for number, done in enumerate(as_completed(asked), 1):
+            found[asked[done]] = done.result()
+            if number % 20 == 0:
+                print(f"{number}/{len(cells)} trainings", flush=True)
+    return found
+
+
+def measured(cell: Cell, storage: Path) -> dict[str, Any]:
+    """``values`` by collection that was searched, and seconds."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    import torch
+
+    torch.set_num_threads(1)
+    path = storage / "measured" / f"{cell.key}.json"
+    if path.exists():
+        return json.loads(path.read_text(encoding="utf-8"))
+    here, texts, lists = loaded(storage / "lists" / f"{cell.place}.pickle")
+    rows = lists[cell.lists]
+    if cell.noisy:
+        rows = (noisy_grades if cell.noisy == "grades" else noisy_positives)(rows, cell.noise, cell.seed)
+    split, own = "test", here
+    if cell.fold >= 0:
+        held = fold_of(here, cell.seed, cell.fold)
+        rows = taken([row for row in rows if row["query_id"] not in held], len(rows))
+        asked = {query_id: text for query_id, text in here.queries["test"].items() if query_id in held}
+        qrels = [qrel for qrel in here.qrels["test"] if qrel.query_id in held]
+        own = Place(here.name, here.model, here.docs, {"test": asked}, {"test": qrels})
+        own.__dict__["tokens"] = here.tokens  # cached: the same documents
+    losses, rate = RECIPES[cell.recipe]
+    settings = training(
+        loss=tuple(components.find("losses", name)(**fields) for name, fields in losses),
+        learning_rate=rate,
+        epochs=cell.epochs,
+        batch_size=16 if cell.fold >= 0 else 128,
+        list_length=24,
+        dev_docs=0,
+    )
+    # Lists, and so what is kept of them, depend on the seed where it draws noise or folds.
+    drawn = (cell.seed, cell.noisy, cell.noise, cell.fold) if cell.noisy or cell.fold >= 0 else ()
+    ready = storage / "prepared" / f"{cell.place} {cell.lists} {drawn}".replace("/", " ")
+    model = trained(here, texts, rows, settings, cell.seed, ready)
+    found = {"values": {cell.place: searched(own, split, model)}, "seconds": model.seconds}
+    if cell.lists == "levels" and not cell.noise:
+        for other in COLLECTIONS:
+            if other != cell.place:
+                there = loaded(storage / "lists" / f"{other}.pickle")[0]
+                found["values"][other] = searched(there, split, model, source=here)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_suffix(f".{os.getpid()}").write_text(json.dumps(found), encoding="utf-8")
+    path.with_suffix(f".{os.getpid()}").replace(path)
+    return found
+
+
+def fold_of(here: Place, seed: int, fold: int) -> set[str]:
+    """Queries of one of five parts."""
+    order = sorted(here.queries["test"])
+    drawing(f"folds {seed}").shuffle(order)
+    return set(order[fold::FOLDS])
+
+
+def drawing(what: str) -> np.random.Generator:
+    """The same draws for the same words."""
+    return np.random.default_rng(list(what.encode()))
+
+
+def over_folds(name: str, recipe: str, seed: int, noisy: str = "", noise: float = 0.0) -> list[Cell]:
+    """One training a fold."""
+    return [Cell(name, "judged", recipe, FOLD_EPOCHS[name], seed, noise, noisy, fold) for fold in range(FOLDS)]
+
+
+def cells_1() -> Iterator[Cell]:
+    for name, recipe, epochs, seed in itertools.product(COLLECTIONS, list(RECIPES)[:3], LENGTHS, SEEDS):
+        yield Cell(name, "scaled", recipe, epochs, seed)
+
+
+def cells_2() -> Iterator[Cell]:
+    for name, lists, seed in itertools.product(COLLECTIONS, (*KINDS, "all kinds"), SEEDS):
+        yield Cell(name, lists, "combined", EPOCHS, seed)
+    for lists, seed in itertools.product(("people's", "extractive", "both"), SEEDS):
+        yield Cell("human", lists, "combined", EPOCHS, seed)
+
+
+def cells_3() -> Iterator[Cell]:
+    for recipe, seed in itertools.product(("wasserstein", "kl", "infonce"), SEEDS):
+        yield from (Cell(name, "levels", recipe, EPOCHS, seed) for name in COLLECTIONS)
+        for name in FOLD_EPOCHS:
+            yield from over_folds(name, recipe, seed)
+
+
+def cells_4() -> Iterator[Cell]:
+    for recipe, seed, noise in itertools.product(("bixse", "infonce"), SEEDS, NOISE):
+        yield from (Cell(name, "levels", recipe, EPOCHS, seed, noise, "grades") for name in COLLECTIONS)
+        yield from over_folds("cranfield, people", recipe, seed, "grades", noise)
+    for recipe, seed, llm in itertools.product(("bixse", "infonce"), SEEDS, LLMS):
+        yield from over_folds(f"trecdl19, {llm}", recipe, seed)
+
+
+def cells_5() -> Iterator[Cell]:
+    for recipe, seed, noise in itertools.product(MULTIPLE, SEEDS, NOISE):
+        yield from (Cell(name, "levels", recipe, EPOCHS, seed, noise, "positives") for name in COLLECTIONS)
+        yield from over_folds("cranfield, people", recipe, seed, "positives", noise)
+    for recipe, seed, llm in itertools.product(MULTIPLE, SEEDS, LLMS):
+        yield from over_folds(f"trecdl19, {llm}", recipe, seed)
+
+
+CELLS: dict[str, Callable[[], Iterator[Cell]]] = {
+    "1": cells_1, "2": cells_2, "3": cells_3, "4": cells_4, "5": cells_5
+}  # fmt: skip
+
+
+# Tables
+
+
+class Tables:
+    """Means, spreads and comparisons of one claim."""
+
+    def __init__(self, found: Mapping[Cell, Any]) -> None:
+        self.found = found
+        self.values: dict[str, dict[str, np.ndarray]] = {}
+        self.rows: list[dict[str, Any]] = []
+        self.pairs: list[tuple[str, str, str]] = []
+
+    def add(self, where: str, label: str, cells: Sequence[Cell], searched_in: str = "", **more: Any) -> None:
+        """An arm's values in the group ``where``: of each query, the mean over seeds."""
+        name = f"{where}: {label}"
+        row = {"where": where, "label": label, **more}
+        for measure in MEASURES:
+            by_seed: dict[int, dict[str, float]] = {}
+            for cell in cells:
+                by_seed.setdefault(cell.seed, {}).update(self.found[cell]["values"][searched_in or cell.place][measure])
+            ids = sorted(by_seed[cells[0].seed])
+            matrix = np.array([[own[query_id] for query_id in ids] for own in by_seed.values()])
+            means = matrix.mean(axis=1)
+            self.values.setdefault(name, {})[measure] = matrix.mean(axis=0)
+            row[measure], row[f"{measure} sd"] = float(means.mean()), float(means.std(ddof=1))
+        self.rows.append(row)
+
+    def fixed(self, where: str, label: str, values: Values, **more: Any) -> None:
+        """One measured without training."""
+        row = {"where": where, "label": label, **more}
+        for measure, own in values.items():
+            array = np.array([own[query_id] for query_id in sorted(own)])
+            self.values.setdefault(f"{where}: {label}", {})[measure] = array
+            row[measure], row[f"{measure} sd"] = float(array.mean()), 0.0
+        self.rows.append(row)
+
+    def compare(self, where: str, better: str, worse: str) -> None:
+        """Test ``better`` against ``worse``, which the claim expects to be lower."""
+        self.pairs += [(f"{where}: {better}", f"{where}: {worse}", measure) for measure in MEASURES]
+
+    def compare_losses_of(self, where: str, one: tuple[str, str], other: tuple[str, str]) -> None:
+        """Test whether ``one`` falls less from its second to its first arm than ``other`` does."""
+        names = []
+        for bad, good in (one, other):
+            name = f"{where}: {bad} less {good}"
+            self.values[name] = {
+                measure: self.values[f"{where}: {bad}"][measure] - self.values[f"{where}: {good}"][measure]
+                for measure in MEASURES
+            }
+            names.append(name)
+        self.pairs += [(*names, measure) for measure in MEASURES]
+
+    def data(self) -> dict[str, Any]:
+        """Rows, and comparisons corrected after Holm as one family."""
+        made = compare_pairs(self.values, self.pairs)
+        comparisons = [
+            {
+                "where": one.a.partition(": ")[0],
+                "better": one.a.partition(": ")[2],
+                "worse": one.b.partition(": ")[2],
+                "measure": one.measure,
+                "difference": one.difference,
+                "p": one.p,
+                "p_corrected": one.p_corrected,
+                "verdict": verdict(one.difference, one.p_corrected),
+            }
+            for one in made
+        ]
+        return {"rows": self.rows, "comparisons": comparisons}
+
+
+def verdict(difference: float, p: float | None) -> str:
+    """Whether the expected direction holds."""
+    if p is None or p >= ALPHA:
+        return "noise"
+    return "holds" if difference > 0 else "reversed"
+
+
+def of_seeds(cells: Iterator[Cell] | Sequence[Cell], **wanted: Any) -> list[Cell]:
+    """Those with these fields."""
+    return [cell for cell in cells if all(getattr(cell, name) == value for name, value in wanted.items())]
+
+
+def before(storage: Path, name: str, there: str = "") -> Values:
+    """The student before training."""
+    source = loaded(storage / "lists" / f"{name}.pickle")[0]
+    here = loaded(storage / "lists" / f"{there or name}.pickle")[0]
+    return searched(here, "test", None, source)
+
+
+def claim_1(found: Mapping[Cell, Any], storage: Path) -> dict[str, Any]:
+    tables, cells = Tables(found), list(cells_1())
+    for name in COLLECTIONS:
+        tables.fixed(name, "untrained", before(storage, name), x=0)
+        for recipe, epochs in itertools.product(list(RECIPES)[:3], LENGTHS):
+            own = of_seeds(cells, place=name, recipe=recipe, epochs=epochs)
+            tables.add(name, f"{recipe}, {epochs} epochs", own, line=recipe, x=epochs)
+        last = f"{LENGTHS[-1]} epochs"
+        tables.compare(name, f"contrastive, {LENGTHS[0]} epochs", f"contrastive, {last}")
+        tables.compare(name, f"listwise, {last}", f"contrastive, {last}")
+        tables.compare(name, f"combined, {last}", f"contrastive, {last}")
+        tables.compare(name, f"combined, {last}", f"listwise, {last}")
+    return tables.data()
+
+
+def claim_2(found: Mapping[Cell, Any], storage: Path) -> dict[str, Any]:
+    tables, cells = Tables(found), list(cells_2())
+    for name in COLLECTIONS:
+        tables.fixed(name, "untrained", before(storage, name))
+        for lists in (*KINDS, "all kinds"):
+            tables.add(name, lists, of_seeds(cells, place=name, lists=lists))
+        for kind in KINDS:
+            tables.compare(name, "all kinds", kind)
+    where = "scifact, 809 training queries"
+    for lists in ("people's", "extractive", "both"):
+        tables.add(where, lists, of_seeds(cells, place="human", lists=lists))
+    tables.compare(where, "people's", "extractive")
+    tables.compare(where, "both", "people's")
+    return tables.data()
+
+
+def claim_3(found: Mapping[Cell, Any], storage: Path) -> dict[str, Any]:
+    tables, cells = Tables(found), list(cells_3())
+    recipes = ("wasserstein", "kl", "infonce")
+    places = [(name, name, "") for name in (*COLLECTIONS, *FOLD_EPOCHS)]
+    places += [(f"{one} -> {other}", one, other) for one, other in itertools.permutations(COLLECTIONS, 2)]
+    for where, name, there in places:
+        tables.fixed(where, "untrained", before(storage, name, there))
+        for recipe in recipes:
+            tables.add(where, recipe, of_seeds(cells, place=name, recipe=recipe), searched_in=there)
+        tables.compare(where, "wasserstein", "infonce")
+        tables.compare(where, "wasserstein", "kl")
+    return tables.data()
+
+
+def degraded(
+    found: Mapping[Cell, Any], storage: Path, cells: list[Cell], noisy: str, first: str, others: Sequence[str]
+) -> dict[str, Any]:
+    """``first`` against the others at every level of noise, and in how far each falls."""
+    tables = Tables(found)
+    for name in (*COLLECTIONS, "cranfield, people"):
+        tables.fixed(name, "untrained", before(storage, name))
+        for recipe, noise in itertools.product((first, *others), NOISE):
+            own = of_seeds(cells, place=name, recipe=recipe, noise=noise, noisy=noisy)
+            tables.add(name, f"{recipe}, {noise:.0%}", own, line=recipe, x=noise)
+        for other, noise in itertools.product(others, NOISE):
+            tables.compare(name, f"{first}, {noise:.0%}", f"{other}, {noise:.0%}")
+        for other in others:
+            pair = [(f"{recipe}, {NOISE[-1]:.0%}", f"{recipe}, {NOISE[0]:.0%}") for recipe in (first, other)]
+            tables.compare_losses_of(name, pair[0], pair[1])
+    for llm in LLMS:
+        name = f"trecdl19, {llm}"
+        tables.fixed(name, "untrained", before(storage, name))
+        for recipe in (first, *others):
+            tables.add(name, recipe, of_seeds(cells, place=name, recipe=recipe))
+        for other in others:
+            tables.compare(name, first, other)
+    return tables.data()
+
+
+def claim_4(found: Mapping[Cell, Any], storage: Path) -> dict[str, Any]:
+    return degraded(found, storage, list(cells_4()), "grades", "bixse", ("infonce",))
+
+
+def claim_5(found: Mapping[Cell, Any], storage: Path) -> dict[str, Any]:
+    return degraded(found, storage, list(cells_5()), "positives", "lse_pair", MULTIPLE[1:])
+
+
+CLAIMS: dict[str, Callable[[Mapping[Cell, Any], Path], dict[str, Any]]] = {
+    "1": claim_1, "2": claim_2, "3": claim_3, "4": claim_4, "5": claim_5
+}  # fmt: skip
+TITLES = {
+    "1": "Contrastive, listwise and combined training (Tamber et al., Table 3)",
+    "2": "Kinds of queries, and people's queries (Tamber et al., Tables 4 and 5)",
+    "3": "Graded lists with the Wasserstein loss, and other collections (SyCL)",
+    "4": "BiXSE and InfoNCE as grades get worse",
+    "5": "Losses for several positives as positives get worse",
+}
+
+
+def plot(number: str, rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """A panel a place: lines over epochs or noise, or bars; the dotted line is the student before training."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    from matplotlib import pyplot as plt
+
+    places = list(dict.fromkeys(row["where"] for row in rows))
+    columns = min(4, len(places))
+    lines = -(-len(places) // columns)
+    with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "claims", "font.size": 8}):
+        figure, axes = plt.subplots(lines, columns, figsize=(3 * columns, 2.5 * lines), squeeze=False)
+        for axis, where in itertools.zip_longest(axes.flat, places):
+            own = [row for row in rows if row["where"] == where]
+            if not own:
+                axis.set_axis_off()
+            else:
+                panel(axis, where, own)
+        axes[0][0].set_ylabel("nDCG@10")
+        figure.suptitle(f"{number}. {TITLES[number]}")
+        figure.tight_layout()
+        figure.savefig(path, metadata={"Date": None})
+        plt.close(figure)
+
+
+def panel(axis: Any, where: str, rows: Sequence[dict[str, Any]]) -> None:
+    """One place."""
+    untrained = [row["nDCG@10"] for row in rows if row["label"] == "untrained"]
+    arms = [row for row in rows if row["label"] != "untrained"]
+    for value in untrained:
+        axis.axhline(value, color="#94a3b8", linestyle=":", linewidth=1)
+    if "line" in arms[0]:
+        for line in dict.fromkeys(row["line"] for row in arms):
+            own = [row for row in arms if row["line"] == line]
+            errors = [row["nDCG@10 sd"] for row in own]
+            axis.errorbar([row["x"] for row in own], [row["nDCG@10"] for row in own], errors, label=line, capsize=2)
+        axis.set_xticks(sorted({row["x"] for row in arms}))
+        axis.legend(frameon=False, fontsize=7)
+    else:
+        values, errors = [row["nDCG@10"] for row in arms], [row["nDCG@10 sd"] for row in arms]
+        axis.bar(range(len(arms)), values, yerr=errors, color="#93c5fd", capsize=2)
+        axis.set_xticks(range(len(arms)), [row["label"] for row in arms], rotation=30, ha="right")
+        every = [*values, *untrained]
+        axis.set_ylim(max(0, min(every) - 0.05), max(every) + 0.02)
+    axis.set_title(where)
+    for side in ("top", "right"):
+        axis.spines[side].set_visible(False)
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """The result file."""
+    lines = [
+        "# What the papers claim, on small collections",
+        "",
+        f"{results['hardware']}. Command: `python -m benchmarks.claims DATA --storage FOLDER`.",
+        f"Static student, {len(SEEDS)} seeds: mean and, behind ±, standard deviation of the seeds. {LISTS:,} lists of",
+        f"up to 24 documents ({A_KIND:,} an arm in claim 2, 809 on scifact's training queries), {EPOCHS} epochs unless",
+        "said. Grades of claims 3 to 5: four levels of the fusion teacher's scores, query by query. `cranfield,",
+        f"people` and `trecdl19, LLM` are {FOLDS} folds over their queries, drawn anew with every seed. A comparison",
+        "is a two-sided paired t-test over the queries, each with its mean over the seeds; p is corrected after Holm",
+        f"over all of the claim. `holds`: the first is significantly above the second (p < {ALPHA}); `reversed`:",
+        "below; else `noise`.",
+    ]
+    for number, claim in results["claims"].items():
+        lines += ["", f"## {number}. {TITLES[number]}", "", f"![](../../docs/claims_{number}.svg)", ""]
+        lines += ["| where | arm | nDCG@10 | Recall@100 |", "|---|---|---|---|"]
+        for row in claim["rows"]:
+            cells = [f"{row[m]:.4f}" + (f" ± {row[f'{m} sd']:.4f}" if row[f"{m} sd"] else "") for m in MEASURES]
+            lines.append(f"| {row['where']} | {row['label']} | {' | '.join(cells)} |")
+        lines += [
+            "",
+            "| where | expected above | expected below | measure | difference | p | verdict |",
+            "|---" * 7 + "|",
+        ]
+        for one in claim["comparisons"]:
+            p = "-" if one["p_corrected"] is None else f"{one['p_corrected']:.3f}"
+            lines.append(
+                f"| {one['where']} | {one['better']} | {one['worse']} | {one['measure']} "
+                f"| {one['difference']:+.4f} | {p} | {one['verdict']} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
