@@ -50,6 +50,7 @@ bench: $(VENV)/test  ## what is measured: benchmarks/results/
 	$(BIN)/python -m benchmarks.evaluate_scale
 	$(BIN)/python -m benchmarks.kill_mining_node
 	$(BIN)/python -m benchmarks.claims $(DATA)
+	$(BIN)/python -m benchmarks.transformer $(DATA)
 
 constraints: $(VENV)/test  ## write down what is installed
 	@{ head -2 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > .constraints

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from gradret.report.tables import ALPHA, Mean, grid, holm, mean, name_of_test, p_text, paired
+from gradret.report.tables import ALPHA, Mean, grid, holm, is_judged, mean, name_of_test, p_text, paired
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Values = npt.NDArray[np.float64]
 
-__all__ = ["MARK", "Difference", "Row", "Table", "as_data", "compare", "is_judged", "markdown", "note", "terminal_text"]
+__all__ = ["MARK", "Difference", "Row", "Table", "as_data", "compare", "markdown", "note", "terminal_text"]
 
 MARK = "†"
 
@@ -103,11 +103,6 @@ def compare(
                 differences.append(Difference(name, system, systems[0], measure, *found))
     averages = {s: {m: sum(row.means[s][m].value for row in rows) / len(rows) for m in measures} for s in systems}
     return Table(systems, tuple(measures), tuple(rows), averages, _corrected(differences, systems), test)
-
-
-def is_judged(measure: str) -> bool:
-    """Whether it is a share of judged documents, which is no quality."""
-    return measure.lower().startswith("judged")
 
 
 def _joined(parts: Sequence[Values]) -> Values:

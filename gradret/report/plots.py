@@ -71,8 +71,7 @@ _STYLE: dict[Any, Any] = {
 
 def systems_plot(results: Results) -> str:
     """Bars side by side, a group a measure, with 95% intervals; empty if there is nothing to show."""
-    # The share of judged documents is no quality and would dwarf the rest.
-    measures = [measure for measure in results.measures if not measure.lower().startswith("judged")]
+    measures = results.tested  # the share of judged documents would dwarf the rest
     if not measures or not results.systems:
         return ""
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from gradret.components import name_of
 from gradret.errors import ContractError
-from gradret.report.comparison import is_judged
 from gradret.report.plots import recipes_plot
 from gradret.report.tables import (
     ALPHA,
@@ -24,6 +23,7 @@ from gradret.report.tables import (
     compare_pairs,
     grid,
     headline_measure,
+    is_judged,
     mean,
     p_text,
     significance,

@@ -28,6 +28,7 @@ __all__ = [
     "grid",
     "headline_measure",
     "holm",
+    "is_judged",
     "mean",
     "name_of_test",
     "order",
@@ -85,6 +86,11 @@ class Results:
         """Names in the order in which they are shown."""
         return list(self.values)
 
+    @property
+    def tested(self) -> list[str]:
+        """The measures without the shares of judged documents, which are no quality."""
+        return [measure for measure in self.measures if not is_judged(measure)]
+
     def comparison(self, other: str, measure: str) -> Comparison | None:
         """``tuned`` against ``other``, if both were evaluated."""
         found = (c for c in self.comparisons if c.b == other and c.measure == measure)
@@ -134,6 +140,11 @@ def order(systems: Mapping[str, object]) -> list[str]:
     return first + sorted(set(systems) - set(first))
 
 
+def is_judged(measure: str) -> bool:
+    """Whether it is a share of judged documents, which is no quality."""
+    return measure.lower().startswith("judged")
+
+
 def headline_measure(measures: Sequence[str]) -> str | None:
     """nDCG@10, or the first measure where that was not asked for."""
     return "nDCG@10" if "nDCG@10" in measures else next(iter(measures), None)
@@ -178,7 +189,8 @@ def mean(values: Values, seed: int) -> Mean:
 def _compare(values: Mapping[str, Mapping[str, Values]], measures: Sequence[str], test: str) -> tuple[Comparison, ...]:
     if "tuned" not in values:
         return ()
-    return compare_pairs(values, [("tuned", other, m) for other in values if other != "tuned" for m in measures], test)
+    tested = [measure for measure in measures if not is_judged(measure)]
+    return compare_pairs(values, [("tuned", other, m) for other in values if other != "tuned" for m in tested], test)
 
 
 def compare_pairs(
@@ -247,7 +259,8 @@ def terminal_table(metrics: Mapping[str, Any]) -> str:
     others = [name for name in ("base", "bm25") if any(name == other for other, _ in found)]
     if not others:
         return text
-    rows = [[measure, *(_change(found[other, measure]) for other in others)] for measure in measures]
+    tested = [measure for measure in measures if (others[0], measure) in found]
+    rows = [[measure, *(_change(found[other, measure]) for other in others)] for measure in tested]
     return f"{text}\n\n{grid([['', *(f'tuned - {other}' for other in others)], *rows])}"
 
 
