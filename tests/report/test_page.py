@@ -224,7 +224,9 @@ def test_metrics_json(folder: Path, flow: dict[str, Artifact]) -> None:
     first = metrics["significance"][0]
     assert list(first) == ["a", "b", "measure", "difference", "p", "p_corrected", "test", "correction"]
     assert (first["a"], first["test"], first["correction"]) == ("tuned", "paired t", "holm")
-    assert len(metrics["significance"]) == 9
+    # Three others in two measures: shares of judged documents are no quality, and not tested.
+    assert {one["measure"] for one in metrics["significance"]} == {"nDCG@10", "MAP"}
+    assert len(metrics["significance"]) == 6
     assert terminal_table(metrics).splitlines()[0].split() == ["12", "queries", "nDCG@10", "MAP", "judged@10"]
 
 
