@@ -23,7 +23,7 @@ LINEAGE = {"ingest": {"artifact": "ingest/0a1b"}, "index.tuned": {"artifact": "i
 
 
 def made_up() -> Results:
-    """Numbers that occur nowhere else."""
+    """Numbers that occur nowhere else; a share of judged documents is no quality, and not compared."""
     measures = ("nDCG@10", "Recall@100", "judged@10")
     means = {
         "bm25": (0.1234, 0.2345, 0.3456),
@@ -31,11 +31,11 @@ def made_up() -> Results:
         "tuned": (0.5432, 0.6543, 0.7654),
         "teacher": (0.6611, 0.7722, 0.8833),
     }
-    ps = {"bm25": (0.0001, 0.0312, 0.4), "base": (0.25, 0.5, 0.75), "teacher": (0.01, 0.02, None)}
+    ps = {"bm25": (0.0001, 0.0312), "base": (0.25, 0.5), "teacher": (0.01, None)}
     compared = [
         Comparison("tuned", other, measure, mine - value, p, p)
         for other in ps
-        for measure, mine, value, p in zip(measures, means["tuned"], means[other], ps[other], strict=True)
+        for measure, mine, value, p in zip(measures, means["tuned"], means[other], ps[other], strict=False)
     ]
     values = {system: dict.fromkeys(measures, np.zeros(17)) for system in means}
     shown = {
@@ -139,8 +139,7 @@ def test_results_are_the_made_up_ones(whole: str) -> None:
         "nDCG@10": "+0.4198 (p < 0.001)",
         "Recall@100": "+0.4198 (p = 0.031)",
     }
-    assert differences["teacher"]["nDCG@10"] == "-0.1179 (p = 0.010)"
-    assert all("judged@10" not in row for row in differences.values())  # a share of judged documents is no quality
+    assert differences["teacher"] == {"nDCG@10": "-0.1179 (p = 0.010)", "Recall@100": "-0.1179 (p unknown)"}
     assert "significantly better than BM25 at 0.123 (+0.420, p < 0.001)" in whole
     assert "77% of this model's first 10 documents were judged" in whole
 
