@@ -29,8 +29,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def connect() -> None:
+def connect(*, dashboard: bool = False) -> None:
     """Join the cluster that ``RAY_ADDRESS`` or a Ray job names, or start Ray here, once.
+
+    Args:
+        dashboard: start Ray's dashboard with it, on this machine's own address: what a trial held that was
+            stopped is given back only where Ray Train can ask there whether the trial lives.
 
     Raises:
         StageError: the named cluster cannot be reached.
@@ -51,7 +55,7 @@ def connect() -> None:
     else:
         # More logical than real CPUs: the actors of one pipeline must never wait for each other's.
         with _silenced():
-            ray.init(address="local", num_cpus=max(4, 2 * cores()), include_dashboard=False, **quiet)
+            ray.init(address="local", num_cpus=max(4, 2 * cores()), include_dashboard=dashboard, **quiet)
     atexit.register(ray.shutdown)
     _quiet_data()
 

@@ -57,7 +57,7 @@ def tune(config: Config) -> Path:
     """
     settings = config.tune
     _refuse(config)
-    connect()
+    connect(dashboard=config.tune.stop_early)
     flow = Flow(config)
     first = min(SEARCHABLE.index(_block(one)) for one in settings.space)
     if first:
@@ -191,13 +191,12 @@ def _told(config: Config) -> Any:
     from ray.tune import Callback
 
     class Told(Callback):
-        done = 0
-
         def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: object) -> None:
-            self.done += 1
+            # Those of a search that was killed before are among them.
+            done = 1 + sum(other.is_finished() for other in trials if other is not trial)
             objective = trial.last_result.get(_OBJECTIVE)
             value = "failed" if objective is None else f"{objective:.4f}"
-            say(f"tune: {self.done} of {config.tune.trials} trials, {value}: {trial.config}")
+            say(f"tune: {done} of {config.tune.trials} trials, {value}: {trial.config}")
 
     return Told()
 
