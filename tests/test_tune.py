@@ -1,12 +1,18 @@
+import contextlib
 import json
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 import gradret
 from gradret.errors import ConfigError
 from gradret.flow import Flow
-from gradret.loading import override
+from gradret.loading import override, to_yaml
 from gradret.tune import tune
 
 from .test_compare import SMALL, collection, made  # noqa: F401 - a fixture
@@ -43,6 +49,40 @@ def test_a_search_within_training_leaves_the_better_config(collection, config, t
     before = made(storage, "train")
     assert tune(given) == folder
     assert made(storage, "train") == before
+
+
+def test_a_killed_search_goes_on_and_stopped_trials_hold_nothing(collection, config, tmp_path):  # noqa: F811
+    # On few cores: the CPU of every stopped trial is needed by another one.
+    rates = {"key": "train.learning_rate", "low": 1e-6, "high": 2e-2, "log": True}
+    more = {"train": SMALL["train"] | {"epochs": 5, "patience": 5}}
+    given = config(collection, **SMALL | more, tune=search([rates], trials=8))
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(given), encoding="utf-8")
+    first, second = tmp_path / "first.txt", tmp_path / "second.txt"
+    run = begun(path, first)
+    while "tune: 2 of 8 trials" not in first.read_text():
+        assert run.poll() is None, first.read_text()
+        time.sleep(0.1)
+    for process in [*psutil.Process(run.pid).children(recursive=True), run]:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    run.wait()
+    assert begun(path, second).wait(timeout=600) == 0, second.read_text()
+    said = second.read_text()
+    assert "tune: goes on with the search that is there" in said
+    assert "tune: 1 of 8" not in said
+    assert "tune: 8 of 8 trials" in said
+    found = json.loads((tmp_path / "storage" / "searches" / given.name / "search.json").read_text())
+    epochs = [trial["epochs"] for trial in found["trials"]]
+    assert len(epochs) == 8
+    assert sum(number < max(epochs) for number in epochs) >= 4, epochs
+
+
+def begun(path, said):
+    """``gradret tune`` in a session of its own."""
+    with said.open("w") as file:
+        command = [sys.executable, "-m", "gradret.cli", "tune", str(path)]
+        return subprocess.Popen(command, stdout=file, stderr=file, cwd=Path(gradret.__file__).parents[1])
 
 
 @pytest.mark.parametrize(
