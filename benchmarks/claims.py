@@ -18,7 +18,6 @@ import hashlib
 import itertools
 import json
 import os
-import pickle
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -27,29 +26,33 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
-import gradret
+from benchmarks.claims_lists import (
+    A_KIND,
+    COLLECTIONS,
+    KINDS,
+    LISTS,
+    drawing,
+    human,
+    judged,
+    kept,
+    loaded,
+    noisy_grades,
+    noisy_positives,
+    synthetic,
+    taken,
+)
+from benchmarks.claims_tables import Tables, plot
 from benchmarks.hardware import hardware, result_path
-from benchmarks.students import MEASURES, Place, Values, judgments, place, searched, trained, training
+from benchmarks.students import MEASURES, Place, Values, searched, trained, training
 from gradret import components
-from gradret.flow import Flow
-from gradret.report.tables import ALPHA, compare_pairs
+from gradret.report.tables import ALPHA
 from gradret.session import cores, session
-from gradret.stages.search import search_bm25
 
-COLLECTIONS = ("scifact", "cranfield", "vaswani")
 LLMS = ("flant5large", "llama8b", "llama70b")
 SEEDS = (0, 1, 2)
-LISTS, A_KIND = 3000, 900
-FOUR = ("sentence", "span", "keywords", "title")
-KINDS = {"scifact": FOUR, "cranfield": FOUR, "vaswani": FOUR[:3]}  # vaswani's documents have no titles
 EPOCHS, LENGTHS = 3, (1, 3, 9)
 FOLDS, FOLD_EPOCHS = 5, {"cranfield, people": 10} | {f"trecdl19, {llm}": 20 for llm in LLMS}
 NOISE = (0.0, 0.2, 0.4)
-# Grades from here on are positives, of which the losses for several have at most so many.
-POSITIVE, MAX_POSITIVES = 0.5, 4
 
 # component, fields and learning rate of each recipe; more than one loss is a sum.
 RECIPES: dict[str, tuple[list[tuple[str, dict[str, Any]]], float]] = {
@@ -119,169 +122,7 @@ def run(parsed: argparse.Namespace, storage: Path) -> None:
         result_path("claims", "json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         result_path("claims", "md").write_text(markdown(results), encoding="utf-8")
         for number, claim in results["claims"].items():
-            plot(number, claim["rows"], Path(f"docs/claims_{number}.svg"))
-
-
-# Lists
-
-
-def kept(path: Path, make: Callable[[], Any]) -> Any:
-    """What ``make`` returned once."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(".draft")
-        draft.write_bytes(pickle.dumps(make()))
-        draft.replace(path)
-    return loaded(path)
-
-
-@functools.cache
-def loaded(path: Path) -> Any:
-    """What a file of ``kept`` holds."""
-    return pickle.loads(path.read_bytes())  # noqa: S301 - written by kept()
-
-
-Lists = tuple[Place, pa.Table, dict[str, list[dict[str, Any]]]]
-"""The collection, texts of the training queries, and rows of GROUPS by name."""
-
-
-def flow_of(name: str, folder: Path, storage: Path, *more: str) -> Flow:
-    """The quickstart's."""
-    given = ["dataset.name=beir", f"dataset.path={folder.resolve()}", f"name={name}", f"storage_path={storage}"]
-    return Flow(gradret.load("configs/quickstart.yaml", [*given, *more]))
-
-
-def synthetic(name: str, folder: Path, storage: Path) -> Lists:
-    """Lists of extractive queries: ``scaled`` grades, four ``levels``, and scaled ones of each kind."""
-    flow = flow_of(name, folder, storage)
-    scaled = flow.select.table("groups").to_pylist()
-    drawing("lists").shuffle(scaled)
-    lists = {"scaled": taken(scaled, LISTS), "all kinds": taken(scaled, A_KIND)}
-    for kind in KINDS[name]:
-        lists[kind] = taken([row for row in scaled if row["kind"] == kind], A_KIND)
-    lists["809 extractive"] = taken(scaled, 809)
-    levels = Flow(
-        gradret.loading.override(
-            flow.config,
-            [
-                "select.grades=quantiles",
-                "select.levels=4",
-                "select.normalise=query",
-                f"select.positive_from={POSITIVE}",
-            ],
-        )
-    )
-    rows = {row["query_id"]: row for row in levels.select.table("groups").to_pylist()}
-    lists["levels"] = [rows[row["query_id"]] for row in lists["scaled"] if row["query_id"] in rows]
-    texts = flow.generate.table("queries", ["query_id", "text"])
-    splits = ("train", "test") if name == "scifact" else ("test",)
-    return place(flow, folder, splits), texts, lists
-
-
-def taken(rows: Sequence[dict[str, Any]], number: int) -> list[dict[str, Any]]:
-    """The first rows; a tenth of them held out, as ``prepare`` wants some, and sorted as GROUPS are."""
-    chosen = [row | {"split": "dev" if n % 10 == 9 else "train"} for n, row in enumerate(rows[:number])]
-    return sorted(chosen, key=lambda row: row["query_id"])
-
-
-def human(folder: Path, storage: Path) -> Lists:
-    """Lists of scifact's training queries, of as many extractive ones, and of both."""
-    more = [
-        "generate.generator={name: human}",
-        "mine.retrievers=[{name: positives}, {name: teacher}, {name: random}]",
-    ]
-    flow = flow_of("human", folder, storage, *more)
-    own = flow.select.table("groups").to_pylist()
-    drawing("people's").shuffle(own)
-    here, texts, lists = loaded(storage / "lists" / "scifact.pickle")
-    every = pa.concat_tables([texts, flow.generate.table("queries", ["query_id", "text"])])
-    people = taken(own, 809)
-    made = lists["809 extractive"][: len(people)]
-    both = sorted([*people, *made], key=lambda row: row["query_id"])
-    return here, every, {"people's": people, "extractive": made, "both": both}
-
-
-def judged(name: str, data: Path, storage: Path) -> Lists:
-    """Lists of judged documents; whole, to be cut into folds."""
-    collection, labels = ("cranfield", "") if name.startswith("cranfield") else ("trecdl19_judged", name.split(", ")[1])
-    folder = data / collection
-    flow = flow_of(collection, folder, storage)
-    here = place(flow, folder, ("test",))
-    own = judgments(folder / "qrels" / f"llm_4prompts_{labels}.tsv") if labels else here.qrels["test"]
-    run = None if labels else search_bm25(flow.config, flow.ingest, flow.queries).table("run")
-    rows = list(graded(here, own, 3 if labels else 4, run))
-    texts = pa.table({"query_id": list(here.queries["test"]), "text": list(here.queries["test"].values())})
-    return here, texts, {"judged": rows}
-
-
-def graded(here: Place, labels: Sequence[Any], highest: int, run: pa.Table | None) -> Iterator[dict[str, Any]]:
-    """A list a query: up to four documents of each grade, and up to eight of BM25's first unjudged ones at grade 0.
-
-    cranfield's grade 0 is the paper that a query was asked about: it is left out.
-    """
-    found: dict[str, list[str]] = {}
-    if run is not None:
-        for query_id, doc_id in zip(run["query_id"].to_pylist(), run["doc_id"].to_pylist(), strict=True):
-            found.setdefault(query_id, []).append(doc_id)
-    for query_id in sorted(here.queries["test"]):
-        own = {label.doc_id: max(0, label.relevance) for label in labels if label.query_id == query_id}
-        draw = drawing(query_id)
-        chosen: dict[str, float] = {}
-        for grade in range(highest, -1 if run is None else 0, -1):
-            at = sorted(doc_id for doc_id, relevance in own.items() if relevance == grade)
-            chosen |= dict.fromkeys(draw.permutation(at)[:4].tolist(), grade / highest)
-        if run is not None:
-            chosen |= dict.fromkeys([doc_id for doc_id in found.get(query_id, []) if doc_id not in own][:8], 0.0)
-        if len(set(chosen.values())) > 1:
-            yield relabelled({"query_id": query_id, "split": "train", "source_doc_id": None, "kind": None}, chosen)
-
-
-def relabelled(row: dict[str, Any], grades: Mapping[str, float]) -> dict[str, Any]:
-    """A list of these grades, positives first: those of at least ``POSITIVE``, or the best ones."""
-    positive = min(POSITIVE, max(grades.values()))
-    order = sorted(grades, key=lambda doc_id: (-grades[doc_id], doc_id))
-    values = [grades[doc_id] for doc_id in order]
-    flags = [value >= positive - 1e-6 for value in values]
-    relevant = sorted(itertools.compress(order, flags))
-    return row | {
-        "doc_ids": order, "grades": values, "scores": values, "positives": flags, "relevant_doc_ids": relevant
-    }  # fmt: skip
-
-
-def noisy_grades(rows: Sequence[dict[str, Any]], share: float, seed: int) -> list[dict[str, Any]]:
-    """Each grade is another one of the list's levels with probability ``share``."""
-    draw = drawing(f"grades {seed}")
-    made = []
-    levels = sorted({round(grade, 6) for row in rows for grade in row["grades"]})
-    for row in rows:
-        grades = {
-            doc_id: float(draw.choice([level for level in levels if abs(level - grade) > 1e-3]))
-            if draw.random() < share
-            else grade
-            for doc_id, grade in zip(row["doc_ids"], row["grades"], strict=True)
-        }
-        made.append(relabelled(row, grades))
-    return made
-
-
-def noisy_positives(rows: Sequence[dict[str, Any]], share: float, seed: int) -> list[dict[str, Any]]:
-    """The best four are positives; each changes places with a document that is none with probability ``share``."""
-    draw = drawing(f"positives {seed}")
-    made = []
-    for row in rows:
-        grades = dict(zip(row["doc_ids"], row["grades"], strict=True))
-        order = sorted(grades, key=lambda doc_id: (-grades[doc_id], doc_id))
-        most = max(1, min(MAX_POSITIVES, len(order) - 1, sum(grade >= POSITIVE - 1e-6 for grade in grades.values())))
-        good, rest = order[:most], order[most:]
-        for place_of, doc_id in enumerate(good):
-            if rest and draw.random() < share:
-                other = int(draw.integers(len(rest)))
-                good[place_of], rest[other] = rest[other], doc_id
-        made.append(relabelled(row, dict.fromkeys(good, 1.0) | dict.fromkeys(rest, 0.0)))
-    return made
-
-
-# Trainings
+            plot(f"{number}. {TITLES[number]}", claim["rows"], Path(f"docs/claims_{number}.svg"))
 
 
 def measured_all(cells: Sequence[Cell], storage: Path, workers: int) -> dict[Cell, Any]:
@@ -349,11 +190,6 @@ def fold_of(here: Place, seed: int, fold: int) -> set[str]:
     return set(order[fold::FOLDS])
 
 
-def drawing(what: str) -> np.random.Generator:
-    """The same draws for the same words."""
-    return np.random.default_rng(list(what.encode()))
-
-
 def over_folds(name: str, recipe: str, seed: int, noisy: str = "", noise: float = 0.0) -> list[Cell]:
     """One training a fold."""
     return [Cell(name, "judged", recipe, FOLD_EPOCHS[name], seed, noise, noisy, fold) for fold in range(FOLDS)]
@@ -397,84 +233,6 @@ def cells_5() -> Iterator[Cell]:
 CELLS: dict[str, Callable[[], Iterator[Cell]]] = {
     "1": cells_1, "2": cells_2, "3": cells_3, "4": cells_4, "5": cells_5
 }  # fmt: skip
-
-
-# Tables
-
-
-class Tables:
-    """Means, spreads and comparisons of one claim."""
-
-    def __init__(self, found: Mapping[Cell, Any]) -> None:
-        self.found = found
-        self.values: dict[str, dict[str, np.ndarray]] = {}
-        self.rows: list[dict[str, Any]] = []
-        self.pairs: list[tuple[str, str, str]] = []
-
-    def add(self, where: str, label: str, cells: Sequence[Cell], searched_in: str = "", **more: Any) -> None:
-        """An arm's values in the group ``where``: of each query, the mean over seeds."""
-        name = f"{where}: {label}"
-        row = {"where": where, "label": label, **more}
-        for measure in MEASURES:
-            by_seed: dict[int, dict[str, float]] = {}
-            for cell in cells:
-                by_seed.setdefault(cell.seed, {}).update(self.found[cell]["values"][searched_in or cell.place][measure])
-            ids = sorted(by_seed[cells[0].seed])
-            matrix = np.array([[own[query_id] for query_id in ids] for own in by_seed.values()])
-            means = matrix.mean(axis=1)
-            self.values.setdefault(name, {})[measure] = matrix.mean(axis=0)
-            row[measure], row[f"{measure} sd"] = float(means.mean()), float(means.std(ddof=1))
-        self.rows.append(row)
-
-    def fixed(self, where: str, label: str, values: Values, **more: Any) -> None:
-        """One measured without training."""
-        row = {"where": where, "label": label, **more}
-        for measure, own in values.items():
-            array = np.array([own[query_id] for query_id in sorted(own)])
-            self.values.setdefault(f"{where}: {label}", {})[measure] = array
-            row[measure], row[f"{measure} sd"] = float(array.mean()), 0.0
-        self.rows.append(row)
-
-    def compare(self, where: str, better: str, worse: str) -> None:
-        """Test ``better`` against ``worse``, which the claim expects to be lower."""
-        self.pairs += [(f"{where}: {better}", f"{where}: {worse}", measure) for measure in MEASURES]
-
-    def compare_losses_of(self, where: str, one: tuple[str, str], other: tuple[str, str]) -> None:
-        """Test whether ``one`` falls less from its second to its first arm than ``other`` does."""
-        names = []
-        for bad, good in (one, other):
-            name = f"{where}: {bad} less {good}"
-            self.values[name] = {
-                measure: self.values[f"{where}: {bad}"][measure] - self.values[f"{where}: {good}"][measure]
-                for measure in MEASURES
-            }
-            names.append(name)
-        self.pairs += [(*names, measure) for measure in MEASURES]
-
-    def data(self) -> dict[str, Any]:
-        """Rows, and comparisons corrected after Holm as one family."""
-        made = compare_pairs(self.values, self.pairs)
-        comparisons = [
-            {
-                "where": one.a.partition(": ")[0],
-                "better": one.a.partition(": ")[2],
-                "worse": one.b.partition(": ")[2],
-                "measure": one.measure,
-                "difference": one.difference,
-                "p": one.p,
-                "p_corrected": one.p_corrected,
-                "verdict": verdict(one.difference, one.p_corrected),
-            }
-            for one in made
-        ]
-        return {"rows": self.rows, "comparisons": comparisons}
-
-
-def verdict(difference: float, p: float | None) -> str:
-    """Whether the expected direction holds."""
-    if p is None or p >= ALPHA:
-        return "noise"
-    return "holds" if difference > 0 else "reversed"
 
 
 def of_seeds(cells: Iterator[Cell] | Sequence[Cell], **wanted: Any) -> list[Cell]:
@@ -577,55 +335,6 @@ TITLES = {
     "4": "BiXSE and InfoNCE as grades get worse",
     "5": "Losses for several positives as positives get worse",
 }
-
-
-def plot(number: str, rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """A panel a place: lines over epochs or noise, or bars; the dotted line is the student before training."""
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    from matplotlib import pyplot as plt
-
-    places = list(dict.fromkeys(row["where"] for row in rows))
-    columns = min(4, len(places))
-    lines = -(-len(places) // columns)
-    with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "claims", "font.size": 8}):
-        figure, axes = plt.subplots(lines, columns, figsize=(3 * columns, 2.5 * lines), squeeze=False)
-        for axis, where in itertools.zip_longest(axes.flat, places):
-            own = [row for row in rows if row["where"] == where]
-            if not own:
-                axis.set_axis_off()
-            else:
-                panel(axis, where, own)
-        axes[0][0].set_ylabel("nDCG@10")
-        figure.suptitle(f"{number}. {TITLES[number]}")
-        figure.tight_layout()
-        figure.savefig(path, metadata={"Date": None})
-        plt.close(figure)
-
-
-def panel(axis: Any, where: str, rows: Sequence[dict[str, Any]]) -> None:
-    """One place."""
-    untrained = [row["nDCG@10"] for row in rows if row["label"] == "untrained"]
-    arms = [row for row in rows if row["label"] != "untrained"]
-    for value in untrained:
-        axis.axhline(value, color="#94a3b8", linestyle=":", linewidth=1)
-    if "line" in arms[0]:
-        for line in dict.fromkeys(row["line"] for row in arms):
-            own = [row for row in arms if row["line"] == line]
-            errors = [row["nDCG@10 sd"] for row in own]
-            axis.errorbar([row["x"] for row in own], [row["nDCG@10"] for row in own], errors, label=line, capsize=2)
-        axis.set_xticks(sorted({row["x"] for row in arms}))
-        axis.legend(frameon=False, fontsize=7)
-    else:
-        values, errors = [row["nDCG@10"] for row in arms], [row["nDCG@10 sd"] for row in arms]
-        axis.bar(range(len(arms)), values, yerr=errors, color="#93c5fd", capsize=2)
-        axis.set_xticks(range(len(arms)), [row["label"] for row in arms], rotation=30, ha="right")
-        every = [*values, *untrained]
-        axis.set_ylim(max(0, min(every) - 0.05), max(every) + 0.02)
-    axis.set_title(where)
-    for side in ("top", "right"):
-        axis.spines[side].set_visible(False)
 
 
 def markdown(results: dict[str, Any]) -> str:

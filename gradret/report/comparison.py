@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from gradret.report.tables import ALPHA, Mean, grid, holm, is_judged, mean, name_of_test, p_text, paired
+from gradret.report.tables import ALPHA, Mean, grid, holm, mean, name_of_test, p_text, paired, tested
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,14 +91,13 @@ def compare(
         test: ``two-sided``, or ``one-sided``: whether a system is better than the first.
     """
     systems = tuple(next(iter(values.values()))[0])
-    tested = [measure for measure in measures if not is_judged(measure)]
     rows, differences = [], []
     for name, parts in values.items():
         own = {system: {m: _joined([part[system][m] for part in parts]) for m in measures} for system in systems}
         means = {system: {m: mean(own[system][m], seed) for m in measures} for system in systems}
         rows.append(Row(name, len(parts), len(own[systems[0]][measures[0]]), means))
         for system in systems[1:]:
-            for measure in tested:
+            for measure in tested(measures):
                 found = paired(own[system][measure] - own[systems[0]][measure], seed, test)
                 differences.append(Difference(name, system, systems[0], measure, *found))
     averages = {s: {m: sum(row.means[s][m].value for row in rows) / len(rows) for m in measures} for s in systems}

@@ -23,10 +23,10 @@ from gradret.report.tables import (
     compare_pairs,
     grid,
     headline_measure,
-    is_judged,
     mean,
     p_text,
     significance,
+    tested,
     values_of,
 )
 
@@ -89,8 +89,8 @@ class Compared:
 
     @property
     def tested(self) -> list[str]:
-        """The measures without the shares of judged documents, which are no quality."""
-        return [measure for measure in self.measures if not is_judged(measure)]
+        """The measures whose differences are tested."""
+        return tested(self.measures)
 
     def comparison(self, one: str, other: str, measure: str) -> Comparison:
         """Of two recipes, the better placed one first."""
@@ -126,7 +126,7 @@ def compared(trials: Sequence[Trial], bm25: pa.Table, measures: Sequence[str], s
     means = {recipe: {m: np.mean(own[m], axis=0) for m in measures} for recipe, own in of.items()}
     sides = [_side(own, means[recipe], of[recipe], seed) for recipe, own in by_recipe.items()]
     sides.sort(key=lambda side: (-side.means[first].value, side.recipe))
-    pairs = [(a.recipe, b.recipe, m) for a, b in itertools.combinations(sides, 2) for m in measures if not is_judged(m)]
+    pairs = [(a.recipe, b.recipe, m) for a, b in itertools.combinations(sides, 2) for m in tested(measures)]
     return Compared(
         measures=measures,
         queries=len(query_ids),

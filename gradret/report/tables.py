@@ -28,7 +28,6 @@ __all__ = [
     "grid",
     "headline_measure",
     "holm",
-    "is_judged",
     "mean",
     "name_of_test",
     "order",
@@ -38,6 +37,7 @@ __all__ = [
     "results",
     "significance",
     "terminal_table",
+    "tested",
     "values_of",
 ]
 
@@ -88,8 +88,8 @@ class Results:
 
     @property
     def tested(self) -> list[str]:
-        """The measures without the shares of judged documents, which are no quality."""
-        return [measure for measure in self.measures if not is_judged(measure)]
+        """The measures whose differences are tested."""
+        return tested(self.measures)
 
     def comparison(self, other: str, measure: str) -> Comparison | None:
         """``tuned`` against ``other``, if both were evaluated."""
@@ -140,9 +140,9 @@ def order(systems: Mapping[str, object]) -> list[str]:
     return first + sorted(set(systems) - set(first))
 
 
-def is_judged(measure: str) -> bool:
-    """Whether it is a share of judged documents, which is no quality."""
-    return measure.lower().startswith("judged")
+def tested(measures: Sequence[str]) -> list[str]:
+    """Those whose differences are tested: a share of judged documents is no quality."""
+    return [measure for measure in measures if not measure.lower().startswith("judged")]
 
 
 def headline_measure(measures: Sequence[str]) -> str | None:
@@ -189,8 +189,8 @@ def mean(values: Values, seed: int) -> Mean:
 def _compare(values: Mapping[str, Mapping[str, Values]], measures: Sequence[str], test: str) -> tuple[Comparison, ...]:
     if "tuned" not in values:
         return ()
-    tested = [measure for measure in measures if not is_judged(measure)]
-    return compare_pairs(values, [("tuned", other, m) for other in values if other != "tuned" for m in tested], test)
+    others = [system for system in values if system != "tuned"]
+    return compare_pairs(values, [("tuned", other, m) for other in others for m in tested(measures)], test)
 
 
 def compare_pairs(
@@ -259,8 +259,7 @@ def terminal_table(metrics: Mapping[str, Any]) -> str:
     others = [name for name in ("base", "bm25") if any(name == other for other, _ in found)]
     if not others:
         return text
-    tested = [measure for measure in measures if (others[0], measure) in found]
-    rows = [[measure, *(_change(found[other, measure]) for other in others)] for measure in tested]
+    rows = [[measure, *(_change(found[other, measure]) for other in others)] for measure in tested(measures)]
     return f"{text}\n\n{grid([['', *(f'tuned - {other}' for other in others)], *rows])}"
 
 
