@@ -9,6 +9,7 @@ dataset's judged dev (or training) queries over the corpus. Test queries decide 
 from __future__ import annotations
 
 import json
+import os
 import queue
 import statistics
 import threading
@@ -149,6 +150,8 @@ def _searched(config: Config) -> list[dict[str, Any]]:
     """Trials that came to an end or were stopped: what each set, and the best objective it reached."""
     from ray import tune as ray_tune
 
+    # Ray's own default keeps what it knows every ten seconds, and trials may be shorter.
+    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1")
     settings = config.tune
     # Another space or config is another search.
     name = fingerprint("tune", __name__, {"config": config}, {})

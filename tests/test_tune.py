@@ -55,14 +55,15 @@ def test_a_killed_search_goes_on_and_stopped_trials_hold_nothing(collection, con
     # On few cores: the CPU of every stopped trial is needed by another one.
     rates = {"key": "train.learning_rate", "low": 1e-6, "high": 2e-2, "log": True}
     more = {"train": SMALL["train"] | {"epochs": 5, "patience": 5}}
-    given = config(collection, **SMALL | more, tune=search([rates], trials=8))
+    given = config(collection, **SMALL | more, tune=search([rates], trials=6, seeds=[0]))
     path = tmp_path / "config.yaml"
     path.write_text(to_yaml(given), encoding="utf-8")
     first, second = tmp_path / "first.txt", tmp_path / "second.txt"
     run = begun(path, first)
-    while "tune: 2 of 8 trials" not in first.read_text():
+    while "tune: 1 of 6 trials" not in first.read_text():
         assert run.poll() is None, first.read_text()
         time.sleep(0.1)
+    time.sleep(3)  # what is known is written every second
     for process in [*psutil.Process(run.pid).children(recursive=True), run]:
         with contextlib.suppress(psutil.Error):
             process.kill()
@@ -70,12 +71,12 @@ def test_a_killed_search_goes_on_and_stopped_trials_hold_nothing(collection, con
     assert begun(path, second).wait(timeout=600) == 0, second.read_text()
     said = second.read_text()
     assert "tune: goes on with the search that is there" in said
-    assert "tune: 1 of 8" not in said
-    assert "tune: 8 of 8 trials" in said
+    assert "tune: 1 of 6" not in said
+    assert "tune: 6 of 6 trials" in said
     found = json.loads((tmp_path / "storage" / "searches" / given.name / "search.json").read_text())
     epochs = [trial["epochs"] for trial in found["trials"]]
-    assert len(epochs) == 8
-    assert sum(number < max(epochs) for number in epochs) >= 4, epochs
+    assert len(epochs) == 6
+    assert sum(number < max(epochs) for number in epochs) >= 3, epochs
 
 
 def begun(path, said):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradret.artifacts import Draft, read_shard, write_shard
+from gradret.artifacts import Draft, read_shard, write_json, write_shard
 from gradret.errors import ConfigError, StageError
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def probe(job: Job, folder: Path, seed: int) -> Probe:
     answers = folder / "work" / "answers"
     load = functools.partial(_Gated, job.load, items[1], answers / "00000", folder / "opened")
     ask(draft, items, load, _one(job.engine), seed=seed, max_bad_share=1.0)
-    return _measured(draft, answers, (folder / "opened").stat().st_mtime)
+    return _measured(draft, answers, folder / "opened")
 
 
 def _items(job: Job, folder: Path) -> list[Path]:
@@ -120,12 +121,14 @@ class _Gated:
             if time.monotonic() > late:
                 raise StageError(f"--probe: the engine has answered nothing in {_WAIT_SECONDS:,.0f} s")
             time.sleep(0.02)
-        self.opened.touch()
+        write_json(self.opened, sorted(path.name for path in self.first.glob("*.parquet")))
 
 
-def _measured(draft: Draft, answers: Path, opened: float) -> Probe:
-    timed = [path for path in answers.glob("*/*.parquet") if path.stat().st_mtime >= opened]
-    seconds = max(path.stat().st_mtime for path in timed) - opened
+def _measured(draft: Draft, answers: Path, opened: Path) -> Probe:
+    # By name: a file system's clock may be too coarse to tell what came just before.
+    before = json.loads(opened.read_text(encoding="utf-8"))
+    timed = [path for path in answers.glob("*/*.parquet") if path.name not in before]
+    seconds = max(path.stat().st_mtime for path in timed) - opened.stat().st_mtime
     asked = draft.counts["prompts"]
     return Probe(
         prompts=asked,
