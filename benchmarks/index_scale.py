@@ -5,10 +5,10 @@
 
 Vectors of 384 numbers are generated: clusters of unequal size whose members differ in few directions more than in
 others; a smaller corpus is the beginning of a larger one. Queries are near documents. Of each size ``Flat`` and
-``IVFn,PQ48x8`` are built over four shards and searched for the first 100 through Ray actors, ids, exact scores
-and the written run included, and by FAISS in a process of its own that holds the same index as one, with as many
-threads; the two take turns. Memory is watched in every process, in another search. Writes
-``benchmarks/results/index_scale_<hardware>_<date>.{md,json}``.
+``IVFn,PQ48x8`` are built over four shards and searched for the first 100 through Ray actors, ids, exact scores and
+the written run included, and by FAISS in a process of its own that holds the same index as one, with as many threads,
+and in another that scores as many candidates exactly as ours does (``IndexRefine``); they take turns. Memory is
+watched in every process, in another search. Writes ``benchmarks/results/index_scale_<hardware>_<date>.{md,json}``.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from gradret.dense.factory import choose
 from gradret.dense.plan import plan
 from gradret.dense.recall import recall
 from gradret.dense.sharded import Searcher
+from gradret.dense.shards import MARGIN
 from gradret.dense.vectors import as_matrix
 from gradret.session import cores, session
 from gradret.stages.index import build
@@ -61,11 +62,12 @@ def main() -> None:
     parser.add_argument("--storage", type=Path, help="kept, and gone on with")
     parser.add_argument("--paper", type=Path, metavar="JSON")
     parser.add_argument("--alone", nargs=3, metavar=("VECTORS", "QUERIES", "EMPTY"), help=argparse.SUPPRESS)
+    parser.add_argument("--refined", action="store_true", help=argparse.SUPPRESS)
     parsed = parser.parse_args()
     if parsed.paper:
         print(paper(json.loads(parsed.paper.read_text(encoding="utf-8"))))
     elif parsed.alone:
-        alone(*map(Path, parsed.alone))
+        alone(*map(Path, parsed.alone), refined=parsed.refined)
     else:
         measure(parsed)
 
@@ -107,10 +109,12 @@ def one_size(storage: Path, size: int, queries: int, rounds: int, kinds: list[st
         if exact is not None and kind != "flat":
             one["recall@10"], one[f"recall@{K}"] = recall(run, exact, 10), recall(run, exact, K)
             one["half"][f"recall@{K}"] = recall(one["half"].pop("run"), exact, K)
-            one["alone"][f"recall@{K}"] = recall(one["alone"].pop("run"), exact, K)
+            for peer in (one["alone"], one["refined"]):
+                peer[f"recall@{K}"] = recall(peer.pop("run"), exact, K)
         elif exact is not None:
             one["same_as_alone"] = recall(one["alone"].pop("run"), exact, K)
-        one["alone"].pop("run", None)
+        for peer in (one["alone"], one["refined"]):
+            peer.pop("run", None)
         measured[kind] = one
         print(size, kind, json.dumps(one), flush=True)
     return measured
@@ -129,13 +133,19 @@ def one_index(
     half: dict[str, Any] = {"seconds": []}
     ours: list[float] = []
     theirs: list[float] = []
+    refined: dict[str, Any] = {"seconds": []}
     try:
         parameters = started_parameters(searcher)
         beside = Alone(vectors, storage, index, parameters)
+        like_ours = Alone(vectors, storage, index, parameters, refined=True) if parameters else None
         for _ in range(rounds):
             one, run = search_once(searcher, asked, storage / "runs")
             ours.append(one)
             theirs.append(beside.search())
+            if like_ours:
+                refined["seconds"].append(like_ours.search())
+        if like_ours:
+            refined["run"] = like_ours.close()["run"]
         if parameters:
             half |= halved(index, config, parameters, asked, storage, rounds)
         # Apart: to look at memory pages takes a part of a core.
@@ -158,6 +168,7 @@ def one_index(
         "ratios": [their / our for our, their in zip(ours, theirs, strict=True)],
         "memory": memory,
         "half": half,
+        "refined": refined,
         "alone": {"seconds": theirs, "add_seconds": other["add_seconds"], "run": other["run"]},
     }
     return found, run
@@ -200,12 +211,14 @@ def search_once(searcher: Searcher, asked: np.ndarray, folder: Path) -> tuple[fl
 
 
 class Alone:
-    """FAISS in a process of its own, which searches when it is told to."""
+    """FAISS in a process of its own, which searches when it is told to; ``refined`` holds the vectors too."""
 
-    def __init__(self, vectors: Artifact, storage: Path, index: Artifact, parameters: str) -> None:
+    def __init__(
+        self, vectors: Artifact, storage: Path, index: Artifact, parameters: str, *, refined: bool = False
+    ) -> None:
         self.storage = storage
         empty = index.path / "empty.faiss"
-        command = [sys.executable, "-m", "benchmarks.index_scale", "--alone"]
+        command = [sys.executable, "-m", "benchmarks.index_scale", *["--refined"] * refined, "--alone"]
         command += [str(vectors.path / "vectors"), str(storage), f"{empty}" if empty.exists() else "Flat"]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.add_seconds = float(self._ask(parameters))
@@ -236,7 +249,7 @@ class Alone:
         return self.process.stdout.readline()
 
 
-def alone(folder: Path, storage: Path, empty: Path) -> None:
+def alone(folder: Path, storage: Path, empty: Path, *, refined: bool) -> None:
     """Hold all vectors in one index and search whenever a line comes; answer in seconds."""
     import faiss
     import pyarrow.parquet as pq
@@ -244,14 +257,21 @@ def alone(folder: Path, storage: Path, empty: Path) -> None:
     faiss.omp_set_num_threads(cores())
     index = faiss.read_index(str(empty)) if empty.exists() else faiss.IndexFlatIP(DIMENSION)
     parameters = sys.stdin.readline().strip()
+    exact = faiss.IndexFlatIP(DIMENSION)
     seconds = 0.0
     for path in sorted(folder.glob("part-*.parquet")):
         matrix = np.ascontiguousarray(as_matrix(pq.read_table(path)))
         started = time.perf_counter()
         index.add(matrix)
         seconds += time.perf_counter() - started
+        if refined:
+            exact.add(matrix)
     if parameters:
         faiss.ParameterSpace().set_index_parameters(index, parameters)
+    if refined:
+        index = faiss.IndexRefine(index, exact)
+        # Half a candidate more: k times the factor is cut to a whole number.
+        index.k_factor = (K + MARGIN + 0.5) / K
     print(seconds, flush=True)
     asked, places = np.load(storage / "queries.npy"), None
     for line in sys.stdin:
@@ -372,8 +392,9 @@ def markdown(found: dict[str, Any]) -> str:
         "highest; ours go through Ray actors and include exact scores, ids and the written run; `alone` is FAISS in",
         "one process with the same index, parameters and number of threads, in turns with ours. `ratio` is its",
         "seconds by ours: 1 is as fast. Build is training, reading, adding, writing and checksums; `add` is FAISS's",
-        "adding alone. Ours scores its candidates exactly, which raises recall: where it is above that of FAISS alone,",
-        "half the lists are tried too.",
+        "adding alone. Ours scores its candidates exactly, which raises recall. So does FAISS where it is `refined`:",
+        "an IndexRefine over all vectors in memory, with as many candidates. Half the lists are tried, too, against",
+        "all of FAISS alone.",
         "",
         _row(["vectors", "index", "parameters", "build", "alone: add", "search", "alone: search", "ratio", *recalls]),
         "|---" * 11 + "|",
@@ -388,6 +409,13 @@ def markdown(found: dict[str, Any]) -> str:
             f"| {alone['add_seconds']:.0f} | {_spread(one['seconds'])} | {_spread(alone['seconds'])} "
             f"| {one['throughput_ratio']:.2f} | {' | '.join(f'{share:.3f}' for share in shares)} |"
         )
+        refined = one["refined"]
+        if refined["seconds"]:
+            ratio = statistics.median(refined["seconds"]) / statistics.median(one["seconds"])
+            lines.append(
+                f"| {vectors:,} | the same, alone refined | {one['parameters']} | | | {_spread(one['seconds'])} "
+                f"| {_spread(refined['seconds'])} | {ratio:.2f} | | {shares[1]:.3f} | {refined[recalls[1]]:.3f} |"
+            )
         half = one["half"]
         if half["seconds"]:
             ratio = statistics.median(alone["seconds"]) / statistics.median(half["seconds"])

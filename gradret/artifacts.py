@@ -216,7 +216,8 @@ def write_shard(path: Path, rows: pa.Table, table: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        pq.write_table(rows, draft, compression="zstd")
+        # No number of a vector comes twice, nor does an id.
+        pq.write_table(rows, draft, compression="zstd", use_dictionary=table != "vectors")
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)

@@ -68,7 +68,8 @@ class Shard:
         import pyarrow as pa
 
         verify(folder, number)
-        self.vectors: np.ndarray = np.load(shard_file(folder, number, "npy"), mmap_mode="r")
+        # As a plain array: numpy's class for mapped files makes every row that is taken one of its own.
+        self.vectors: np.ndarray = np.asarray(np.load(shard_file(folder, number, "npy"), mmap_mode="r"))
         ids = pa.ipc.open_file(pa.memory_map(str(shard_file(folder, number, "ids.arrow")))).read_all()
         self.doc_ids: pa.ChunkedArray = ids["doc_id"]
         self.longest = float(ids.schema.metadata[b"longest"])
@@ -111,7 +112,8 @@ class Shard:
         """
         import numpy as np
 
-        exact: np.ndarray = np.einsum("nd,nd->n", self.vectors[places].astype(np.float64), queries)
+        # take is faster than an index in brackets.
+        exact: np.ndarray = np.einsum("nd,nd->n", self.vectors.take(places, axis=0).astype(np.float64), queries)
         return exact.astype(np.float32)
 
     def _nearest(self, queries: np.ndarray, fetch: int, *, exact: bool) -> tuple[np.ndarray, np.ndarray]:

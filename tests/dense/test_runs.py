@@ -25,6 +25,16 @@ def test_rows_in_order_with_ranks_from_one():
     ]
 
 
+def test_scores_of_any_sign_and_size_in_order():
+    draw = np.random.default_rng(0)
+    some = np.array([0.0, -0.0, 1e-40, -1e-40, -2.5, 3e38, -3e38, 7.25], np.float32)
+    found = [([f"d{n}" for n in draw.permutation(40)], draw.choice(some, 40)) for _ in range(5)]
+    table = run_table(list("abcde"), found, 40).to_pylist()
+    for query_id, (doc_ids, scores) in zip("abcde", found, strict=True):
+        best = sorted(zip(scores.tolist(), doc_ids, strict=True), reverse=True)
+        assert [row["doc_id"] for row in table if row["query_id"] == query_id] == [doc_id for _, doc_id in best]
+
+
 def test_no_queries():
     assert contracts.check(run_table([], [], 5), "run", "here").num_rows == 0
 
