@@ -132,6 +132,9 @@ class Generate:
     """Write queries about documents."""
 
     generator: Any = component("generators", {"name": "extractive"})
+    training_queries: bool = False
+    """Add the dataset's training queries, if it has any. With the retriever ``positives`` their lists hold what
+    people judged relevant."""
     max_bad_share: float = 0.2
     """Stop if more than this share of a language model's answers cannot be used."""
     resources: Workers = Workers(actors=0)

@@ -19,6 +19,7 @@ from gradret.errors import ConfigError
 from gradret.pairs import pair_id
 from gradret.retrievers.random import Random
 from gradret.stages.check import DEPTH
+from gradret.stages.training_queries import any_training_queries
 from gradret.text import passage
 
 if TYPE_CHECKING:
@@ -107,6 +108,8 @@ def jobs(config: Config, flow: Flow, folder: Path) -> list[Job]:
     """
     planner = _Planner(config, flow, folder)
     queries = planner.generate("generate", config.generate.generator)
+    if config.generate.training_queries and (human := any_training_queries(config)):
+        queries = queries._replace(total=queries.total + human.counts["queries"])
     if _asks(config.label.teacher):
         if config.label.teacher.reranks and config.check.queries:
             planner.check(config.label.teacher, queries)
@@ -233,7 +236,10 @@ class _Planner:
             case "generated":
                 return int(max(self.config.generate.generator.levels))
             case "positives":
-                judged = retriever.prepare(self.config, self.flow.ingest, self.flow.ingest)["qrels"].table("qrels")
+                prepared = retriever.prepare(self.config, self.flow.ingest, self.flow.ingest)
+                if not prepared:
+                    return 0
+                judged = prepared["qrels"].table("qrels")
                 return max(judged["query_id"].value_counts().field("counts").to_pylist(), default=0)
         if not hasattr(retriever, "k"):
             raise ConfigError(

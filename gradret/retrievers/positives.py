@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gradret.artifacts import Artifact, Draft, make
+from gradret.progress import say
 from gradret.retrievers import Ranked, ranked
-from gradret.stages.training_queries import training_queries
+from gradret.stages.training_queries import any_training_queries
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,22 +25,28 @@ class Positives:
     """Documents that are judged relevant for the query in the dataset's split ``train``, the best judged first.
 
     Never by a judgment of the evaluated split, nor for a query that has one there. It finds nothing for
-    generated queries. Judgments of documents that the corpus lacks are left out and counted.
+    generated queries, nor where the dataset has no training queries. Judgments of documents that the corpus
+    lacks are left out and counted.
     """
 
     min_relevance: int = 1
     """The lowest judgment that counts."""
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
-        """Raises ``DataError`` where the dataset has no training queries."""
-        inputs = {"docs": ingested, "judged": training_queries(config)}
+        judged = any_training_queries(config)
+        if judged is None:
+            say("  positives: the dataset has no training queries, so there are none")
+            return {}
+        inputs = {"docs": ingested, "judged": judged}
         body = functools.partial(_positives, inputs, self.min_relevance)
         settings = {"min_relevance": self.min_relevance}
         storage = config.storage_path
         return {"qrels": make("positives", storage, module=__name__, settings=settings, inputs=inputs, body=body)}
 
     def load(self, prepared: dict[str, Artifact], seed: int) -> _Judged:
-        return _Judged(prepared["qrels"].table("qrels"))
+        from gradret.contracts import schema
+
+        return _Judged(prepared["qrels"].table("qrels") if prepared else schema("qrels").empty_table())
 
 
 def _positives(inputs: dict[str, Artifact], min_relevance: int, draft: Draft) -> None:

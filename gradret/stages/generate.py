@@ -13,6 +13,7 @@ from gradret.errors import DataError
 from gradret.prompts import digests
 from gradret.stages._ask import ask
 from gradret.stages._map import Pool, Quarantined, Result, map_shards, split_rows
+from gradret.stages.training_queries import any_training_queries
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,7 +30,7 @@ def generate(config: Config, ingested: Artifact, deduped: Artifact) -> Artifact:
     """QUERIES about the documents of SAMPLE; a document or a prompt that yields none is quarantined.
 
     A generator that writes documents gives DOCS and LABELS for the QUERIES that it draws, and depends
-    on nothing but these.
+    on nothing but these. People's training queries may stand beside generated ones, in a shard of their own.
 
     Raises:
         DataError: nothing was written.
@@ -37,7 +38,10 @@ def generate(config: Config, ingested: Artifact, deduped: Artifact) -> Artifact:
     generator: Generator = config.generate.generator
     prepared = generator.prepare(config, ingested, deduped)
     inputs = prepared if hasattr(generator, "drawn") else {"docs": ingested, "sample": deduped} | prepared
-    body = functools.partial(_generate, config, ingested, deduped, prepared)
+    human = any_training_queries(config) if config.generate.training_queries else None
+    if human:
+        inputs = inputs | {"training_queries": human}
+    body = functools.partial(_generate, config, ingested, deduped, prepared, human)
     settings = {
         "generator": generator,
         "templates": digests(getattr(generator, "templates", ())),
@@ -48,7 +52,12 @@ def generate(config: Config, ingested: Artifact, deduped: Artifact) -> Artifact:
 
 
 def _generate(
-    config: Config, ingested: Artifact, deduped: Artifact, prepared: dict[str, Artifact], draft: Draft
+    config: Config,
+    ingested: Artifact,
+    deduped: Artifact,
+    prepared: dict[str, Artifact],
+    human: Artifact | None,
+    draft: Draft,
 ) -> None:
     settings, generator = config.generate, config.generate.generator
     if hasattr(generator, "drawn"):
@@ -66,6 +75,19 @@ def _generate(
         map_shards(draft, shards, writer, pool=pool, total=rows.num_rows, unit=table)
     if not draft.counts.get("rows_out"):
         raise DataError(f"nothing could be written for any of {rows.num_rows:,} {table} ({draft.quarantined})")
+    if human:
+        _add(human, draft, len(shards))
+
+
+def _add(human: Artifact, draft: Draft, shard: int) -> None:
+    """Write the training queries that the generator has not drawn itself."""
+    import pyarrow.compute as pc
+
+    rows = human.table("queries")
+    for path in sorted((draft.path / "queries").glob("*.parquet"))[:shard]:
+        rows = rows.filter(pc.invert(pc.is_in(rows["query_id"], value_set=read_shard(path, "queries")["query_id"])))
+    draft.write("queries", rows, shard)
+    draft.count(training_queries=rows.num_rows, rows_out=rows.num_rows)
 
 
 def _sampled(ingested: Artifact, deduped: Artifact) -> pa.Table:

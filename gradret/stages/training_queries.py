@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gradret.config import Config
     from gradret.datasets import Row
 
-__all__ = ["training_queries"]
+__all__ = ["any_training_queries", "training_queries"]
 
 
 def training_queries(config: Config) -> Artifact:
@@ -31,14 +31,22 @@ def training_queries(config: Config) -> Artifact:
     Raises:
         DataError: there are none, or a query_id occurs twice.
     """
-    tables = _tables(config)
-    if not tables["queries"]:
+    found = any_training_queries(config)
+    if found is None:
         raise DataError(
             "the dataset has no training queries: none is judged in split 'train' and not in "
-            f"{config.dataset.split!r}. The generator human and the retriever positives need them; for "
+            f"{config.dataset.split!r}. The generator human needs them; for "
             "graded_documents set generate.generator.queries to a generator that writes some, such as "
             "{name: extractive}"
         )
+    return found
+
+
+def any_training_queries(config: Config) -> Artifact | None:
+    """The same; None where there are none."""
+    tables = _tables(config)
+    if not tables["queries"]:
+        return None
     settings = {"rows": hashlib.sha256(json.dumps(tables).encode()).hexdigest()}
     body = functools.partial(_training_queries, tables)
     return make("training_queries", config.storage_path, module=__name__, settings=settings, inputs={}, body=body)

@@ -6,8 +6,11 @@ import pytest
 
 from gradret.config import Generate
 from gradret.errors import DataError
+from gradret.generators.extractive import Extractive
 from gradret.generators.human import Human
+from gradret.stages.dedupe import dedupe
 from gradret.stages.generate import generate
+from gradret.stages.ingest import ingest
 from gradret.stages.training_queries import training_queries
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -56,8 +59,38 @@ def test_test_queries_change_nothing(beir, config):
 
 
 def test_a_dataset_without_training_queries(beir, config):
-    with pytest.raises(DataError, match=r"no training queries.* generator human "):
+    with pytest.raises(DataError, match=r"no training queries.* generator human needs"):
         generated(config, beir(queries=QUERIES, qrels={"test": QRELS["test"]}))
+
+
+DOCS = [{"_id": f"d{n}", "text": " ".join(f"word{n + m}" for m in range(9)) + "."} for n in range(12)]
+
+
+@pytest.mark.parametrize("generator", [Extractive(queries=24), Human(max_queries=4)])
+def test_training_queries_beside_what_a_generator_gives(beir, config, generator):
+    settings = config(beir(docs=DOCS, queries=QUERIES, qrels=QRELS))
+    docs = ingest(settings)
+    sample = dedupe(settings, docs)
+    alone, both = (
+        generate(replace(settings, generate=Generate(generator, training_queries=flag)), docs, sample)
+        for flag in (False, True)
+    )
+    own, people = alone.table("queries"), training_queries(settings).table("queries")
+    added = [row for row in people.to_pylist() if row["query_id"] not in own["query_id"].to_pylist()]
+    rows = sorted([*own.to_pylist(), *added], key=lambda row: row["query_id"])
+    assert both.table("queries").to_pylist() == rows
+    assert len(rows) == len({row["query_id"] for row in rows})
+    assert both.counts["training_queries"] == len(added) == 25 - 4 * isinstance(generator, Human)
+    assert both.counts["rows_out"] == alone.counts["rows_out"] + len(added)
+
+
+def test_where_there_are_none_the_generated_ones_stay_what_they_are(beir, config):
+    settings = config(beir(docs=DOCS, queries=QUERIES, qrels={"test": QRELS["test"]}))
+    docs = ingest(settings)
+    sample = dedupe(settings, docs)
+    blocks = [Generate(Extractive(queries=24), training_queries=flag) for flag in (False, True)]
+    one, other = (generate(replace(settings, generate=block), docs, sample) for block in blocks)
+    assert one.path == other.path
 
 
 def test_a_wrong_number():

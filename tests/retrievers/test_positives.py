@@ -2,7 +2,6 @@
 
 import pytest
 
-from gradret.errors import DataError
 from gradret.retrievers.positives import Positives
 
 QUERIES = [{"_id": f"q{number}", "text": f"query {number}"} for number in range(1, 6)]
@@ -62,6 +61,7 @@ def test_test_judgments_change_nothing(beir, config, docs):
     assert clean.path == poisoned.path
 
 
-def test_without_training_judgments(beir, config, docs):
-    with pytest.raises(DataError, match="no training queries"):
-        Positives().prepare(config(beir(queries=QUERIES, qrels={"test": QRELS["test"]})), docs, None)
+def test_without_training_judgments_nothing_is_found_and_it_is_said(beir, config, docs, capsys):
+    settings = config(beir(queries=QUERIES, qrels={"test": QRELS["test"]}))
+    assert found(settings, docs, Positives(), human("q1", "q3")) == [[], []]
+    assert "positives: the dataset has no training queries" in capsys.readouterr().err
