@@ -33,7 +33,13 @@ COLLECTIONS = ("scifact", "cranfield")
 DEV = {"scifact": "train", "cranfield": "dev"}
 SEEDS = (0, 1, 2)
 QUERIES, EPOCHS = 3000, 2
-SMALL = (f"generate.generator.queries={QUERIES}", f"train.epochs={EPOCHS}", "check.queries=0")
+SMALL = (
+    "generate.training_queries=false",  # they judge
+    f"generate.generator.queries={QUERIES}",
+    "generate.generator.per_doc=12",
+    f"train.epochs={EPOCHS}",
+    "check.queries=0",
+)
 
 _SOURCE, _RANDOM = "{name: source}", "{name: random}"
 _BOTH = "[{name: bm25, k: 60}, {name: dense, k: 60}]"

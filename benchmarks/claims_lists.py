@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 import gradret
-from benchmarks.students import Place, judgments, place
+from benchmarks.students import EXTRACTIVE, Place, judgments, place
 from gradret.flow import Flow
 from gradret.stages.search import search_bm25
 
@@ -46,9 +46,9 @@ Lists = tuple[Place, pa.Table, dict[str, list[dict[str, Any]]]]
 
 
 def flow_of(name: str, folder: Path, storage: Path, *more: str) -> Flow:
-    """The quickstart's."""
+    """The quickstart's, of extractive queries."""
     given = ["dataset.name=beir", f"dataset.path={folder.resolve()}", f"name={name}", f"storage_path={storage}"]
-    return Flow(gradret.load("configs/quickstart.yaml", [*given, *more]))
+    return Flow(gradret.load("configs/quickstart.yaml", [*given, *EXTRACTIVE, *more]))
 
 
 def synthetic(name: str, folder: Path, storage: Path) -> Lists:

@@ -24,7 +24,7 @@ import pyarrow as pa
 
 import gradret
 from benchmarks.hardware import hardware, result_path
-from benchmarks.students import MEASURES, Place, Trained, place, searched, trained, training
+from benchmarks.students import EXTRACTIVE, MEASURES, Place, Trained, place, searched, trained, training
 from gradret import components
 from gradret.flow import Flow
 from gradret.session import session
@@ -98,7 +98,7 @@ def main() -> None:
 def collection(name: str, folder: Path, storage: Path) -> Collection:
     """The flow up to the lists, and human queries of both splits."""
     given = ["dataset.name=beir", f"dataset.path={folder}", f"name={name}", f"storage_path={storage}"]
-    config = gradret.load("configs/quickstart.yaml", [*given, f"generate.generator.queries={QUERIES}"])
+    config = gradret.load("configs/quickstart.yaml", [*given, *EXTRACTIVE, f"generate.generator.queries={QUERIES}"])
     flow = Flow(config)
     rows = [with_more_positives(row) for row in flow.select.table("groups").to_pylist()]
     splits = [split for split in ("train", "test") if (folder / "qrels" / f"{split}.tsv").exists()]

@@ -30,6 +30,9 @@ from gradret.training.checkpoint import load_checkpoint
 from gradret.training.loop import Job, load_student, train_loop
 from gradret.training.prepare import prepare
 
+EXTRACTIVE = ("generate.training_queries=false", "generate.generator.queries=21000", "generate.generator.per_doc=12")
+"""Changes that leave people's queries out of the quickstart's lists, for what is compared by such queries."""
+
 MEASURES = {"nDCG@10": ir_measures.nDCG @ 10, "Recall@100": ir_measures.R @ 100}
 K = 100
 
@@ -77,8 +80,8 @@ def judgments(path: Path) -> list[ir_measures.Qrel]:
 
 
 def training(**changes: object) -> Train:
-    """The quickstart's, with one thread and every epoch trained to its end."""
-    settings = gradret.load("configs/quickstart.yaml").train
+    """The config's defaults, with one thread and every epoch trained to its end."""
+    settings = gradret.load("configs/quickstart.yaml", ["train.learning_rate=5e-3"]).train
     changes = {"encoder": Static(), "resources": TrainResources(threads=1), "patience": 1000} | changes
     return dataclasses.replace(settings, **changes)
 
