@@ -41,7 +41,7 @@ def generate(config: Config, ingested: Artifact, deduped: Artifact) -> Artifact:
     human = any_training_queries(config) if config.generate.training_queries else None
     if human:
         inputs = inputs | {"training_queries": human}
-    body = functools.partial(_generate, config, ingested, deduped, prepared, human)
+    body = functools.partial(_generate, config, ingested, deduped, prepared, human=human)
     settings = {
         "generator": generator,
         "templates": digests(getattr(generator, "templates", ())),
@@ -56,8 +56,9 @@ def _generate(
     ingested: Artifact,
     deduped: Artifact,
     prepared: dict[str, Artifact],
-    human: Artifact | None,
     draft: Draft,
+    *,
+    human: Artifact | None,
 ) -> None:
     settings, generator = config.generate, config.generate.generator
     if hasattr(generator, "drawn"):
