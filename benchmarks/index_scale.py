@@ -1,14 +1,12 @@
 """Building and searching an index of millions of vectors over Ray, against FAISS in one process.
 
-    python -m benchmarks.index_scale [--sizes 250000,500000,1000000,2000000] [--queries N] [--rounds N]
-    python -m benchmarks.index_scale --paper results/index_scale_....json    # the tables of docs/scale.md
+    python -m benchmarks.index_scale [--sizes 250000,1000000,2000000] [--queries N] [--rounds N]
 
-Vectors of 384 numbers are generated: clusters of unequal size whose members differ in few directions more than in
-others; a smaller corpus is the beginning of a larger one. Queries are near documents. Of each size ``Flat`` and
-``IVFn,PQ48x8`` are built over four shards and searched for the first 100 through Ray actors, ids, exact scores and
-the written run included, and by FAISS in a process of its own that holds the same index as one, with as many threads,
-and in another that scores as many candidates exactly as ours does (``IndexRefine``); they take turns. Memory is
-watched in every process, in another search. Writes ``benchmarks/results/index_scale_<hardware>_<date>.{md,json}``.
+Of each number of vectors (``benchmarks/clustered.py``) ``Flat`` and ``IVFn,PQ48x8`` are built over four shards and
+searched for the first 100 through Ray actors, ids, exact scores and the written run included, and by FAISS in a
+process of its own that holds the same index as one, with as many threads, and in another that scores as many
+candidates exactly as ours does (``IndexRefine``); they take turns. Memory is watched in every process, in another
+search. Writes ``benchmarks/results/index_scale_<hardware>_<date>.{md,json}``.
 """
 
 from __future__ import annotations
@@ -32,13 +30,12 @@ import numpy as np
 import psutil
 import pyarrow as pa
 
+from benchmarks.clustered import BLOCK, DIMENSION, SEED, query_vectors, vectors_of
 from benchmarks.hardware import hardware, result_path
 from benchmarks.tree_memory import _pss
 from gradret.artifacts import Artifact, Draft, make, write_shard
 from gradret.config import Config, Index, Search, Workers
 from gradret.datasets.pydocs import Pydocs
-from gradret.dense.factory import choose
-from gradret.dense.plan import plan
 from gradret.dense.recall import recall
 from gradret.dense.sharded import Searcher
 from gradret.dense.shards import MARGIN
@@ -46,27 +43,23 @@ from gradret.dense.vectors import as_matrix
 from gradret.session import cores, session
 from gradret.stages.index import build
 
-DIMENSION, CLUSTERS, SEED, SHARDS, K = 384, 4096, 0, 4, 100
-BLOCK, QUERY_BLOCK = 50_000, 512
-LISTS = {250_000: 2048, 500_000: 2048, 1_000_000: 4096, 2_000_000: 4096}
+SHARDS, K, QUERY_BLOCK = 4, 100, 512
+LISTS = {250_000: 2048, 1_000_000: 4096, 2_000_000: 4096}
 
 
 def main() -> None:
-    """Measure, or print what follows from a measurement."""
+    """Measure."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--sizes", default="250000,500000,1000000,2000000")
+    parser.add_argument("--sizes", default="250000,1000000,2000000")
     parser.add_argument("--kinds", default="flat,ivfpq")
     parser.add_argument("--queries", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=5, help="of the largest size; the others have one")
     parser.add_argument("--actors", type=int, default=0, help="that hold the shards; 0 is the default")
     parser.add_argument("--storage", type=Path, help="kept, and gone on with")
-    parser.add_argument("--paper", type=Path, metavar="JSON")
     parser.add_argument("--alone", nargs=3, metavar=("VECTORS", "QUERIES", "EMPTY"), help=argparse.SUPPRESS)
     parser.add_argument("--refined", action="store_true", help=argparse.SUPPRESS)
     parsed = parser.parse_args()
-    if parsed.paper:
-        print(paper(json.loads(parsed.paper.read_text(encoding="utf-8"))))
-    elif parsed.alone:
+    if parsed.alone:
         alone(*map(Path, parsed.alone), refined=parsed.refined)
     else:
         measure(parsed)
@@ -332,44 +325,6 @@ def generated(storage: Path, size: int) -> Artifact:
     return make("generated", str(storage), module="gradret.text", settings=settings, inputs={}, body=body)
 
 
-def vectors_of(size: int) -> Iterator[np.ndarray]:
-    """Blocks of unit vectors, float32."""
-    for number in range(-(-size // BLOCK)):
-        yield _block(number)[: size - number * BLOCK]
-
-
-def _block(number: int) -> np.ndarray:
-    draw = np.random.default_rng([SEED, 1 + number])
-    members = np.minimum(draw.zipf(1.3, BLOCK) - 1, draw.integers(CLUSTERS, size=BLOCK))
-    return _unit(_centres()[members] + _noise(draw, BLOCK, 0.9))
-
-
-def _centres() -> np.ndarray:
-    return _unit(np.random.default_rng([SEED, 0]).standard_normal((CLUSTERS, DIMENSION), np.float32) * _scales())
-
-
-def _noise(draw: np.random.Generator, number: int, length: float) -> np.ndarray:
-    return length * _unit(draw.standard_normal((number, DIMENSION), np.float32) * _scales())
-
-
-def _scales() -> np.ndarray:
-    """How far vectors differ in each direction: a few far, most of them little."""
-    places = np.random.default_rng(SEED).permutation(DIMENSION)
-    return (1 / np.sqrt(1 + places / 24)).astype(np.float32)
-
-
-def _unit(matrix: np.ndarray) -> np.ndarray:
-    unit: np.ndarray = matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
-    return unit
-
-
-def query_vectors(size: int, number: int) -> np.ndarray:
-    """Near documents of the first block."""
-    draw = np.random.default_rng([SEED, 1 << 20])
-    near = _block(0)[draw.integers(min(size, BLOCK), size=number)]
-    return _unit(near + _noise(draw, number, 0.6))
-
-
 def doc_ids(numbers: np.ndarray) -> pa.Array:
     """Ids in the order of the numbers."""
     return pa.array([f"d{number:08d}" for number in numbers.tolist()], pa.string())
@@ -409,21 +364,13 @@ def markdown(found: dict[str, Any]) -> str:
             f"| {alone['add_seconds']:.0f} | {_spread(one['seconds'])} | {_spread(alone['seconds'])} "
             f"| {one['throughput_ratio']:.2f} | {' | '.join(f'{share:.3f}' for share in shares)} |"
         )
-        refined = one["refined"]
+        refined, half = one["refined"], one["half"]
         if refined["seconds"]:
-            ratio = statistics.median(refined["seconds"]) / statistics.median(one["seconds"])
-            lines.append(
-                f"| {vectors:,} | the same, alone refined | {one['parameters']} | | | {_spread(one['seconds'])} "
-                f"| {_spread(refined['seconds'])} | {ratio:.2f} | | {shares[1]:.3f} | {refined[recalls[1]]:.3f} |"
-            )
-        half = one["half"]
+            parameters, recall_of = one["parameters"], [shares[1], refined[recalls[1]]]
+            lines.append(_beside(vectors, "the same, alone refined", parameters, one, refined, recall_of))
         if half["seconds"]:
-            ratio = statistics.median(alone["seconds"]) / statistics.median(half["seconds"])
-            lines.append(
-                f"| {vectors:,} | the same | {half['parameters']}, alone {one['parameters']} | | "
-                f"| {_spread(half['seconds'])} | {_spread(alone['seconds'])} | {ratio:.2f} "
-                f"| | {half[recalls[1]]:.3f} | {shares[2]:.3f} |"
-            )
+            parameters, recall_of = f"{half['parameters']}, alone {one['parameters']}", [half[recalls[1]], shares[2]]
+            lines.append(_beside(vectors, "the same", parameters, half, alone, recall_of))
     lines += [
         "",
         "MiB, the highest seen (every 0.5 s) in any process of the kind: what it holds, and with it the pages of",
@@ -447,6 +394,16 @@ def markdown(found: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _beside(
+    vectors: int, what: str, parameters: str, ours: dict[str, Any], theirs: dict[str, Any], recalls: list[float]
+) -> str:
+    """A row of an index that stands above, searched in another way."""
+    ratio = statistics.median(theirs["seconds"]) / statistics.median(ours["seconds"])
+    seconds = [_spread(side["seconds"]) for side in (ours, theirs)]
+    cells = [f"{vectors:,}", what, parameters, "", "", *seconds, f"{ratio:.2f}", ""]
+    return _row([*cells, *(f"{share:.3f}" for share in recalls)])
+
+
 def _row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
@@ -458,53 +415,6 @@ def _spread(seconds: list[float]) -> str:
 
 def _peak(memory: dict[str, dict[str, float]], kind: str, what: str) -> str:
     return f"{memory[kind][what]:,.0f}" if kind in memory else "-"
-
-
-def paper(found: dict[str, Any]) -> str:
-    """What the measured rates give for collections that were not measured."""
-    largest = found["sizes"][-1]
-    flat, ivfpq = largest["flat"], largest["ivfpq"]
-    work = largest["vectors"] * found["dimension"] * found["queries"]
-    compared = work / statistics.median(flat["seconds"]) / found["cores"]
-    scanned = statistics.median(ivfpq["seconds"]) * found["cores"] / found["queries"]
-    added = largest["vectors"] * found["dimension"] / ivfpq["build_seconds"] / found["cores"]
-    rates = (
-        f"Measured, a core: {compared / 1e9:.1f} billion numbers a second compared (Flat); {1000 * scanned:.2f} ms a "
-        f"query (IVF-PQ, {ivfpq['parameters']}, {largest['vectors']:,} vectors); {added / 1e6:.1f} million numbers a "
-        "second built into IVF-PQ, training included."
-    )
-    head = ["collection", "index", "nodes", "index, GiB", "vectors on disk, GiB", "build, core-hours", "build, hours"]
-    head += ["ms a query and core", "queries a second, all nodes"]
-    collections = [("MS MARCO", 8_841_823, 768), ("a billion", 1_000_000_000, 768)]
-    rows = [
-        _on_paper(name, factory, vectors, dimension, (compared, scanned, added, largest["vectors"]))
-        for name, vectors, dimension in collections
-        for factory in dict.fromkeys(("Flat", choose(vectors, dimension, 64 << 30)[0]))
-    ]
-    lines = [rates, "", f"| {' | '.join(head)} |", "|---" * len(head) + "|", *rows]
-    return "\n".join(lines)
-
-
-def _on_paper(name: str, factory: str, vectors: int, dimension: int, rates: tuple[float, float, float, int]) -> str:
-    """A row: nodes of 16 cores and 64 GiB, of which the index may take 48."""
-    compared, scanned, added, measured = rates
-    planned = plan(factory, vectors, dimension, max(1, -(-vectors // 2_000_000)), BLOCK)
-    memory = planned.shard * planned.shards
-    nodes = max(1, -(-memory // (48 << 30)))
-    flat = factory == "Flat"
-    # Lists grow with the square root of the corpus, and so do those that are looked into and what stands in each.
-    alone = vectors * dimension / compared if flat else scanned * (vectors / measured) ** 0.5 * dimension / DIMENSION
-    build_hours = 0.0 if flat else vectors * dimension / added * (vectors / measured) ** 0.5 / 3600
-    cells = [
-        f"{nodes}",
-        f"{memory / 2**30:,.0f}",
-        f"{vectors * dimension * 4 / 2**30:,.0f}",
-        "copying" if flat else f"{build_hours:,.0f}",
-        "copying" if flat else f"{build_hours / 16 / nodes:,.1f}",
-        f"{1000 * alone:,.1f}",
-        f"{16 * nodes / alone:,.0f}",
-    ]
-    return f"| {name}, {vectors:,} x {dimension} | {factory} | {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":
