@@ -35,6 +35,7 @@ MARGIN = 32
 # times as long each.
 _HELD, _SCORED = 1 << 22, 1 << 16
 
+# Queries from which on FAISS is told to multiply matrices, and its threshold's highest value.
 _MULTIPLIED, _NEVER = 4, (1 << 31) - 1
 
 

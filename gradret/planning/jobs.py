@@ -109,7 +109,8 @@ def jobs(config: Config, flow: Flow, folder: Path) -> list[Job]:
     planner = _Planner(config, flow, folder)
     queries = planner.generate("generate", config.generate.generator)
     if config.generate.training_queries and (human := any_training_queries(config)):
-        queries = queries._replace(total=queries.total + human.counts["queries"])
+        drawn = set(queries.sample["generator"].to_pylist()) == {"human"}
+        queries = queries._replace(total=human.counts["queries"] + (0 if drawn else queries.total))
     if _asks(config.label.teacher):
         if config.label.teacher.reranks and config.check.queries:
             planner.check(config.label.teacher, queries)

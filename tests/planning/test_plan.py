@@ -173,8 +173,9 @@ def test_training_queries_and_their_positives(tree):
     # q1 has two positives, the most of any query; each pair is asked about in both orders.
     assert label["prompts"] == 2 * (2 + 3) * 2
     written = {"name": "extractive", "queries": 30, "per_doc": 1}
-    for flag, queries in ((False, 30), (True, 32)):
-        more = blocks | {"generate": {"generator": written, "training_queries": flag}}
+    human = {"name": "human", "max_queries": 1}
+    for generator, flag, queries in ((written, False, 30), (written, True, 32), (human, False, 1), (human, True, 2)):
+        more = blocks | {"generate": {"generator": generator, "training_queries": flag}}
         (label,) = plan(parse(tree(documents(30), None, **more)))["stages"]
         assert label["rows"] == queries
 
