@@ -23,11 +23,11 @@ from scipy.stats import ttest_1samp
 
 import gradret
 from gradret.flow import Flow
-from gradret.session import session
 from gradret.stages.evaluate import evaluate
 from gradret.stages.index import index
 from gradret.stages.queries import queries
 from gradret.stages.search import search
+from gradret.work.session import session
 
 COLLECTIONS = ("scifact", "cranfield")
 DEV = {"scifact": "train", "cranfield": "dev"}

@@ -45,8 +45,8 @@ from benchmarks.claims_tables import Tables, plot
 from benchmarks.hardware import hardware, result_path
 from benchmarks.students import MEASURES, Place, Values, searched, trained, training
 from gradret import components
-from gradret.report.tables import ALPHA
-from gradret.session import cores, session
+from gradret.stats.significance import ALPHA
+from gradret.work.session import cores, session
 
 LLMS = ("flant5large", "llama8b", "llama70b")
 SEEDS = (0, 1, 2)

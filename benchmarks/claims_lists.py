@@ -61,7 +61,7 @@ def synthetic(name: str, folder: Path, storage: Path) -> Lists:
         lists[kind] = taken([row for row in scaled if row["kind"] == kind], A_KIND)
     lists["809 extractive"] = taken(scaled, 809)
     levels = Flow(
-        gradret.loading.override(
+        gradret.config.loading.override(
             flow.config,
             [
                 "select.grades=quantiles",

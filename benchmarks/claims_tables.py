@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.students import MEASURES, Values
-from gradret.report.tables import ALPHA, compare_pairs
+from gradret.stats.significance import ALPHA, compare_pairs
 
 
 class Tables:

@@ -28,14 +28,14 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from benchmarks.hardware import hardware, result_path
-from gradret.artifacts import read_shard, write_shard
-from gradret.config import Config
-from gradret.inference import pack
-from gradret.loading import parse
-from gradret.models import open_model
-from gradret.session import cores, session
+from gradret.config.loading import parse
+from gradret.config.run import Config
+from gradret.models.inference import pack
+from gradret.models.locate import open_model
 from gradret.stages.encode import encode_texts, load_model
+from gradret.store.artifacts import read_shard, write_shard
 from gradret.text import passage
+from gradret.work.session import cores, session
 
 
 @dataclass(frozen=True)

@@ -21,16 +21,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.hardware import hardware, result_path
-from gradret.config import Config
+from gradret.config.loading import parse
+from gradret.config.run import Config
 from gradret.datasets._stdlib import documents
-from gradret.loading import parse
 
 ROWS, FEW, RUNS = 2000, 32, 3
 
 
 def main() -> None:
     from gradret.flow import Flow
-    from gradret.session import connect
+    from gradret.work.session import connect
     from tests.engines import tiny_llm
 
     with tempfile.TemporaryDirectory() as name:

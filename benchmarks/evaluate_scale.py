@@ -24,15 +24,15 @@ import numpy as np
 from benchmarks.hardware import hardware, result_path
 from benchmarks.scale import counts_of, write_collection
 from benchmarks.tree_memory import Peak, run
-from gradret.artifacts import Artifact
-from gradret.evaluation import load_evaluation
-from gradret.session import session
+from gradret.config.evaluation import load_evaluation
 from gradret.stages.base import base
 from gradret.stages.encode import encode
 from gradret.stages.index import index
 from gradret.stages.ingest import ingest
 from gradret.stages.queries import queries
 from gradret.stages.search import search
+from gradret.store.artifacts import Artifact
+from gradret.work.session import session
 
 STAGES = ("ingest", "queries", "base", "encode", "index", "search", "evaluate")
 SHARDS, WORDS, SEED, LIMIT = 4, 8, 0, 2.0

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.clustered import BLOCK, DIMENSION
-from gradret.dense.factory import choose
-from gradret.dense.plan import plan
+from gradret.search.factory import choose
+from gradret.search.plan import plan
 
 
 def paper(found: dict[str, Any]) -> str:

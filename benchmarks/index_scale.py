@@ -33,15 +33,15 @@ import pyarrow as pa
 from benchmarks.clustered import BLOCK, DIMENSION, SEED, query_vectors, vectors_of
 from benchmarks.hardware import hardware, result_path
 from benchmarks.tree_memory import _pss
-from gradret.artifacts import Artifact, Draft, make, write_shard
-from gradret.config import Config, Index, Search, Workers
+from gradret.config.run import Config, Index, Search, Workers
 from gradret.datasets.pydocs import Pydocs
-from gradret.dense.recall import recall
-from gradret.dense.sharded import Searcher
-from gradret.dense.shards import MARGIN
-from gradret.dense.vectors import as_matrix
-from gradret.session import cores, session
+from gradret.search.recall import recall
+from gradret.search.searcher import Searcher
+from gradret.search.shards import MARGIN
+from gradret.search.vectors import as_matrix
 from gradret.stages.index import build
+from gradret.store.artifacts import Artifact, Draft, make, write_shard
+from gradret.work.session import cores, session
 
 SHARDS, K, QUERY_BLOCK = 4, 100, 512
 LISTS = {250_000: 2048, 1_000_000: 4096, 2_000_000: 4096}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hardware import hardware, result_path
 
-from gradret.report.agreement import THRESHOLDS, Agreement, compare
+from gradret.stats.agreement import THRESHOLDS, Agreement, compare
 
 EXPECTED = {"llm_4prompts_llama70b": 0.17, "llm_4prompts_llama8b": 0.12, "llm_4prompts_flant5large": 0.23}
 

@@ -21,9 +21,9 @@ from ray.cluster_utils import Cluster
 
 from benchmarks.engines import tree_of, write_collection
 from benchmarks.hardware import hardware, result_path
+from gradret.config.loading import parse
 from gradret.datasets._stdlib import documents
 from gradret.flow import Flow
-from gradret.loading import parse
 from tests.engines import tiny_llm
 
 ROWS = 600

@@ -21,8 +21,8 @@ from ray.cluster_utils import Cluster
 
 from benchmarks.hardware import hardware, result_path
 from benchmarks.scale import write_collection
+from gradret.config.loading import load
 from gradret.flow import Flow
-from gradret.loading import load
 
 DOCUMENTS, QUERIES = 20_000, 20_000
 TABLES = {"mine": "pairs", "label": "labels", "select": "groups"}

@@ -24,7 +24,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from benchmarks.hardware import hardware, result_path
-from gradret.config import Config, Train, TrainResources
+from gradret.config.run import Config, Train, TrainResources
 from gradret.datasets.beir import Beir
 from gradret.encoders.transformer import Transformer
 from gradret.stages.train import train

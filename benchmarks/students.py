@@ -21,10 +21,10 @@ import numpy as np
 import pyarrow as pa
 
 import gradret
-from gradret.config import Train, TrainResources
-from gradret.contracts import schema
+from gradret.config.run import Train, TrainResources
 from gradret.encoders.static import Static
 from gradret.flow import Flow
+from gradret.store.contracts import schema
 from gradret.text import passage
 from gradret.training.checkpoint import load_checkpoint
 from gradret.training.loop import Job, load_student, train_loop

@@ -16,7 +16,7 @@ from pathlib import Path
 import gradret
 from benchmarks.hardware import hardware, result_path
 from gradret.flow import Flow
-from gradret.session import session
+from gradret.work.session import session
 
 CONFIG = "configs/transformer_human.yaml"
 MEASURES = ("nDCG@10", "Recall@100")

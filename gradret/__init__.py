@@ -13,9 +13,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradret.config import Config
+from gradret.config.loading import load
+from gradret.config.run import Config
 from gradret.errors import ConfigError, ContractError, DataError, GradretError, StageError, StorageError
-from gradret.loading import load
+from gradret.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +33,7 @@ __all__ = [
     "run",
 ]
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 
 def run(config: Config | str | Path | Mapping[str, object]) -> Path:
@@ -44,9 +45,9 @@ def run(config: Config | str | Path | Mapping[str, object]) -> Path:
     Raises:
         GradretError: what went wrong and what to do.
     """
+    from gradret.config.loading import parse
     from gradret.flow import Flow
-    from gradret.loading import parse
-    from gradret.session import session
+    from gradret.work.session import session
 
     if isinstance(config, (str, Path)):
         config = load(config)

@@ -188,7 +188,7 @@ def _page(folder: Path) -> str:
 def _stage(parsed: argparse.Namespace) -> int:
     import gradret
     from gradret.flow import Flow
-    from gradret.session import session
+    from gradret.work.session import session
 
     flow = Flow(gradret.load(parsed.config, parsed.overrides))
     with session():
@@ -202,8 +202,9 @@ def _stage(parsed: argparse.Namespace) -> int:
 def _check(parsed: argparse.Namespace) -> int:
     import gradret
     from gradret.flow import Flow
-    from gradret.report.check import as_data, require, terminal_text
-    from gradret.session import session
+    from gradret.report.check import terminal_text
+    from gradret.stages.verdict import as_data, require
+    from gradret.work.session import session
 
     config = gradret.load(parsed.config, parsed.overrides)
     with session():
@@ -215,9 +216,9 @@ def _check(parsed: argparse.Namespace) -> int:
 
 def _compare(parsed: argparse.Namespace) -> int:
     import gradret
-    from gradret.compare import compare
+    from gradret.commands.compare import compare
     from gradret.report.recipes import terminal_text
-    from gradret.session import session
+    from gradret.work.session import session
 
     with session():
         folder = compare(gradret.load(parsed.config, parsed.overrides))
@@ -226,8 +227,8 @@ def _compare(parsed: argparse.Namespace) -> int:
 
 def _tune(parsed: argparse.Namespace) -> int:
     import gradret
-    from gradret.session import session
-    from gradret.tune import terminal_text, tune
+    from gradret.commands.tune import terminal_text, tune
+    from gradret.work.session import session
 
     with session():
         folder = tune(gradret.load(parsed.config, parsed.overrides))
@@ -237,9 +238,9 @@ def _tune(parsed: argparse.Namespace) -> int:
 
 def _plan(parsed: argparse.Namespace) -> int:
     import gradret
-    from gradret.planning.plan import Given, plan
+    from gradret.commands.plan import Given, plan
     from gradret.planning.text import as_text
-    from gradret.session import session
+    from gradret.work.session import session
 
     config = gradret.load(parsed.config, parsed.overrides)
     given = Given(parsed.gpu, parsed.parameters, parsed.tokens_in_per_second, parsed.tokens_out_per_second)
@@ -253,7 +254,7 @@ def _search(parsed: argparse.Namespace) -> int:
     run = Path(parsed.config)
     if not run.is_dir():
         return _stage(parsed)
-    from gradret.lookup import lookup
+    from gradret.commands.lookup import lookup
 
     if len(parsed.overrides) != 1:
         raise ConfigError('expected one query: gradret search RUN "query"')
@@ -267,7 +268,7 @@ def _search(parsed: argparse.Namespace) -> int:
 
 
 def _evaluate(parsed: argparse.Namespace) -> int:
-    from gradret.evaluation import is_evaluation
+    from gradret.config.evaluation import is_evaluation
 
     if parsed.qrels:
         return _compare_runs(parsed)
@@ -277,10 +278,10 @@ def _evaluate(parsed: argparse.Namespace) -> int:
 
 
 def _evaluation(parsed: argparse.Namespace) -> int:
-    from gradret.evaluation import load_evaluation
-    from gradret.flow import run_evaluation
+    from gradret.commands.evaluate import run_evaluation
+    from gradret.config.evaluation import load_evaluation
     from gradret.report.comparison import terminal_text
-    from gradret.session import session
+    from gradret.work.session import session
 
     evaluation = load_evaluation(parsed.config, parsed.overrides)
     with session():
@@ -293,8 +294,8 @@ def _evaluation(parsed: argparse.Namespace) -> int:
 
 
 def _compare_runs(parsed: argparse.Namespace) -> int:
+    from gradret.commands.run_files import compare_runs
     from gradret.report.comparison import as_data, terminal_text
-    from gradret.report.run_files import compare_runs
 
     runs = [parsed.config, *parsed.overrides]
     measures = re.split(r",(?![^(]*\))", parsed.measures or _MEASURES)
@@ -307,7 +308,7 @@ def _compare_runs(parsed: argparse.Namespace) -> int:
 
 
 def _export(parsed: argparse.Namespace) -> int:
-    from gradret.export import export
+    from gradret.commands.export import export
 
     folder = str(export(parsed.run, parsed.folder))
     print(json.dumps({"model": folder}, indent=2) if parsed.json else folder)
@@ -317,7 +318,7 @@ def _export(parsed: argparse.Namespace) -> int:
 def _agreement(parsed: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    from gradret.report.agreement import compare, terminal_text
+    from gradret.stats.agreement import compare, terminal_text
 
     found = compare(parsed.human, parsed.others)
     data = {file: asdict(one) for file, one in found.items()}
@@ -326,7 +327,7 @@ def _agreement(parsed: argparse.Namespace) -> int:
 
 
 def _show(parsed: argparse.Namespace) -> int:
-    from gradret.show import describe
+    from gradret.commands.show import describe
 
     shown = describe(parsed.kind, parsed.name)
     print(json.dumps(shown.data, indent=2) if parsed.json else shown.text)

@@ -6,13 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradret.artifacts import Artifact
 from gradret.errors import DataError
-from gradret.evaluation import Evaluation, refuse_missing
 from gradret.progress import say
-from gradret.report.check import require, sentence
-from gradret.report.comparison import Table
-from gradret.report.evaluation import evaluation_report
+from gradret.report import run as report
 from gradret.stages import (
     base,
     check,
@@ -25,18 +21,18 @@ from gradret.stages import (
     leaks,
     mine,
     queries,
-    report,
     rerank,
     search,
     select,
-    systems,
     train,
 )
+from gradret.stages.verdict import require, sentence
+from gradret.store.artifacts import Artifact
 
 if TYPE_CHECKING:
-    from gradret.config import Config
+    from gradret.config.run import Config
 
-__all__ = ["Flow", "evaluate_on", "run_evaluation"]
+__all__ = ["Flow"]
 
 
 class Flow:
@@ -149,29 +145,3 @@ class Flow:
     def _keep(self, name: str, artifact: Artifact) -> Artifact:
         self.made[name] = artifact
         return artifact
-
-
-def evaluate_on(evaluation: Evaluation, dataset: str) -> dict[str, Artifact]:
-    """What an evaluation makes for one of its datasets, by name: as ``Flow.made`` has it."""
-    config = evaluation.config(dataset)
-    docs = ingest.ingest(config)
-    human = queries.queries(config, docs)
-    made = {"ingest": docs, "queries": human}
-    for name, system in evaluation.systems.items():
-        made[f"search.{name}"] = systems.search_system(config, system, dataset, docs, human)
-        made[f"evaluate.{name}"] = evaluate.evaluate(config, human, made[f"search.{name}"])
-    return made
-
-
-def run_evaluation(evaluation: Evaluation) -> tuple[Path, Table]:
-    """Evaluate all systems on all datasets, one after the other; the evaluation's folder and its table.
-
-    Raises:
-        DataError: datasets or models cannot be had; all are named before work starts.
-    """
-    refuse_missing(evaluation)
-    made = {}
-    for number, dataset in enumerate(evaluation.datasets, 1):
-        say(f"{dataset} ({number} of {len(evaluation.datasets)})")
-        made[dataset] = evaluate_on(evaluation, dataset)
-    return evaluation_report(evaluation, made)

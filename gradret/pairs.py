@@ -1,12 +1,46 @@
-"""What names a pair of query and document."""
+"""Pairs of a query and a document: the hash that names one, and what a teacher said of a shard of them."""
 
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-__all__ = ["pair_id"]
+from gradret.store.results import Quarantined, Result
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["labels", "pair_id"]
 
 
 def pair_id(query_id: str, doc_id: str) -> str:
     """A hash that names the pair."""
     return hashlib.sha1(f"{query_id}\0{doc_id}".encode(), usedforsecurity=False).hexdigest()[:16]
+
+
+def labels(pairs: pa.Table, scores: Sequence[float | Quarantined], source: str) -> Result:
+    """LABELS of the pairs that have a finite score; the others are quarantined as ``QUERY_ID DOC_ID``.
+
+    Args:
+        pairs: a shard of PAIRS.
+        scores: the score of each pair, or why it has none; where that stands is filled in here.
+        source: the teacher's name.
+    """
+    import pyarrow as pa
+
+    from gradret.store.contracts import schema
+
+    rows, bad = [], []
+    for pair, score in zip(pairs.select(["pair_id", "query_id", "doc_id"]).to_pylist(), scores, strict=True):
+        where = f"{pair['query_id']} {pair['doc_id']}"
+        if isinstance(score, Quarantined):
+            bad.append(replace(score, where=where))
+        elif not math.isfinite(score):
+            reason = "the teacher has no score for it" if math.isnan(score) else "score is not finite"
+            bad.append(Quarantined(where, reason, str(score)))
+        else:
+            rows.append(pair | {"source": source, "score": score})
+    return Result({"labels": pa.Table.from_pylist(rows, schema("labels"))}, pairs.num_rows, len(rows), bad)

@@ -11,7 +11,7 @@ import sys
 import gradret
 from gradret.flow import Flow
 from gradret.progress import say
-from gradret.session import session
+from gradret.work.session import session
 
 
 def main(path: str, *overrides: str) -> None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import sys
 
-from gradret.evaluation import load_evaluation, refuse_missing
+from gradret.config.evaluation import load_evaluation, refuse_missing
 from gradret.report.comparison import terminal_text
 from gradret.report.evaluation import evaluation_report
-from gradret.session import session
 from gradret.stages.evaluate import evaluate
 from gradret.stages.ingest import ingest
 from gradret.stages.queries import queries
 from gradret.stages.systems import search_system
+from gradret.work.session import session
 
 
 def main(path: str, *overrides: str) -> None:

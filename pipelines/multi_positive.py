@@ -9,12 +9,12 @@ from __future__ import annotations
 import sys
 
 import gradret
+from gradret.config.loading import override
 from gradret.errors import DataError
 from gradret.flow import Flow
-from gradret.loading import override
 from gradret.progress import say
-from gradret.session import session
 from gradret.stages.training_queries import training_queries
+from gradret.work.session import session
 
 # People's judgments are the grades: what they found is positive, what BM25 finds beside it is not.
 HUMAN = (

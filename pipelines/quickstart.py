@@ -9,8 +9,7 @@ from __future__ import annotations
 import sys
 
 import gradret
-from gradret.report.check import require
-from gradret.session import session
+from gradret.report.run import report
 from gradret.stages.base import base
 from gradret.stages.check import check
 from gradret.stages.dedupe import dedupe
@@ -22,10 +21,11 @@ from gradret.stages.label import label
 from gradret.stages.leaks import leaks
 from gradret.stages.mine import mine
 from gradret.stages.queries import queries
-from gradret.stages.report import report
 from gradret.stages.search import search, search_bm25, search_teacher
 from gradret.stages.select import select
 from gradret.stages.train import train
+from gradret.stages.verdict import require
+from gradret.work.session import session
 
 
 def main(path: str, *overrides: str) -> None:

@@ -20,7 +20,7 @@ def ray_session():
     """Ray, started once; tests that run a stage on it take this fixture."""
     import ray
 
-    from gradret.session import connect
+    from gradret.work.session import connect
 
     connect()
     yield
@@ -47,12 +47,12 @@ def beir(tmp_path):
 @pytest.fixture
 def config(tmp_path):
     """Makes the config of a BEIR folder, whose storage is in the test's own folder."""
-    import gradret.loading
+    import gradret.config.loading
 
     def make(folder, storage=None, **blocks):
         dataset = {"name": "beir", "path": str(folder)} | blocks.pop("dataset", {})
         storage_path = str(storage or tmp_path / "storage")
-        return gradret.loading.parse({"name": "toy", "storage_path": storage_path, "dataset": dataset, **blocks})
+        return gradret.config.loading.parse({"name": "toy", "storage_path": storage_path, "dataset": dataset, **blocks})
 
     return make
 
@@ -70,7 +70,7 @@ def artifact(tmp_path):
     """Makes an artifact of a stage from rows by table."""
     import pyarrow as pa
 
-    from gradret import artifacts, contracts
+    from gradret.store import artifacts, contracts
 
     def write(stage, storage=None, **tables):
         def _body(draft):

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from gradret import cli
-from gradret.artifacts import make
 from gradret.cli import main
 from gradret.errors import ConfigError, ContractError, DataError, StageError, StorageError
+from gradret.store.artifacts import make
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_each_error_has_its_exit_code_and_line(monkeypatch, capsys, error, code)
     def _raise(*_):
         raise error
 
-    monkeypatch.setattr("gradret.show.describe", _raise)
+    monkeypatch.setattr("gradret.commands.show.describe", _raise)
     assert main(["show"]) == code
     assert said(capsys) == f"gradret: {error}\n"
 
@@ -105,7 +105,7 @@ def test_an_interruption(monkeypatch, capsys):
     def _raise(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gradret.show.describe", _raise)
+    monkeypatch.setattr("gradret.commands.show.describe", _raise)
     assert main(["show"]) == 1
     assert said(capsys) == "gradret: interrupted; run the same command again to go on\n"
 
@@ -114,7 +114,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
     def _raise(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("gradret.show.describe", _raise)
+    monkeypatch.setattr("gradret.commands.show.describe", _raise)
     with pytest.raises(ZeroDivisionError):
         main(["show"])
 

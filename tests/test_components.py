@@ -5,8 +5,8 @@ import sys
 import pytest
 
 from gradret import components
+from gradret.config.loading import parse
 from gradret.errors import ConfigError
-from gradret.loading import parse
 
 OUTSIDE = '''
 from dataclasses import dataclass

@@ -15,8 +15,8 @@ import pytest
 
 import gradret
 from gradret import cli, errors, flow
-from gradret.evaluation import is_evaluation, load_evaluation
-from gradret.loading import load
+from gradret.config.evaluation import is_evaluation, load_evaluation
+from gradret.config.loading import load
 
 ROOT = Path(gradret.__file__).parents[1]
 MODULES = sorted(module.name for module in pkgutil.walk_packages(gradret.__path__, "gradret."))

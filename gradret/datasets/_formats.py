@@ -10,7 +10,7 @@ from pathlib import Path
 from gradret.datasets import Bad, Part, Row, _lines, _tables
 from gradret.datasets._rows import Columns, from_fields
 from gradret.errors import DataError
-from gradret.fingerprint import hash_files
+from gradret.store.fingerprint import hash_files
 
 __all__ = ["Named", "content", "parts", "read"]
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 from gradret.datasets import Bad, Part, Row, check_language
 from gradret.datasets._stdlib import documents, source_files
 from gradret.errors import ConfigError, DataError
-from gradret.fingerprint import hash_files
+from gradret.store.fingerprint import hash_files
 
 __all__ = ["DATA", "Pydocs"]
 

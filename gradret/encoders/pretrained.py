@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from gradret.models import locate, open_model
+from gradret.models.locate import locate, open_model
 
 if TYPE_CHECKING:
-    from gradret.artifacts import Artifact
-    from gradret.config import Config
+    from gradret.config.run import Config
+    from gradret.store.artifacts import Artifact
 
 __all__ = ["Pretrained"]
 

@@ -17,15 +17,15 @@ import scipy.sparse as sp
 import torch
 from torch.nn import functional
 
-from gradret.models import locate, open_model
+from gradret.models.locate import locate, open_model
 from gradret.text import passage
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from tokenizers import Tokenizer
 
-    from gradret.artifacts import Artifact
-    from gradret.config import Config
+    from gradret.config.run import Config
+    from gradret.store.artifacts import Artifact
 
 __all__ = ["Static"]
 
@@ -92,7 +92,7 @@ class Static:
 
     def _weights(self, tokenizer: Tokenizer, tokens: list[str], ingested: Artifact, language: str) -> np.ndarray:
         """``log(1 + documents / (1 + documents with the token))``, mean 1; less for stop words."""
-        from gradret.retrievers.bm25 import stopwords
+        from gradret.search.bm25 import stopwords
 
         total, holding = 0, np.zeros(len(tokens))
         for texts in _texts(ingested):

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 
 from gradret.errors import ConfigError
-from gradret.models import locate, open_model, positions
+from gradret.models.locate import locate, open_model, positions
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-    from gradret.artifacts import Artifact
-    from gradret.config import Config
+    from gradret.config.run import Config
+    from gradret.store.artifacts import Artifact
 
 __all__ = ["Transformer"]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ray.data import Dataset
 
-    from gradret.stages._map import Quarantined, Result
+    from gradret.store.results import Quarantined, Result
 
 __all__ = ["Answer", "Engine", "Finish", "Prompt", "Row", "Sampling", "Task", "TooLong", "Unusable", "Write"]
 

@@ -162,7 +162,7 @@ class Vllm:
             return
         import ray
 
-        from gradret.session import connect
+        from gradret.work.session import connect
 
         connect()
         if not ray.cluster_resources().get("GPU"):  # type: ignore[no-untyped-call]

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from gradret.artifacts import Artifact
-    from gradret.config import Config
+    from gradret.config.run import Config
     from gradret.engines import Engine, Task
-    from gradret.stages._map import Worker
+    from gradret.store.artifacts import Artifact
+    from gradret.store.results import Worker
 
 __all__ = ["DocumentGenerator", "Generated", "Generator", "LLMGenerator", "Write"]
 

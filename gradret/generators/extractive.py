@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gradret.generators import Generated, Write
-from gradret.retrievers.bm25 import Bm25Index, build_bm25, tokenize
+from gradret.search.bm25 import Bm25Index, build_bm25, tokenize
 from gradret.text import passage
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from gradret.artifacts import Artifact
-    from gradret.config import Config
+    from gradret.config.run import Config
+    from gradret.store.artifacts import Artifact
 
 __all__ = ["Extractive"]
 

@@ -11,24 +11,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from gradret import prompts
-from gradret.artifacts import read_shard
 from gradret.components import name_of
-from gradret.config import component
-from gradret.contracts import GENERATED
+from gradret.config.fields import component
 from gradret.engines import Answer, Prompt, Sampling, Unusable
 from gradret.errors import ConfigError
 from gradret.generators._answers import is_refusal
 from gradret.pairs import pair_id
-from gradret.stages._map import Quarantined, Result
 from gradret.stages.generate import generate
 from gradret.stages.training_queries import training_queries
+from gradret.store.artifacts import read_shard
+from gradret.store.contracts import GENERATED
+from gradret.store.results import Quarantined, Result
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from gradret.artifacts import Artifact
-    from gradret.config import Config
+    from gradret.config.run import Config
+    from gradret.store.artifacts import Artifact
 
 __all__ = ["GradedDocuments"]
 
@@ -205,7 +205,7 @@ class _Writer:
     def result(self, item: Path, read: Mapping[str, Any | Quarantined]) -> Result:
         import pyarrow as pa
 
-        from gradret.contracts import schema
+        from gradret.store.contracts import schema
 
         tables: dict[str, list[dict[str, Any]]] = {"queries": [], "docs": [], "labels": []}
         bad: list[Quarantined] = []

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradret.artifacts import read_shard
-from gradret.stages._map import Result, Worker
 from gradret.stages.training_queries import training_queries
+from gradret.store.artifacts import read_shard
+from gradret.store.results import Result, Worker
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from gradret.artifacts import Artifact
-    from gradret.config import Config
+    from gradret.config.run import Config
+    from gradret.store.artifacts import Artifact
 
 __all__ = ["Human"]
 

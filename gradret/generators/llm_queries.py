@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gradret import prompts
-from gradret.artifacts import read_shard
 from gradret.components import name_of, unknown
-from gradret.config import component
+from gradret.config.fields import component
 from gradret.engines import Prompt, Sampling, Unusable
 from gradret.errors import ConfigError
 from gradret.generators._answers import is_copy, one_line
-from gradret.stages._map import Quarantined, Result
+from gradret.store.artifacts import read_shard
+from gradret.store.results import Quarantined, Result
 from gradret.text import passage
 
 if TYPE_CHECKING:
-    from gradret.artifacts import Artifact
-    from gradret.config import Config
+    from gradret.config.run import Config
     from gradret.engines import Answer, Task
+    from gradret.store.artifacts import Artifact
 
 __all__ = ["LLMQueries"]
 
@@ -140,7 +140,7 @@ class _Task:
     def result(self, item: Path, read: Mapping[str, str | Quarantined]) -> Result:
         import pyarrow as pa
 
-        from gradret.contracts import schema
+        from gradret.store.contracts import schema
 
         rows: list[dict[str, str]] = []
         unusable: list[Quarantined] = []

@@ -13,19 +13,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gradret.artifacts import Artifact, write_shard
 from gradret.components import name_of
 from gradret.errors import ConfigError
 from gradret.pairs import pair_id
 from gradret.retrievers.random import Random
 from gradret.stages.check import DEPTH
 from gradret.stages.training_queries import any_training_queries
+from gradret.store.artifacts import Artifact, write_shard
 from gradret.text import passage
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from gradret.config import Config
+    from gradret.config.run import Config
     from gradret.engines import Engine, Prompt, Task
     from gradret.flow import Flow
 
@@ -212,7 +212,7 @@ class _Planner:
     def _pairs(self, queries: pa.Table, most: int) -> pa.Table:
         import pyarrow as pa
 
-        from gradret.contracts import schema
+        from gradret.store.contracts import schema
 
         draw = Random(most).load({"docs": self.flow.ingest}, self.config.seed)
         rows = [
@@ -291,6 +291,6 @@ def _query(query_id: str, text: str, doc_id: str, kind: str | None = None) -> di
 def _table(rows: list[dict[str, Any]]) -> pa.Table:
     import pyarrow as pa
 
-    from gradret.contracts import schema
+    from gradret.store.contracts import schema
 
     return pa.Table.from_pylist(rows, schema("queries"))

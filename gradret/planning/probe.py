@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradret.artifacts import Draft, read_shard, write_json, write_shard
 from gradret.errors import ConfigError, StageError
+from gradret.store.artifacts import Draft, read_shard, write_json, write_shard
 
 if TYPE_CHECKING:
     from gradret.engines import Answer, Engine, Prompt, Task
     from gradret.planning.jobs import Job
-    from gradret.stages._map import Quarantined, Result
+    from gradret.store.results import Quarantined, Result
 
 __all__ = ["Probe", "probe"]
 
@@ -58,7 +58,7 @@ def probe(job: Job, folder: Path, seed: int) -> Probe:
         ConfigError: the engine cannot work, or the sample has too few prompts.
         StageError: the engine failed for good.
     """
-    from gradret.stages._ask import ask
+    from gradret.work.asking import ask
 
     items = _items(job, folder)
     draft = Draft(folder, f"probe {job.stage}")

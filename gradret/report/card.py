@@ -10,15 +10,15 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradret import __version__
 from gradret.components import name_of
 from gradret.report.page import headline, kinds
-from gradret.report.tables import p_text
+from gradret.stats.significance import p_text
+from gradret.version import VERSION
 
 if TYPE_CHECKING:
-    from gradret.artifacts import Artifact
-    from gradret.config import Config
-    from gradret.report.tables import Results
+    from gradret.config.run import Config
+    from gradret.stats.significance import Results
+    from gradret.store.artifacts import Artifact
 
 __all__ = ["card"]
 
@@ -54,7 +54,7 @@ def card(config: Config, artifacts: Mapping[str, Artifact], results: Results, li
     trained = artifacts["train"]
     return environment.from_string(source).render(
         config=config,
-        version=__version__,
+        version=VERSION,
         language=_LANGUAGES.get(_language(config)),
         stemmer=_language(config),
         base_model=_hub_id(getattr(config.train.encoder, "model", "")),

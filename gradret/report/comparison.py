@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from gradret.report.tables import ALPHA, Mean, grid, holm, mean, name_of_test, p_text, paired, tested
+from gradret.report.tables import grid
+from gradret.stats.significance import ALPHA, Mean, holm, mean, name_of_test, p_text, paired, tested
 
 if TYPE_CHECKING:
     import numpy as np

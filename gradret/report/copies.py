@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gradret.report.samples import matching
 
 if TYPE_CHECKING:
-    from gradret.artifacts import Artifact
+    from gradret.store.artifacts import Artifact
 
 __all__ = ["Copies", "Copy", "Leak", "Leaks", "copies", "leaks"]
 

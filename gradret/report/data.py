@@ -15,17 +15,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gradret.artifacts import read_shard
+from gradret.lists.grades import NO_KIND
 from gradret.report.samples import matching
-from gradret.stages._filters import words
-from gradret.stages._grades import NO_KIND
-from gradret.text import passage
+from gradret.store.artifacts import read_shard
+from gradret.text import passage, words
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from gradret.artifacts import Artifact
+    from gradret.store.artifacts import Artifact
 
 __all__ = [
     "GRAM",

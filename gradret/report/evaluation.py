@@ -17,16 +17,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradret.artifacts import Artifact, write_json, write_text
+from gradret.config.evaluation import Evaluation, row_of
+from gradret.config.loading import to_yaml
 from gradret.errors import ContractError, StorageError
-from gradret.evaluation import Evaluation, row_of
-from gradret.loading import to_yaml
+from gradret.measures import parse_measures
 from gradret.report.comparison import MARK, Table, as_data, compare, markdown, note
 from gradret.report.page import render
 from gradret.report.plots import datasets_plot
-from gradret.report.tables import headline_measure, values_of
-from gradret.stages.evaluate import parse_measures
-from gradret.trec import write_run
+from gradret.search.trec import write_run
+from gradret.stats.significance import headline_measure, values_of
+from gradret.store.artifacts import Artifact, write_json, write_text
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gradret.artifacts import Artifact
+    from gradret.store.artifacts import Artifact
 
 __all__ = ["indexes"]
 

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from gradret.components import name_of
 from gradret.report import data
-from gradret.report.agreement import Agreement, teacher_agreement
-from gradret.report.check import checked, outcome, sentence
 from gradret.report.copies import Copies, Leaks, copies, leaks
 from gradret.report.indexes import indexes
 from gradret.report.plots import grades_plot, lengths_plot, read_curve, systems_plot, training_plot
 from gradret.report.samples import Change, Shown, changes, documents, quarantined, training_lists
 from gradret.report.selection import Selection, selection
-from gradret.report.tables import ALPHA, Comparison, Results, headline_measure, p_text
+from gradret.stages.verdict import checked, outcome, sentence
+from gradret.stats.agreement import Agreement, teacher_agreement
+from gradret.stats.significance import ALPHA, Comparison, Results, headline_measure, p_text
 
 if TYPE_CHECKING:
-    from gradret.artifacts import Artifact
-    from gradret.config import Config
+    from gradret.config.run import Config
+    from gradret.store.artifacts import Artifact
 
 __all__ = ["headline", "kinds", "page", "render"]
 

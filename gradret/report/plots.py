@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from gradret.report.comparison import Table
     from gradret.report.recipes import Compared
-    from gradret.report.tables import Mean, Results
+    from gradret.stats.significance import Mean, Results
 
 __all__ = [
     "COLOURS",

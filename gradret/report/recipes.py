@@ -10,18 +10,16 @@ import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from gradret.components import name_of
 from gradret.errors import ContractError
-from gradret.report.plots import recipes_plot
-from gradret.report.tables import (
+from gradret.report.tables import grid
+from gradret.stats.significance import (
     ALPHA,
     Comparison,
     Mean,
     compare_pairs,
-    grid,
     headline_measure,
     mean,
     p_text,
@@ -33,10 +31,10 @@ from gradret.report.tables import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from gradret.config import Config
-    from gradret.report.tables import Values
+    from gradret.config.run import Config
+    from gradret.stats.significance import Values
 
-__all__ = ["Compared", "Side", "Trial", "as_data", "compared", "page", "sentence", "terminal_text"]
+__all__ = ["Compared", "Side", "Trial", "as_data", "compared", "sentence", "terminal_text", "uneven"]
 
 _EVEN = 1.05
 
@@ -242,25 +240,3 @@ def terminal_text(data: Mapping[str, Any]) -> str:
 
 def _cell(mean: float, spread: float | None) -> str:
     return f"{mean:.4f}" if spread is None else f"{mean:.4f} ± {spread:.4f}"
-
-
-def page(config: Config, found: Compared) -> str:
-    """The comparison as one HTML page, with nothing fetched from anywhere."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"p_text": p_text}
-    source = resources.files("gradret.report").joinpath("recipes.html.jinja").read_text(encoding="utf-8")
-    measure = headline_measure(found.measures)
-    return environment.from_string(source).render(
-        name=config.name,
-        vary=config.compare.vary,
-        found=found,
-        sentence=sentence(found),
-        warning=uneven(found),
-        measure=measure,
-        alpha=ALPHA,
-        overrides=config.compare.recipes,
-        plot=recipes_plot(found, measure) if measure else "",
-        style=resources.files("gradret.report").joinpath("page.css").read_text(encoding="utf-8"),
-    )

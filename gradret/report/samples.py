@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from gradret.artifacts import Artifact
-    from gradret.report.tables import Results
+    from gradret.stats.significance import Results
+    from gradret.store.artifacts import Artifact
 
 __all__ = ["Change", "Shown", "TrainingList", "changes", "documents", "matching", "quarantined", "training_lists"]
 

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from gradret.artifacts import read_shard
+from gradret.lists.audit import BANDS
+from gradret.lists.filters import reasons
+from gradret.lists.grades import NO_KIND
 from gradret.report.data import reasons_by_kind
 from gradret.report.samples import matching
-from gradret.stages._audit import BANDS
-from gradret.stages._filters import reasons
-from gradret.stages._grades import NO_KIND
+from gradret.store.artifacts import read_shard
 
 if TYPE_CHECKING:
-    from gradret.artifacts import Artifact
-    from gradret.config import Select
+    from gradret.config.run import Select
+    from gradret.store.artifacts import Artifact
 
 __all__ = ["Origin", "Selection", "Step", "Suspect", "selection"]
 

@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gradret.components import name_of
-
 if TYPE_CHECKING:
-    from gradret.artifacts import Artifact
-    from gradret.config import Config
+    from gradret.config.run import Config
+    from gradret.store.artifacts import Artifact
 
-__all__ = ["Ranked", "Retrieve", "Retriever", "origins", "ranked"]
+__all__ = ["Ranked", "Retrieve", "Retriever", "ranked"]
 
 Ranked = list[tuple[str, int]]
 """doc_ids and their ranks, best first. A retriever that leaves some out gives the others their true ranks."""
@@ -43,22 +41,3 @@ class Retriever(Protocol):
 def ranked(doc_ids: Iterable[str]) -> Ranked:
     """The documents with ranks 1, 2, 3 and so on."""
     return [(doc_id, rank) for rank, doc_id in enumerate(doc_ids, 1)]
-
-
-def origins(retrievers: Iterable[Retriever]) -> list[str]:
-    """What PAIRS calls each retriever: the name of the one that searches, from the second of a name on with its number.
-
-    ``bm25``, ``ranks`` of ``bm25`` and ``dense`` are ``bm25``, ``bm25.2`` and ``dense``.
-    """
-    called: list[str] = []
-    names: list[str] = []
-    for retriever in retrievers:
-        name = _name(retriever)
-        names.append(name)
-        called.append(name if names.count(name) == 1 else f"{name}.{names.count(name)}")
-    return called
-
-
-def _name(retriever: object) -> str:
-    inner = getattr(retriever, "retriever", None)
-    return name_of(retriever) if inner is None else _name(inner)

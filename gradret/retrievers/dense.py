@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gradret.config import component
-from gradret.dense.runs import RunReader
-from gradret.dense.sharded import search_index
+from gradret.config.fields import component
+from gradret.search.runs import RunReader
 from gradret.stages.base import base
 from gradret.stages.index import index
+from gradret.stages.search_index import search_index
 
 if TYPE_CHECKING:
-    from gradret.artifacts import Artifact
-    from gradret.config import Config
+    from gradret.config.run import Config
     from gradret.retrievers import Ranked
+    from gradret.store.artifacts import Artifact
 
 __all__ = ["Dense"]
 

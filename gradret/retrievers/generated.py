@@ -10,8 +10,8 @@ from gradret.errors import ConfigError
 from gradret.retrievers import Ranked, Retrieve, ranked
 
 if TYPE_CHECKING:
-    from gradret.artifacts import Artifact
-    from gradret.config import Config
+    from gradret.config.run import Config
+    from gradret.store.artifacts import Artifact
 
 __all__ = ["Generated", "GeneratedGrades", "with_grades"]
 

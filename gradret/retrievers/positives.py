@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gradret.artifacts import Artifact, Draft, make
 from gradret.progress import say
 from gradret.retrievers import Ranked, ranked
 from gradret.stages.training_queries import any_training_queries
+from gradret.store.artifacts import Artifact, Draft, make
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from gradret.config import Config
+    from gradret.config.run import Config
 
 __all__ = ["Positives"]
 
@@ -44,7 +44,7 @@ class Positives:
         return {"qrels": make("positives", storage, module=__name__, settings=settings, inputs=inputs, body=body)}
 
     def load(self, prepared: dict[str, Artifact], seed: int) -> _Judged:
-        from gradret.contracts import schema
+        from gradret.store.contracts import schema
 
         return _Judged(prepared["qrels"].table("qrels") if prepared else schema("qrels").empty_table())
 

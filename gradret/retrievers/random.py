@@ -12,8 +12,8 @@ from gradret.retrievers._draw import generator
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from gradret.artifacts import Artifact
-    from gradret.config import Config
+    from gradret.config.run import Config
+    from gradret.store.artifacts import Artifact
 
 __all__ = ["Random"]
 

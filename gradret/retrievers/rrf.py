@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gradret.config import component
-from gradret.dense.topk import ordered
+from gradret.config.fields import component
 from gradret.retrievers import Ranked, Retrieve, ranked
+from gradret.search.topk import ordered
 
 if TYPE_CHECKING:
-    from gradret.artifacts import Artifact
-    from gradret.config import Config
+    from gradret.config.run import Config
+    from gradret.store.artifacts import Artifact
 
 __all__ = ["Rrf"]
 

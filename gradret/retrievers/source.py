@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from gradret.retrievers import Ranked, Retrieve
 
 if TYPE_CHECKING:
-    from gradret.artifacts import Artifact
-    from gradret.config import Config
+    from gradret.config.run import Config
+    from gradret.store.artifacts import Artifact
 
 __all__ = ["Source"]
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gradret.components import name_of
-from gradret.config import component
+from gradret.config.fields import component
 from gradret.retrievers import Ranked, ranked
 from gradret.retrievers._draw import generator
 
 if TYPE_CHECKING:
-    from gradret.artifacts import Artifact
-    from gradret.config import Config
+    from gradret.config.run import Config
+    from gradret.store.artifacts import Artifact
     from gradret.teachers import Grader
 
 __all__ = ["Teacher"]

@@ -8,11 +8,11 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from gradret.artifacts import Artifact, Draft, make
-from gradret.models import content
+from gradret.models.locate import content
+from gradret.store.artifacts import Artifact, Draft, make
 
 if TYPE_CHECKING:
-    from gradret.config import Config
+    from gradret.config.run import Config
     from gradret.encoders import Encoder
 
 __all__ = ["base"]

@@ -15,19 +15,20 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradret.artifacts import Artifact, Draft, make, read_shard
 from gradret.components import name_of
-from gradret.config import Evaluate
-from gradret.dense.runs import run_table
-from gradret.report.agreement import agreement, graded_alike
-from gradret.report.tables import paired, results
-from gradret.stages._map import Pool, Result, map_shards, split_rows
+from gradret.config.run import Evaluate
+from gradret.search.runs import run_table
 from gradret.stages.check_queries import GENERATED, check_queries, draw, round_trip
 from gradret.stages.evaluate import evaluate, read_judgments
 from gradret.stages.rerank import rerank
+from gradret.stats.agreement import agreement, graded_alike
+from gradret.stats.significance import paired, results
+from gradret.store.artifacts import Artifact, Draft, make, read_shard
+from gradret.store.results import Result
+from gradret.work.shards import Pool, map_shards, split_rows
 
 if TYPE_CHECKING:
-    from gradret.config import Config
+    from gradret.config.run import Config
     from gradret.retrievers import Retriever
 
 __all__ = ["DEPTH", "MEASURE", "Checked", "check"]

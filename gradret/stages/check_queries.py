@@ -15,12 +15,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gradret.artifacts import Artifact, Draft, make
 from gradret.errors import DataError
 from gradret.stages.queries import judged, texts_by_id
+from gradret.store.artifacts import Artifact, Draft, make
 
 if TYPE_CHECKING:
-    from gradret.config import Config
+    from gradret.config.run import Config
     from gradret.datasets import Row
 
 __all__ = ["GENERATED", "Sample", "check_queries", "draw", "round_trip"]
@@ -52,7 +52,7 @@ def check_queries(config: Config, sample: Sample) -> Artifact:
 def _write(sample: Sample, draft: Draft) -> None:
     import pyarrow as pa
 
-    from gradret.contracts import schema
+    from gradret.store.contracts import schema
 
     draft.write("queries", pa.Table.from_pylist(sample.queries, schema("queries")))
     draft.write("qrels", pa.Table.from_pylist(sample.qrels, schema("qrels")))

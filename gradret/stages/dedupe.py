@@ -16,16 +16,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradret.artifacts import Artifact, Draft, make, read_shard
+from gradret.copies.contained import without_copies
+from gradret.copies.minhash import near_copies
 from gradret.errors import DataError
-from gradret.stages._copies import without_copies
-from gradret.stages._map import Pool
-from gradret.stages._near import near_copies
+from gradret.store.artifacts import Artifact, Draft, make, read_shard
+from gradret.work.shards import Pool
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from gradret.config import Config
+    from gradret.config.run import Config
 
 __all__ = ["dedupe"]
 
@@ -73,7 +73,7 @@ def _written(draft: Draft) -> pa.Table:
     """DUPLICATES that the steps left."""
     import pyarrow as pa
 
-    from gradret.contracts import schema
+    from gradret.store.contracts import schema
 
     paths = sorted((draft.path / "work").glob("*/duplicates/part-*.parquet"))
     return pa.concat_tables([schema("duplicates").empty_table(), *(read_shard(path, "duplicates") for path in paths)])

@@ -14,20 +14,21 @@ from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from gradret.artifacts import Artifact, Draft, make, read_shard
 from gradret.errors import StageError
-from gradret.inference import BATCH_TOKENS, Lanes, pack, token_batches
-from gradret.models import open_model
-from gradret.session import cores
-from gradret.stages._map import Pool, Result, map_shards, split_rows
+from gradret.models.inference import BATCH_TOKENS, Lanes, pack, token_batches
+from gradret.models.locate import open_model
+from gradret.store.artifacts import Artifact, Draft, make, read_shard
+from gradret.store.results import Result
 from gradret.text import passage
+from gradret.work.session import cores
+from gradret.work.shards import Pool, map_shards, split_rows
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from sentence_transformers import SentenceTransformer
 
-    from gradret.config import Config
+    from gradret.config.run import Config
 
 __all__ = ["encode", "encode_texts", "load_model"]
 

@@ -7,18 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradret.artifacts import Artifact, Draft, make, read_shard
 from gradret.components import name_of
 from gradret.errors import DataError
 from gradret.prompts import digests
-from gradret.stages._ask import ask
-from gradret.stages._map import Pool, Quarantined, Result, map_shards, split_rows
 from gradret.stages.training_queries import any_training_queries
+from gradret.store.artifacts import Artifact, Draft, make, read_shard
+from gradret.store.results import Quarantined, Result
+from gradret.work.asking import ask
+from gradret.work.shards import Pool, map_shards, split_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from gradret.config import Config
+    from gradret.config.run import Config
     from gradret.generators import Generator, Write
 
 __all__ = ["generate"]
@@ -108,7 +109,7 @@ class _Writer:
     def __call__(self, path: Path) -> Result:
         import pyarrow as pa
 
-        from gradret.contracts import schema
+        from gradret.store.contracts import schema
 
         rows: list[dict[str, Any]] = []
         silent = []

@@ -8,22 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradret.artifacts import Artifact, Draft, make, read_shard
-from gradret.dense.factory import choose, empty_index, is_exact, is_threaded, reason
-from gradret.dense.plan import Plan, check, free_disk, node_memory, plan, total_memory
-from gradret.dense.shard_files import file_sum, shard_bytes, whole, write_faiss, write_shard_files
-from gradret.dense.vectors import dimension
 from gradret.errors import ConfigError, StorageError
 from gradret.progress import say
-from gradret.session import cores
-from gradret.stages._map import Pool, Result, map_shards, run_step
+from gradret.search.factory import choose, empty_index, is_exact, is_threaded, reason
+from gradret.search.plan import Plan, check, free_disk, node_memory, plan, total_memory
+from gradret.search.shard_files import file_sum, shard_bytes, whole, write_faiss, write_shard_files
+from gradret.search.vectors import dimension
 from gradret.stages.encode import encode
+from gradret.store.artifacts import Artifact, Draft, make, read_shard
+from gradret.store.results import Result
+from gradret.work.session import cores
+from gradret.work.shards import Pool, map_shards, run_step
 
 if TYPE_CHECKING:
     import faiss
     import numpy as np
 
-    from gradret.config import Config
+    from gradret.config.run import Config
 
 __all__ = ["build", "index"]
 
@@ -139,7 +140,7 @@ class _Trainer:
     def _train(self, index: faiss.Index) -> faiss.Index:
         import faiss
 
-        from gradret.dense.gpu import on_gpu
+        from gradret.search.gpu import on_gpu
 
         sample = self._sample()
         moved = on_gpu(index) if self.gpu else None
@@ -206,7 +207,7 @@ def _read(path: Path, dimension: int) -> tuple[Any, np.ndarray]:
     """
     import numpy as np
 
-    from gradret.dense.vectors import as_matrix
+    from gradret.search.vectors import as_matrix
 
     rows = read_shard(path, "vectors")
     again = f"delete {path.parent.parent} and run again"

@@ -10,16 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradret.artifacts import Artifact, Draft, make, read_shard
-from gradret.contracts import GENERATED
 from gradret.datasets import Bad, Part, reading
 from gradret.errors import DataError
-from gradret.stages._map import Quarantined, Result, map_shards
+from gradret.store.artifacts import Artifact, Draft, make, read_shard
+from gradret.store.contracts import GENERATED
+from gradret.store.results import Quarantined, Result
+from gradret.work.shards import map_shards
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from gradret.config import Config
+    from gradret.config.run import Config
     from gradret.datasets import Dataset, Row
 
 __all__ = ["ingest", "known_docs", "read_part", "refuse_mostly_bad"]
@@ -59,7 +60,7 @@ class _Reader:
     def __call__(self, part: Part) -> Result:
         import pyarrow as pa
 
-        from gradret.contracts import schema
+        from gradret.store.contracts import schema
 
         placed, bad = read_part(self.dataset, "docs", part)
         reason = f"doc_id begins with {GENERATED}, which is for documents that an LLM writes"

@@ -9,16 +9,17 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradret.artifacts import Artifact, Draft, make, read_shard
 from gradret.components import name_of
 from gradret.errors import StageError
+from gradret.pairs import labels
 from gradret.prompts import digests
-from gradret.stages._labels import labels
-from gradret.stages._map import Pool, Result, map_shards
-from gradret.stages._texts import query_rows
+from gradret.store.artifacts import Artifact, Draft, make, read_shard
+from gradret.store.results import Result
+from gradret.texts import query_rows
+from gradret.work.shards import Pool, map_shards
 
 if TYPE_CHECKING:
-    from gradret.config import Config
+    from gradret.config.run import Config
     from gradret.teachers import Grader
 
 __all__ = ["label"]
@@ -48,7 +49,7 @@ def label(config: Config, ingested: Artifact, generated: Artifact, mined: Artifa
 
 
 def _ask(config: Config, mined: Artifact, prepared: dict[str, Artifact], draft: Draft) -> None:
-    from gradret.stages._ask import ask
+    from gradret.work.asking import ask
 
     teacher, limit = config.label.teacher, config.label.max_bad_share
     load = functools.partial(teacher.load, prepared)

@@ -13,14 +13,15 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradret.artifacts import Artifact, Draft, make, read_shard
-from gradret.stages._map import Result, map_shards
+from gradret.store.artifacts import Artifact, Draft, make, read_shard
+from gradret.store.results import Result
+from gradret.work.shards import map_shards
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from scipy.sparse import csr_array
 
-    from gradret.config import Config
+    from gradret.config.run import Config
 
 __all__ = ["leaks"]
 
@@ -48,7 +49,7 @@ def leaks(config: Config, generated: Artifact, queries: Artifact | None) -> Arti
 
 
 def _none() -> pa.Table:
-    from gradret.contracts import schema
+    from gradret.store.contracts import schema
 
     return schema("leaks").empty_table()
 
@@ -88,7 +89,7 @@ class _Comparer:
     def __call__(self, path: Path) -> Result:
         import pyarrow as pa
 
-        from gradret.contracts import schema
+        from gradret.store.contracts import schema
 
         rows = read_shard(path, "queries")
         blocks = [rows.slice(start, _ROWS_A_BLOCK) for start in range(0, rows.num_rows, _ROWS_A_BLOCK)]
@@ -98,7 +99,7 @@ class _Comparer:
     def _alike(self, rows: pa.Table) -> pa.Table:
         import pyarrow as pa
 
-        from gradret.contracts import schema
+        from gradret.store.contracts import schema
 
         sets = _grams(rows["text"].to_pylist())
         common = (sets @ self.sets.T).tocoo()

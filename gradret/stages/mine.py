@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradret.artifacts import Artifact, Draft, make, read_shard
 from gradret.errors import DataError
+from gradret.origins import origins
 from gradret.pairs import pair_id
-from gradret.retrievers import Ranked, origins
-from gradret.stages._map import Pool, Quarantined, Result, map_shards, split_rows
+from gradret.retrievers import Ranked
+from gradret.store.artifacts import Artifact, Draft, make, read_shard
+from gradret.store.results import Quarantined, Result
+from gradret.work.shards import Pool, map_shards, split_rows
 
 if TYPE_CHECKING:
-    from gradret.config import Config
+    from gradret.config.run import Config
     from gradret.retrievers import Retriever
 
 __all__ = ["QUERIES_A_SHARD", "mine"]
@@ -76,7 +78,7 @@ class _Miner:
     def __call__(self, path: Path) -> Result:
         import pyarrow as pa
 
-        from gradret.contracts import schema
+        from gradret.store.contracts import schema
 
         queries = read_shard(path, "queries").to_pylist()
         clean = [query for query in queries if query["query_id"] not in self.leaked]

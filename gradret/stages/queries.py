@@ -10,17 +10,17 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from gradret.artifacts import Artifact, Draft, make
-from gradret.contracts import schema
 from gradret.datasets import Row, reading
 from gradret.errors import DataError
-from gradret.stages._map import Quarantined, quarantine_table
 from gradret.stages.ingest import known_docs, read_part, refuse_mostly_bad
+from gradret.store.artifacts import Artifact, Draft, make
+from gradret.store.contracts import schema
+from gradret.store.results import Quarantined, quarantine_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from gradret.config import Config
+    from gradret.config.run import Config
 
 __all__ = ["judged", "queries", "texts_by_id"]
 

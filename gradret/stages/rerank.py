@@ -11,14 +11,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradret.artifacts import Artifact, Draft, make, read_shard
-from gradret.dense.runs import RunReader, run_table
 from gradret.pairs import pair_id
-from gradret.stages._map import Result, map_shards
+from gradret.search.runs import RunReader, run_table
 from gradret.stages.label import label
+from gradret.store.artifacts import Artifact, Draft, make, read_shard
+from gradret.store.results import Result
+from gradret.work.shards import map_shards
 
 if TYPE_CHECKING:
-    from gradret.config import Config
+    from gradret.config.run import Config
 
 __all__ = ["rerank"]
 
@@ -83,7 +84,7 @@ class _Collector:
     def __call__(self, query_ids: Sequence[str]) -> Result:
         import pyarrow as pa
 
-        from gradret.contracts import schema
+        from gradret.store.contracts import schema
 
         found = {system: reader.ranked(query_ids) for system, reader in self.readers.items()}
         pairs = []

@@ -11,16 +11,16 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradret.artifacts import Artifact, Draft, make
 from gradret.errors import DataError
-from gradret.fingerprint import hash_files
+from gradret.search.trec import ranks, read_run
 from gradret.stages.ingest import known_docs
-from gradret.trec import ranks, read_run
+from gradret.store.artifacts import Artifact, Draft, make
+from gradret.store.fingerprint import hash_files
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from gradret.config import Config
+    from gradret.config.run import Config
 
 __all__ = ["run_file"]
 
@@ -29,7 +29,7 @@ def run_file(config: Config, ingested: Artifact, queries: Artifact, path: str | 
     """RUN of a file, plain or gzipped.
 
     Raises:
-        DataError: the file cannot be read (see ``gradret.trec.read_run``), none of its documents is in the
+        DataError: the file cannot be read (see ``gradret.search.trec.read_run``), none of its documents is in the
             corpus, or none of its queries is judged.
     """
     path = Path(path)

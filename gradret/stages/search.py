@@ -13,17 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from gradret.artifacts import Artifact, Draft, make, read_shard
-from gradret.dense.runs import run_table
-from gradret.dense.sharded import search_index
-from gradret.retrievers.bm25 import Bm25, Bm25Index, build_bm25
-from gradret.stages._map import Pool, Result, map_shards, split_rows
+from gradret.retrievers.bm25 import Bm25
+from gradret.search.bm25 import Bm25Index, build_bm25
+from gradret.search.runs import run_table
+from gradret.stages.search_index import search_index
+from gradret.store.artifacts import Artifact, Draft, make, read_shard
+from gradret.store.results import Result
+from gradret.work.shards import Pool, map_shards, split_rows
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from gradret.config import Config
+    from gradret.config.run import Config
     from gradret.teachers import Grader, Teacher
 
 __all__ = ["search", "search_bm25", "search_teacher"]

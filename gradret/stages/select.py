@@ -16,18 +16,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradret.artifacts import Artifact, Draft, make, read_shard, write_shard
 from gradret.errors import DataError
-from gradret.stages._audit import Audit
-from gradret.stages._filters import SHORTEST_LIST, Seen, failed, reasons, repeated
-from gradret.stages._grades import NO_KIND, Marks, Scale, grades, marks, percentiles, scale
-from gradret.stages._lists import Candidate, in_order, mixed, pools, retriever, within_margins
-from gradret.stages._map import Quarantined, Result, map_shards, run_step
+from gradret.lists.audit import Audit
+from gradret.lists.candidates import Candidate, in_order, mixed, pools, within_margins
+from gradret.lists.filters import SHORTEST_LIST, Seen, failed, reasons, repeated
+from gradret.lists.grades import NO_KIND, Marks, Scale, grades, marks, percentiles, scale
+from gradret.origins import retriever
+from gradret.store.artifacts import Artifact, Draft, make, read_shard, write_shard
+from gradret.store.results import Quarantined, Result
+from gradret.work.shards import map_shards, run_step
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from gradret.config import Config
+    from gradret.config.run import Config
 
 __all__ = ["select"]
 
@@ -130,7 +132,7 @@ class _Selector:
     def __call__(self, shard: Shard) -> Result:
         import pyarrow as pa
 
-        from gradret.contracts import schema
+        from gradret.store.contracts import schema
 
         queries = read_shard(shard[0], "queries")
         pairs, labels = read_shard(shard[1], "pairs"), read_shard(shard[2], "labels")

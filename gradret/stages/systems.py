@@ -6,26 +6,24 @@ run encoded and searched is found again; any other becomes one, once for all dat
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradret.artifacts import Artifact, opened
+from gradret.config.loading import load
 from gradret.encoders.pretrained import Pretrained
-from gradret.errors import ConfigError
 from gradret.stages.base import base
 from gradret.stages.index import index
 from gradret.stages.run_file import run_file
 from gradret.stages.search import search, search_bm25
+from gradret.store.artifacts import Artifact, opened
+from gradret.store.run_folder import is_run, model_folder
 
 if TYPE_CHECKING:
-    from gradret.config import Config
-    from gradret.evaluation import System
+    from gradret.config.evaluation import System
+    from gradret.config.run import Config
 
-__all__ = ["is_run", "model_folder", "search_system"]
-
-_STAGES = {"tuned": "train", "base": "base"}
+__all__ = ["search_system"]
 
 
 def search_system(config: Config, system: System, dataset: str, ingested: Artifact, queries: Artifact) -> Artifact:
@@ -50,29 +48,6 @@ def search_system(config: Config, system: System, dataset: str, ingested: Artifa
     return search(config, model, index(config, model, ingested), queries)
 
 
-def is_run(reference: str) -> bool:
-    """Whether a model is named by the folder of a run."""
-    return (Path(reference) / "lineage.json").is_file()
-
-
-def model_folder(system: System) -> Path:
-    """The artifact that holds a run's model.
-
-    Raises:
-        ConfigError: the run has no such model, or it is gone.
-    """
-    run = Path(system.model).absolute()
-    stage = _STAGES[system.version]
-    try:
-        path = run.parent.parent / str(json.loads((run / "lineage.json").read_text(encoding="utf-8"))[stage]["path"])
-        (path / "manifest.json").stat()
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ConfigError(
-            f"{run} has no {system.version} model ({error}); gradret run makes it, and finishes a run that was stopped"
-        ) from error
-    return path
-
-
 def _model(config: Config, system: System, ingested: Artifact) -> tuple[Config, Artifact]:
     """The model, with the config that encodes with it: a run's says whether it may run code of its own."""
     if system.encoder:
@@ -80,12 +55,10 @@ def _model(config: Config, system: System, ingested: Artifact) -> tuple[Config, 
         return config, base(config, ingested)
     if not is_run(system.model):
         return config, base(config, ingested, _as_it_is(system.model))
-    path = model_folder(system)
+    path = model_folder(system.model, system.version)
     if path.parents[2].resolve() != Path(config.storage_path).resolve():
         return config, base(config, ingested, _as_it_is(str(path / "model")))
-    import gradret
-
-    trained = gradret.load(Path(system.model) / "config.yaml")
+    trained = load(Path(system.model) / "config.yaml")
     return _with_encoder(config, trained.train.encoder), opened(path)
 
 

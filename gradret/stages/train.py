@@ -12,16 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from gradret.artifacts import Artifact, Draft, make, write_json
 from gradret.errors import ConfigError, DataError, StageError
 from gradret.progress import Progress
-from gradret.stages._map import Quarantined, quarantine_table
+from gradret.store.artifacts import Artifact, Draft, make, write_json
+from gradret.store.results import Quarantined, quarantine_table
 from gradret.text import passage
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from gradret.config import Config, Train
+    from gradret.config.run import Config, Train
     from gradret.training.loop import Job
     from gradret.training.step import Student
 
@@ -115,7 +115,7 @@ def _fit(job: Job, queries: int, watch: Watcher | None, draft: Draft) -> None:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    from gradret.session import connect
+    from gradret.work.session import connect
 
     connect()
     resources = job.settings.resources

@@ -11,12 +11,12 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from gradret.artifacts import Artifact, Draft, make
 from gradret.errors import DataError
 from gradret.stages.queries import judged, texts_by_id
+from gradret.store.artifacts import Artifact, Draft, make
 
 if TYPE_CHECKING:
-    from gradret.config import Config
+    from gradret.config.run import Config
     from gradret.datasets import Row
 
 __all__ = ["any_training_queries", "training_queries"]
@@ -55,7 +55,7 @@ def any_training_queries(config: Config) -> Artifact | None:
 def _training_queries(tables: dict[str, list[Row]], draft: Draft) -> None:
     import pyarrow as pa
 
-    from gradret.contracts import schema
+    from gradret.store.contracts import schema
 
     for table, rows in tables.items():
         draft.write(table, pa.Table.from_pylist(rows, schema(table)))

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 if TYPE_CHECKING:
     import numpy as np
 
-    from gradret.artifacts import Artifact
-    from gradret.config import Config
+    from gradret.config.run import Config
     from gradret.engines import Engine, Task
+    from gradret.store.artifacts import Artifact
 
 __all__ = ["Grader", "LLMTeacher", "Teacher"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from gradret.errors import ConfigError
-from gradret.models import locate
+from gradret.models.locate import locate
 from gradret.teachers._forward import Pair, Row
 from gradret.teachers._model import opening, token_id, tokenizer
 

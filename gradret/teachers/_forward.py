@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from gradret.inference import BATCH_TOKENS, token_batches
-from gradret.session import cores
-from gradret.stages._texts import doc_texts
+from gradret.models.inference import BATCH_TOKENS, token_batches
+from gradret.texts import doc_texts
+from gradret.work.session import cores
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from gradret.artifacts import Artifact
+    from gradret.store.artifacts import Artifact
 
 __all__ = ["Forward", "ForwardGrader", "ForwardResources", "Pair", "Row"]
 

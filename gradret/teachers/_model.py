@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gradret.artifacts import Artifact, Draft, make
 from gradret.components import name_of
 from gradret.errors import ConfigError
-from gradret.models import content, quiet
+from gradret.models.locate import content, quiet
+from gradret.store.artifacts import Artifact, Draft, make
 
 if TYPE_CHECKING:
-    from gradret.config import Config
+    from gradret.config.run import Config
 
 __all__ = ["checked", "opening", "token_id", "tokenizer"]
 

@@ -10,18 +10,18 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from gradret.artifacts import read_shard
 from gradret.components import name_of
-from gradret.config import component
+from gradret.config.fields import component
 from gradret.engines import Answer, Prompt, Sampling, Unusable
+from gradret.pairs import labels
 from gradret.prompts import messages
-from gradret.stages._labels import labels
-from gradret.stages._map import Quarantined, Result
-from gradret.stages._texts import doc_texts, query_texts
+from gradret.store.artifacts import read_shard
+from gradret.store.results import Quarantined, Result
+from gradret.texts import doc_texts, query_texts
 
 if TYPE_CHECKING:
-    from gradret.artifacts import Artifact
-    from gradret.config import Config
+    from gradret.config.run import Config
+    from gradret.store.artifacts import Artifact
 
 __all__ = ["Annotator"]
 

@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from gradret.artifacts import read_shard
-from gradret.config import component
-from gradret.dense.vectors import as_matrix
+from gradret.config.fields import component
 from gradret.errors import ConfigError
+from gradret.search.vectors import as_matrix
 from gradret.stages.base import base
 from gradret.stages.encode import encode
 from gradret.stages.index import index
+from gradret.store.artifacts import read_shard
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from gradret.artifacts import Artifact
-    from gradret.config import Config
+    from gradret.config.run import Config
+    from gradret.store.artifacts import Artifact
 
 __all__ = ["BiEncoder"]
 

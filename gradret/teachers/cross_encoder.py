@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from gradret.errors import ConfigError
-from gradret.inference import pack
-from gradret.models import locate, positions
+from gradret.models.inference import pack
+from gradret.models.locate import locate, positions
 from gradret.teachers._forward import ForwardGrader, ForwardResources, Pair, Row
 from gradret.teachers._model import checked, opening
 
 if TYPE_CHECKING:
     import torch
 
-    from gradret.artifacts import Artifact
-    from gradret.config import Config
+    from gradret.config.run import Config
+    from gradret.store.artifacts import Artifact
 
 __all__ = ["CrossEncoder"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from gradret.errors import ConfigError
-from gradret.models import locate
+from gradret.models.locate import locate
 from gradret.prompts import messages
 from gradret.teachers._forward import ForwardGrader, ForwardResources, Pair, Row
 from gradret.teachers._model import checked, opening, token_id, tokenizer
@@ -16,8 +16,8 @@ from gradret.teachers._model import checked, opening, token_id, tokenizer
 if TYPE_CHECKING:
     import torch
 
-    from gradret.artifacts import Artifact
-    from gradret.config import Config
+    from gradret.config.run import Config
+    from gradret.store.artifacts import Artifact
 
 __all__ = ["DecoderReranker"]
 

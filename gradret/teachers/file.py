@@ -11,16 +11,16 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gradret.artifacts import Artifact, Draft, make, read_shard
 from gradret.errors import ConfigError, DataError
-from gradret.fingerprint import hash_files
 from gradret.pairs import pair_id
+from gradret.store.artifacts import Artifact, Draft, make, read_shard
+from gradret.store.fingerprint import hash_files
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from gradret.config import Config
+    from gradret.config.run import Config
 
 __all__ = ["File"]
 

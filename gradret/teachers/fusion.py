@@ -6,18 +6,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gradret.config import component
-from gradret.dense.topk import ordered
-from gradret.dense.vectors import read_vectors
-from gradret.retrievers.bm25 import Bm25Index, build_bm25
+from gradret.config.fields import component
+from gradret.search.bm25 import Bm25Index, build_bm25
+from gradret.search.topk import ordered
+from gradret.search.vectors import read_vectors
 from gradret.stages.base import base
 from gradret.stages.encode import encode
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from gradret.artifacts import Artifact
-    from gradret.config import Config
+    from gradret.config.run import Config
+    from gradret.store.artifacts import Artifact
 
 __all__ = ["Fusion"]
 

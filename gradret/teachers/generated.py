@@ -11,8 +11,8 @@ from gradret.retrievers.generated import GeneratedGrades, with_grades
 if TYPE_CHECKING:
     import numpy as np
 
-    from gradret.artifacts import Artifact
-    from gradret.config import Config
+    from gradret.config.run import Config
+    from gradret.store.artifacts import Artifact
 
 __all__ = ["Generated"]
 

@@ -13,8 +13,8 @@ from gradret.teachers._model import checked
 if TYPE_CHECKING:
     import torch
 
-    from gradret.artifacts import Artifact
-    from gradret.config import Config
+    from gradret.config.run import Config
+    from gradret.store.artifacts import Artifact
 
 __all__ = ["MonoT5"]
 

@@ -11,8 +11,8 @@ from gradret.teachers._forward import ForwardGrader, ForwardResources
 from gradret.teachers._model import checked
 
 if TYPE_CHECKING:
-    from gradret.artifacts import Artifact
-    from gradret.config import Config
+    from gradret.config.run import Config
+    from gradret.store.artifacts import Artifact
 
 __all__ = ["RankT5"]
 

@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import distributed
 
-from gradret.artifacts import read_shard
-from gradret.contracts import GENERATED
 from gradret.errors import DataError
-from gradret.session import cores
+from gradret.store.artifacts import read_shard
+from gradret.store.contracts import GENERATED
 from gradret.training.batches import Groups
 from gradret.training.checkpoint import load_checkpoint, restore, save_checkpoint
 from gradret.training.step import Objective, Texts, backward, encode, lists, ndcg
 from gradret.training.tokens import Tokens
+from gradret.work.session import cores
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from gradret.config import Train
+    from gradret.config.run import Train
     from gradret.losses import Lists
     from gradret.training.batches import Batch
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow.compute as pc
 
-from gradret.artifacts import write_shard
 from gradret.errors import DataError
+from gradret.store.artifacts import write_shard
 from gradret.text import passage
 from gradret.training.tokens import Tokens, write_tokens
 from gradret.training.usable import broken, refuse_idle, unusable

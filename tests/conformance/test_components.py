@@ -13,10 +13,10 @@ import pytest
 
 import gradret
 from gradret import components
-from gradret.config import Config
-from gradret.fingerprint import canonical
-from gradret.loading import load, parse, to_yaml
-from gradret.show import describe
+from gradret.commands.show import describe
+from gradret.config.loading import load, parse, to_yaml
+from gradret.config.run import Config
+from gradret.store.fingerprint import canonical
 
 ROOT = Path(gradret.__file__).parent
 ALL = [

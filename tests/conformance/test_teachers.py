@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from gradret import components
-from gradret.config import Config
-from gradret.contracts import GENERATED
+from gradret.config.run import Config
 from gradret.datasets.pydocs import Pydocs
 from gradret.encoders.pretrained import Pretrained
 from gradret.pairs import pair_id
+from gradret.store.contracts import GENERATED
 from gradret.teachers._forward import ForwardResources
 from gradret.teachers.bi_encoder import BiEncoder
 from gradret.teachers.cross_encoder import CrossEncoder

@@ -299,7 +299,7 @@ def test_a_file_that_may_not_be_read(files, monkeypatch):
     def _refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("gradret.fingerprint._sha256", _refuse)
+    monkeypatch.setattr("gradret.store.fingerprint._sha256", _refuse)
     with pytest.raises(DataError, match=r"c\.tsv cannot be read: Permission denied"):
         files(("c.tsv", b"1\tx\n")).content("docs")
 

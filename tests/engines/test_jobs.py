@@ -16,7 +16,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-import gradret.loading
+import gradret.config.loading
 from gradret.errors import StageError
 from gradret.flow import Flow
 
@@ -102,7 +102,7 @@ def test_queries_survive_an_engine_and_a_driver_that_are_killed(llm, vllm, tree,
 
     # Speed only: the same artifact.
     resources["engines"], resources["engine_kwargs"]["max_num_seqs"] = 1, at_once
-    made = Flow(gradret.loading.parse(tree)).generate
+    made = Flow(gradret.config.loading.parse(tree)).generate
     counts = reconciles(made)
     wanted = {f"d{n}~{kind}" for n in range(DOCS) for kind in ("question", "search", "endless")}
     answers = {row["prompt_id"]: row for row in made.table("answers").to_pylist()}
@@ -122,7 +122,7 @@ def test_queries_survive_an_engine_and_a_driver_that_are_killed(llm, vllm, tree,
         assert 0 < row["tokens_out"] <= 40
         assert row["error"] == ""
     assert not list(storage.glob("artifacts/generate/*/work"))
-    assert Flow(gradret.loading.parse(tree)).generate.fingerprint == made.fingerprint
+    assert Flow(gradret.config.loading.parse(tree)).generate.fingerprint == made.fingerprint
 
 
 def killed_in_the_middle(tree, tmp_path):
@@ -196,7 +196,7 @@ def test_graded_documents_train_a_model(llm, vllm, tree, ray_session):
         "select": {"low": 0, "high": 100, "dev_share": 0.4},
         "train": {"loss": [{"name": "wasserstein"}], "list_length": 4, "epochs": 1, "batch_size": 4},
     }
-    flow = Flow(gradret.loading.parse(tree))
+    flow = Flow(gradret.config.loading.parse(tree))
     made = flow.generate
     counts = reconciles(made)
     assert counts["rows_in"] == counts["prompts"] == 6
@@ -241,7 +241,7 @@ def test_a_judges_log_probabilities_are_those_of_transformers(llm, vllm, tree, t
             }
         },
     }
-    flow = Flow(gradret.loading.parse(tree))
+    flow = Flow(gradret.config.loading.parse(tree))
     labels = flow.label
     counts = reconciles(labels)
     answers = {row["prompt_id"]: row for row in labels.table("answers").to_pylist()}
@@ -306,7 +306,7 @@ def test_an_endpoint_does_the_same_jobs(vllm_server, tree, ray_session):
         },
         "select": {"low": 0, "high": 100, "dev_share": 0.3},
     }
-    flow = Flow(gradret.loading.parse(tree))
+    flow = Flow(gradret.config.loading.parse(tree))
     made = flow.generate
     assert reconciles(made)["rows_in"] == 15
     assert 0 < made.counts["rows_out"] <= 15
@@ -325,7 +325,7 @@ def test_answers_that_cannot_be_used_stop_the_stage_and_are_kept(vllm_server, tr
     generator = {"name": "llm_queries", "kinds": ["search"], "max_tokens": 1, "max_doc_tokens": 60, "engine": engine}
     tree |= {"dedupe": {"max_docs": 100}, "generate": {"generator": generator}}
     with pytest.raises(StageError) as stopped:
-        assert Flow(gradret.loading.parse(tree)).generate
+        assert Flow(gradret.config.loading.parse(tree)).generate
     said = str(stopped.value)
     found = re.match(r"([\d,]+) of ([\d,]+) answers cannot be used, more than max_bad_share=0.2:\n", said)
     assert found
@@ -336,4 +336,4 @@ def test_answers_that_cannot_be_used_stop_the_stage_and_are_kept(vllm_server, tr
     # With a limit that allows it the same artifact is finished, from what is there.
     tree["generate"]["max_bad_share"] = 1.0
     with pytest.raises(gradret.DataError, match="nothing could be written for any of 100 docs"):
-        assert Flow(gradret.loading.parse(tree)).generate
+        assert Flow(gradret.config.loading.parse(tree)).generate

@@ -11,11 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pyarrow as pa
 import pytest
 
-from gradret import loading
+from gradret.config.run import loading
 from gradret.engines import Prompt, Sampling, TooLong
 from gradret.engines.openai import OpenAI, OpenAIResources, _Bytes, _Client, _Tokenizer
 from gradret.errors import ConfigError, StageError
-from gradret.fingerprint import canonical
+from gradret.store.fingerprint import canonical
 from tests.engines import tiny_llm
 
 KEY = "sk-a-key-that-must-stay-secret"

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from gradret.trec import read_run
+from gradret.search.trec import read_run
 
 from .conftest import ROOT, made
 

@@ -9,8 +9,8 @@ from huggingface_hub import ModelCard
 from safetensors.numpy import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
+from gradret.commands.export import export
 from gradret.errors import StageError
-from gradret.export import export
 
 from .conftest import shard_ids
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gradret.artifacts import read_shard
 from gradret.cli import main
+from gradret.store.artifacts import read_shard
 
 from .conftest import ROOT, command, gradret, made, model_bytes, shard_ids
 

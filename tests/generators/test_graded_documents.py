@@ -8,15 +8,15 @@ import jsonschema
 import pyarrow as pa
 import pytest
 
-from gradret import contracts
-from gradret.artifacts import write_shard
+from gradret.config.loading import load, parse, to_yaml
 from gradret.engines import Answer, Unusable
 from gradret.errors import ConfigError
 from gradret.generators.extractive import Extractive
 from gradret.generators.graded_documents import GradedDocuments
-from gradret.loading import load, parse, to_yaml
 from gradret.pairs import pair_id
-from gradret.stages._map import Quarantined
+from gradret.store import contracts
+from gradret.store.artifacts import write_shard
+from gradret.store.results import Quarantined
 
 FOUR = {"relevance_3": "exact", "relevance_2": "partly", "relevance_1": "near", "relevance_0": "off"}
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from gradret.config import Generate
+from gradret.config.run import Generate
 from gradret.errors import DataError
 from gradret.generators.extractive import Extractive
 from gradret.generators.human import Human

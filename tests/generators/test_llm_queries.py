@@ -6,13 +6,14 @@ import pyarrow as pa
 import pytest
 
 import gradret.datasets
-from gradret import contracts, prompts
-from gradret.artifacts import write_shard
+from gradret import prompts
 from gradret.engines import Answer, Unusable
 from gradret.errors import ConfigError
 from gradret.generators._answers import one_line
 from gradret.generators.llm_queries import LLMQueries
-from gradret.stages._map import Quarantined
+from gradret.store import contracts
+from gradret.store.artifacts import write_shard
+from gradret.store.results import Quarantined
 
 KINDS = ("question", "claim", "title", "keywords", "search_examples", "search")
 DOCS = [

@@ -7,8 +7,8 @@ import pytest
 import torch
 from sentence_transformers.sentence_transformer.losses import DistillKLDivLoss
 
+from gradret.config.loading import load, to_yaml
 from gradret.errors import ConfigError, DataError
-from gradret.loading import load, to_yaml
 from gradret.losses import Lists
 from gradret.losses.kl import KL
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from huggingface_hub import ModelCard
 
-from gradret.artifacts import Artifact
-from gradret.loading import parse
+from gradret.config.loading import parse
 from gradret.report import card as module
 from gradret.report.card import card
-from gradret.report.tables import Comparison, Mean, Results, results
-from gradret.stages.report import report
+from gradret.report.run import report
+from gradret.stats.significance import Comparison, Mean, Results, results
+from gradret.store.artifacts import Artifact
 
 NOTHING = results({}, [], 0)
 LINEAGE = {"ingest": {"artifact": "ingest/0a1b"}, "index.tuned": {"artifact": "index/2c3d"}}

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from gradret.artifacts import Artifact, make
-from gradret.config import Check, Config
+from gradret.config.run import Check, Config
 from gradret.errors import DataError
-from gradret.report.check import outcome, require, sentence, terminal_text
+from gradret.report.check import terminal_text
+from gradret.report.run import report
 from gradret.stages.check import Checked
-from gradret.stages.report import report
+from gradret.stages.verdict import outcome, require, sentence
+from gradret.store.artifacts import Artifact, make
 
 from .test_page import Toy, read, section, tables, whole_flow
 from .test_page import config as toy
@@ -33,7 +34,7 @@ def artifact(storage: Path, notes: dict[str, Any]) -> Artifact:
     def _body(draft: Any) -> None:
         draft.notes |= notes
 
-    return make("check", str(storage), module="gradret.artifacts", settings=notes, inputs={}, body=_body)
+    return make("check", str(storage), module="gradret.store.artifacts", settings=notes, inputs={}, body=_body)
 
 
 def config(storage: Path, *, stop: bool = True) -> Config:

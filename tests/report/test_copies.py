@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from gradret.report.copies import Copy, copies, leaks
-from gradret.stages.report import report
+from gradret.report.run import report
 
 from ..stages import tiny
 from .test_page import config, read, section, tables

@@ -12,10 +12,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from gradret import contracts
-from gradret.artifacts import Artifact, make
 from gradret.report import data
 from gradret.report.plots import grades_plot, lengths_plot
+from gradret.store import contracts
+from gradret.store.artifacts import Artifact, make
 
 Rows = list[dict[str, Any]]
 
@@ -29,7 +29,7 @@ def artifact(storage: Path, stage: str, rows_in: int = 0, shards: int = 2, **tab
         draft.count(rows_in=rows_in)
 
     settings = {"rows": tables, "shards": shards}
-    return make(stage, str(storage), module="gradret.artifacts", settings=settings, inputs={}, body=_body)
+    return make(stage, str(storage), module="gradret.store.artifacts", settings=settings, inputs={}, body=_body)
 
 
 def query(query_id: str, text: str, kind: str | None = "question", source: str | None = None) -> dict[str, Any]:

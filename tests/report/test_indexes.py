@@ -2,10 +2,10 @@
 
 import re
 
-from gradret.artifacts import make
 from gradret.report.indexes import indexes
 from gradret.report.page import page
-from gradret.report.tables import results
+from gradret.stats.significance import results
+from gradret.store.artifacts import make
 from tests.report.test_page import config
 
 NOTES = {

@@ -14,16 +14,17 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from gradret import contracts
-from gradret.artifacts import Artifact, make
-from gradret.config import Config, Evaluate
+from gradret.config.run import Config, Evaluate
 from gradret.errors import StorageError
 from gradret.report import samples
 from gradret.report.page import headline
 from gradret.report.plots import read_curve, systems_plot, training_plot
-from gradret.report.tables import Comparison, Mean, Results, results, terminal_table
+from gradret.report.run import report
+from gradret.report.tables import terminal_table
 from gradret.stages.evaluate import evaluate
-from gradret.stages.report import report
+from gradret.stats.significance import Comparison, Mean, Results, results
+from gradret.store import contracts
+from gradret.store.artifacts import Artifact, make
 
 Rows = list[dict[str, Any]]
 SYSTEMS = ("tuned", "teacher", "bm25", "base")
@@ -54,7 +55,7 @@ def artifact(
             draft.quarantined["empty text"] = len(tables["quarantine"])
 
     settings = {"rows": dict(tables), "files": dict(files or {})}
-    return make(stage, str(storage), module="gradret.artifacts", settings=settings, inputs={}, body=_body)
+    return make(stage, str(storage), module="gradret.store.artifacts", settings=settings, inputs={}, body=_body)
 
 
 def config(storage: Path) -> Config:

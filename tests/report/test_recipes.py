@@ -8,11 +8,12 @@ import pyarrow as pa
 import pytest
 from scipy.stats import ttest_rel
 
-from gradret import contracts
-from gradret.config import Compare, Config
+from gradret.config.run import Compare, Config
 from gradret.datasets.pydocs import Pydocs
 from gradret.errors import ContractError
-from gradret.report.recipes import Trial, as_data, compared, page, sentence, terminal_text
+from gradret.report.recipes import Trial, as_data, compared, sentence, terminal_text
+from gradret.report.recipes_page import page
+from gradret.store import contracts
 
 from .by_hand import holm
 

@@ -10,12 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from gradret import contracts
-from gradret.artifacts import Artifact, make
-from gradret.config import Config, Rule, Select
+from gradret.config.run import Config, Rule, Select
 from gradret.datasets.pydocs import Pydocs
+from gradret.report.run import report
 from gradret.report.selection import Selection, selection
-from gradret.stages.report import report
+from gradret.store import contracts
+from gradret.store.artifacts import Artifact, make
 
 Rows = list[dict[str, Any]]
 KINDS = {"a": "claim", "b": "claim", "c": "claim", "d": "title", "e": "title", "f": None, "g": "claim", "h": "title"}
@@ -38,7 +38,7 @@ def artifact(storage: Path, stage: str, notes: dict[str, Any] | None = None, **t
         draft.notes |= notes or {}
 
     settings = {"rows": tables, "notes": notes or {}}
-    return make(stage, str(storage), module="gradret.artifacts", settings=settings, inputs={}, body=_body)
+    return make(stage, str(storage), module="gradret.store.artifacts", settings=settings, inputs={}, body=_body)
 
 
 def group(query_id: str, positives: list[bool]) -> dict[str, Any]:

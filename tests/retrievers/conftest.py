@@ -1,6 +1,6 @@
 import pytest
 
-from gradret.config import Config
+from gradret.config.run import Config
 from gradret.datasets.pydocs import Pydocs
 
 

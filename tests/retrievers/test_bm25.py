@@ -9,7 +9,8 @@ import pytest
 
 from gradret.datasets.pydocs import Pydocs
 from gradret.errors import DataError
-from gradret.retrievers.bm25 import Bm25, Bm25Index, build_bm25
+from gradret.retrievers.bm25 import Bm25
+from gradret.search.bm25 import Bm25Index, build_bm25
 from tests.stages import tiny
 
 pytestmark = pytest.mark.usefixtures("ray_session")

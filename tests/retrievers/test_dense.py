@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gradret.config import Config, Index, Train
+from gradret.config.run import Config, Index, Train
 from gradret.datasets.pydocs import Pydocs
-from gradret.dense.vectors import read_vectors
 from gradret.encoders.pretrained import Pretrained
 from gradret.retrievers.dense import Dense
+from gradret.search.vectors import read_vectors
 from gradret.stages.base import base
 from gradret.stages.encode import encode
 from gradret.stages.index import index

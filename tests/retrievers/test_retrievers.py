@@ -1,6 +1,7 @@
 """What all retrievers share: ranks, and what PAIRS calls them."""
 
-from gradret.retrievers import origins, ranked
+from gradret.origins import origins
+from gradret.retrievers import ranked
 from gradret.retrievers.bm25 import Bm25
 from gradret.retrievers.dense import Dense
 from gradret.retrievers.ranks import Ranks

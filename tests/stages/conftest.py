@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from gradret.config import Config
+from gradret.config.run import Config
 from gradret.datasets.pydocs import Pydocs
 
 from . import outside, tiny

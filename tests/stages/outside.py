@@ -12,13 +12,13 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from gradret.artifacts import read_shard
-from gradret.contracts import schema
 from gradret.engines import Prompt, Sampling, TooLong, Unusable
 from gradret.errors import ConfigError
 from gradret.losses.kl import KL
 from gradret.retrievers import ranked
-from gradret.stages._map import Quarantined, Result
+from gradret.store.artifacts import read_shard
+from gradret.store.contracts import schema
+from gradret.store.results import Quarantined, Result
 
 
 @dataclass(frozen=True)

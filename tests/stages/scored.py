@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from gradret.artifacts import Artifact
-from gradret.config import Config
+from gradret.config.run import Config
 from gradret.pairs import pair_id
 from gradret.stages.select import select
+from gradret.store.artifacts import Artifact
 
 from . import tiny
 

@@ -14,9 +14,10 @@ from scipy.stats import ttest_rel
 from sklearn.metrics import cohen_kappa_score
 
 from gradret.errors import DataError
-from gradret.report.check import as_data, checked, outcome, require, sentence, skipped, terminal_text
+from gradret.report.check import terminal_text
 from gradret.stages.check import check
 from gradret.stages.queries import queries as queries_stage
+from gradret.stages.verdict import as_data, checked, outcome, require, sentence, skipped
 
 from . import tiny
 

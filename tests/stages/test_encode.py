@@ -8,12 +8,12 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from gradret.config import Encode, Label, Train
-from gradret.dense.vectors import read_vectors
+from gradret.config.run import Encode, Label, Train
 from gradret.encoders.transformer import Transformer
 from gradret.errors import StageError
-from gradret.inference import BATCH_TOKENS, pack
 from gradret.losses.kl import KL
+from gradret.models.inference import BATCH_TOKENS, pack
+from gradret.search.vectors import read_vectors
 from gradret.stages import encode as encoding
 from gradret.stages.base import base
 from gradret.stages.encode import encode, encode_texts, load_model

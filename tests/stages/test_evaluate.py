@@ -14,12 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from gradret import contracts
-from gradret.artifacts import Artifact, make
-from gradret.config import Config, Evaluate
+from gradret.config.run import Config, Evaluate
 from gradret.errors import ConfigError, ContractError
+from gradret.measures import measured, parse_measures
 from gradret.stages import evaluate as module
-from gradret.stages.evaluate import evaluate, measured, parse_measures
+from gradret.stages.evaluate import evaluate
+from gradret.store import contracts
+from gradret.store.artifacts import Artifact, make
 
 Rows = list[dict[str, Any]]
 Values = dict[tuple[str, str], float]
@@ -122,7 +123,7 @@ def toy(seed: int, count: int) -> tuple[dict[str, dict[str, int]], dict[str, lis
 
 @pytest.mark.parametrize("at_once", [2, 500])
 def test_measures_equal_the_loops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
-    monkeypatch.setattr(module, "_QUERIES_AT_ONCE", at_once)
+    monkeypatch.setattr("gradret.measures._QUERIES_AT_ONCE", at_once)
     judgments, found = toy(seed=1, count=9)
     got = values(evaluate(config(tmp_path), queries(tmp_path, judgments), run(tmp_path, found)))
     assert len(got) == 9 * (len(MEASURES) + 1)  # judged@3 comes beside nDCG@3

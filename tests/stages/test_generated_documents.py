@@ -7,8 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from gradret.config import Config, Dedupe, Generate, Label, Mine, Select, Train, TrainResources
-from gradret.contracts import GENERATED
+from gradret.config.run import Config, Dedupe, Generate, Label, Mine, Select, Train, TrainResources
 from gradret.datasets.beir import Beir
 from gradret.encoders.static import Static
 from gradret.errors import ConfigError, DataError
@@ -26,6 +25,7 @@ from gradret.stages.leaks import leaks
 from gradret.stages.mine import mine
 from gradret.stages.select import select
 from gradret.stages.train import train
+from gradret.store.contracts import GENERATED
 from gradret.teachers import generated as teacher
 
 from . import tiny

@@ -8,15 +8,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gradret.artifacts import write_shard
-from gradret.config import Index, IndexResources, Label, Search, Workers
-from gradret.contracts import schema
+from gradret.config.run import Index, IndexResources, Label, Search, Workers
 from gradret.datasets.pydocs import Pydocs
-from gradret.dense.vectors import read_vectors
 from gradret.errors import ConfigError, StorageError
+from gradret.search.vectors import read_vectors
 from gradret.stages.encode import encode
 from gradret.stages.index import build, index
 from gradret.stages.search import search, search_bm25, search_teacher
+from gradret.store.artifacts import write_shard
+from gradret.store.contracts import schema
 
 from . import tiny
 from .outside import Itself, Numbers

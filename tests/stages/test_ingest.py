@@ -6,11 +6,11 @@ import os
 
 import pytest
 
-from gradret.artifacts import read_shard
 from gradret.cli import main
 from gradret.datasets import _lines as module
 from gradret.errors import DataError
 from gradret.stages.ingest import ingest
+from gradret.store.artifacts import read_shard
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from gradret.config import Label
+from gradret.config.run import Label
 from gradret.encoders.pretrained import Pretrained
 from gradret.errors import ConfigError, StageError
 from gradret.pairs import pair_id

@@ -7,7 +7,7 @@ import unicodedata
 import numpy as np
 import pytest
 
-from gradret.config import Mine
+from gradret.config.run import Mine
 from gradret.stages.leaks import leaks
 
 from . import tiny

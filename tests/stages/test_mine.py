@@ -2,7 +2,7 @@
 
 import pytest
 
-from gradret.config import Mine
+from gradret.config.run import Mine
 from gradret.errors import DataError
 from gradret.pairs import pair_id
 from gradret.retrievers.random import Random

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gradret.config import Label
+from gradret.config.run import Label
 from gradret.stages import rerank as module
 from gradret.stages.rerank import rerank
 from gradret.teachers.judge import Judge

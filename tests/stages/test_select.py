@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gradret.config import Label, Select
+from gradret.config.run import Label, Select
 from gradret.errors import DataError
 from gradret.pairs import pair_id
 from gradret.stages.select import select

@@ -5,9 +5,9 @@ from collections import Counter
 
 import pytest
 
-from gradret.config import Rule, Select
-from gradret.stages._filters import Seen, failed
-from gradret.stages._lists import Candidate
+from gradret.config.run import Rule, Select
+from gradret.lists.candidates import Candidate
+from gradret.lists.filters import Seen, failed
 
 from . import scored
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gradret.config import Select
+from gradret.config.run import Select
 from gradret.errors import DataError
-from gradret.stages._grades import grades, marks
+from gradret.lists.grades import grades, marks
 
 from . import scored
 

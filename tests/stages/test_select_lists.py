@@ -6,11 +6,11 @@ from collections import Counter
 
 import pytest
 
-from gradret.config import Label, Rule, Select
+from gradret.config.run import Label, Rule, Select
+from gradret.lists.audit import SAMPLED
+from gradret.lists.candidates import Candidate, in_order, mixed, within_margins
 from gradret.losses.infonce import InfoNCE
 from gradret.pairs import pair_id
-from gradret.stages._audit import SAMPLED
-from gradret.stages._lists import Candidate, in_order, mixed, within_margins
 from gradret.teachers.judge import Judge
 from gradret.training.batches import Groups
 from gradret.training.usable import broken, unusable

@@ -8,7 +8,7 @@ import psutil
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from gradret.config import Train, TrainResources
+from gradret.config.run import Train, TrainResources
 from gradret.encoders import static
 from gradret.encoders.pretrained import Pretrained
 from gradret.encoders.static import Static

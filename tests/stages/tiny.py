@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from gradret import contracts
-from gradret.artifacts import Artifact, make
+from gradret.store import contracts
+from gradret.store.artifacts import Artifact, make
 
 WORDS = [a + b + c for a in "bdfgk" for b in "aiou" for c in "lmnrs"]
 

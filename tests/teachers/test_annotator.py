@@ -5,7 +5,7 @@ import pytest
 
 from gradret.engines import Answer, Unusable
 from gradret.pairs import pair_id
-from gradret.stages._map import Quarantined
+from gradret.store.results import Quarantined
 from gradret.teachers.annotator import Annotator
 
 RANKS = {

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from gradret.config import Config
+from gradret.config.run import Config
 from gradret.datasets.pydocs import Pydocs
 from gradret.errors import ConfigError
 from gradret.teachers.cross_encoder import CrossEncoder

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gradret.config import Config
+from gradret.config.run import Config
 from gradret.datasets.pydocs import Pydocs
 from gradret.errors import ConfigError
 from gradret.prompts import messages

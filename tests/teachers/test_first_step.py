@@ -2,7 +2,7 @@
 
 import pytest
 
-from gradret.config import Config
+from gradret.config.run import Config
 from gradret.datasets.pydocs import Pydocs
 from gradret.errors import ConfigError
 from gradret.teachers.mono_t5 import MonoT5

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from gradret.config.loading import parse
 from gradret.errors import ConfigError
-from gradret.loading import parse
 from gradret.pairs import pair_id
 from gradret.teachers.generated import Generated
 

@@ -7,7 +7,7 @@ from gradret.engines import Answer, Unusable
 from gradret.errors import ConfigError
 from gradret.pairs import pair_id
 from gradret.prompts import digests
-from gradret.stages._map import Quarantined
+from gradret.store.results import Quarantined
 from gradret.teachers.judge import Judge
 
 RANKS = {"q0": {"d1": [1], "d2": [2]}, "q1": {"d1": [1]}}

@@ -15,12 +15,13 @@ import torch
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from gradret import components, contracts
+from gradret import components
 from gradret.encoders.static import Static
 from gradret.encoders.transformer import Transformer
 from gradret.losses import Lists
 from gradret.losses.bixse import BiXSE
 from gradret.losses.infonce import InfoNCE
+from gradret.store import contracts
 from gradret.training.batches import Groups
 from gradret.training.step import Objective, Texts, backward
 from gradret.training.tokens import Tokens, write_tokens

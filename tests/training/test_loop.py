@@ -14,14 +14,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from gradret.artifacts import write_shard
-from gradret.config import Train, TrainResources
-from gradret.contracts import GENERATED
+from gradret.config.run import Train, TrainResources
 from gradret.errors import DataError
 from gradret.losses import Mean
 from gradret.losses.bixse import BiXSE
 from gradret.losses.infonce import InfoNCE
 from gradret.losses.kl import KL
+from gradret.store.artifacts import write_shard
+from gradret.store.contracts import GENERATED
 from gradret.training import loop
 from gradret.training.loop import Job, train_loop
 from gradret.training.tokens import write_tokens

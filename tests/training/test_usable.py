@@ -6,7 +6,6 @@ import math
 import pyarrow as pa
 import pytest
 
-from gradret import contracts
 from gradret.encoders.static import Static
 from gradret.errors import ConfigError, DataError
 from gradret.losses import NEEDS
@@ -15,6 +14,7 @@ from gradret.losses.infonce import InfoNCE
 from gradret.losses.kl import KL
 from gradret.losses.margin_mse import MarginMSE
 from gradret.losses.ranknet import RankNet
+from gradret.store import contracts
 from gradret.training.loop import Job
 from gradret.training.prepare import prepare
 from gradret.training.usable import broken, refuse_idle, unusable

@@ -1,0 +1,184 @@
+"""The config of an evaluation: systems on a list of datasets, in one table.
+
+A YAML file with ``datasets`` is one; a file with ``dataset`` is the config of a run. Keys that both have
+mean the same, and the artifacts of an evaluation are those that a run makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from gradret.config.fields import by_name, component, folder_name
+from gradret.config.loading import load_as, read_yaml
+from gradret.config.run import Config, Encode, Evaluate, Index, Search, Train
+from gradret.errors import ConfigError, DataError, GradretError
+
+__all__ = ["Evaluation", "System", "is_evaluation", "load_evaluation", "refuse_missing", "row_of"]
+
+_TABLES = ("docs", "queries", "qrels")
+_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class System:
+    """What searches: one of ``model``, ``encoder``, ``run`` and ``bm25``."""
+
+    model: str = ""
+    """The folder of a finished run, ``STORAGE/runs/NAME``; or any sentence-transformers folder,
+    ``package:NAME`` or hub id, taken as it is."""
+    version: Literal["tuned", "base"] = "tuned"
+    """Of a run: the model that it trained, or the one that it started from."""
+    encoder: Any = component("encoders", None)
+    """A model with settings that it does not say itself, such as a prompt for queries."""
+    run: str = ""
+    """TREC run files that were made elsewhere: a path in which ``{dataset}`` stands for a dataset's name."""
+    bm25: bool = False
+    """BM25, with k1 and b of the ``bm25`` retriever's defaults."""
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("model", "encoder", "run", "bm25") if getattr(self, name)]
+        if len(given) != 1:
+            got = ", ".join(given) or "none"
+            raise ConfigError.of([f"encoder, model, run, bm25: exactly one of them is needed, got {got}"])
+
+    def run_of(self, dataset: str) -> Path:
+        """The run file for a dataset."""
+        return Path(self.run.replace("{dataset}", dataset))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The whole of an evaluation."""
+
+    name: str
+    datasets: Any = by_name("datasets")
+    """The datasets by the names that the table has for them. Those called ``NAME/PART`` make one row, the
+    mean of the parts, as is usual for CQADupStack."""
+    systems: Any = by_name(System)
+    """The systems by name; the others are compared with the first."""
+    storage_path: str = "storage"
+    seed: int = 0
+    encode: Encode = Encode()
+    index: Index = Index()
+    search: Search = Search()
+    evaluate: Evaluate = Evaluate()
+
+    def __post_init__(self) -> None:
+        problems = [f"name: {wrong}"] if (wrong := folder_name(self.name)) else []
+        if not self.storage_path.strip():
+            problems.append("storage_path: is empty; name a folder")
+        if self.seed < 0:
+            problems.append(f"seed: must be at least 0, got {self.seed}")
+        for key in ("datasets", "systems"):
+            problems += _wrong_names(key, list(getattr(self, key) or {}))
+        several = len(self.datasets or {}) > 1
+        problems += [
+            f"systems: {name}.run must have {{dataset}} in it, which stands for the dataset's name, got {system.run!r}"
+            for name, system in (self.systems or {}).items()
+            if several and system and system.run and "{dataset}" not in system.run
+        ]
+        if problems:
+            raise ConfigError.of(problems)
+
+    def config(self, dataset: str, encoder: object = None) -> Config:
+        """The config of the stages that search ``dataset`` with ``encoder``."""
+        return Config(
+            name=self.name,
+            dataset=self.datasets[dataset],
+            storage_path=self.storage_path,
+            seed=self.seed,
+            train=Train(encoder=encoder),
+            encode=self.encode,
+            index=self.index,
+            search=self.search,
+            evaluate=self.evaluate,
+        )
+
+
+def load_evaluation(path: str | Path, overrides: Sequence[str] = ()) -> Evaluation:
+    """Read the YAML file of an evaluation and apply ``key=value`` overrides in order.
+
+    Raises:
+        ConfigError: the file cannot be read, or keys or values are wrong; all are named.
+    """
+    return load_as(Evaluation, path, overrides)
+
+
+def is_evaluation(path: str | Path) -> bool:
+    """Whether a YAML file is the config of an evaluation.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    return "datasets" in read_yaml(path)
+
+
+def row_of(dataset: str) -> str:
+    """The row of the table that a dataset is in."""
+    return dataset.partition("/")[0]
+
+
+def refuse_missing(evaluation: Evaluation) -> None:
+    """See that all datasets and systems are to be had, before work starts; fetches those that have to be.
+
+    Raises:
+        DataError: some are not; names all.
+    """
+    problems: dict[str, list[str]] = {}
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        wrong = dict(zip(evaluation.datasets, pool.map(_wrong_dataset, evaluation.datasets.values()), strict=True))
+    wrong |= {name: _wrong_system(evaluation, system) for name, system in evaluation.systems.items()}
+    for name, problem in wrong.items():
+        if problem:
+            problems.setdefault(problem, []).append(name)
+    if problems:
+        lines = [f"  {', '.join(names)}: {problem}" for problem, names in problems.items()]
+        raise DataError(
+            "\n".join(
+                ["these cannot be had:", *lines, "datasets.NAME=null or systems.NAME=null leaves one of them out"]
+            )
+        )
+
+
+def _wrong_names(key: str, names: list[str]) -> list[str]:
+    if not names:
+        example = "scifact={name: beir, path: DIR}" if key == "datasets" else "before={model: DIR}"
+        return [f"{key}: is empty; name at least one, such as {key}.{example}"]
+    parts = [part for name in names for part in (name.split("/", 1) if key == "datasets" else [name])]
+    problems = [f"{key}: a name {wrong}" for part in parts if (wrong := folder_name(part))]
+    whole = {name for name in names if "/" not in name}
+    both = sorted({row_of(name) for name in names if "/" in name} & whole)
+    return problems + [f"{key}: {name!r} is a dataset and a row of several" for name in both]
+
+
+def _wrong_dataset(dataset: Any) -> str:
+    try:
+        for table in _TABLES:
+            dataset.content(table)
+    except GradretError as error:
+        return str(error)
+    return ""
+
+
+def _wrong_system(evaluation: Evaluation, system: System) -> str:
+    from gradret.models.locate import locate
+    from gradret.store.run_folder import is_run, model_folder
+
+    try:
+        if system.run:
+            files = [system.run_of(dataset) for dataset in evaluation.datasets]
+            missing = [str(file) for file in files if not file.is_file()]
+            return f"no run file at {', '.join(missing)}" if missing else ""
+        if system.model and is_run(system.model):
+            model_folder(system.model, system.version)
+        elif system.model:
+            locate(system.model)
+        elif getattr(system.encoder, "model", ""):
+            locate(system.encoder.model, code=getattr(system.encoder, "trust_remote_code", False))
+    except GradretError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,1 @@
+"""Training lists: candidates, filters, grades, and their audit."""

@@ -1,0 +1,136 @@
+"""Which queries are trained with: every filter is a function that says why a query fails it.
+
+Sources: Tamber et al. (2502.19712) keep a query whose source document a retriever has among its first
+20 (``round_trip``) and the teacher first of at least 20 (``source_within``), both verified in their code.
+Dropping a query whose best document scores below the 25th percentile of all scores (``score_floor``) is
+in their code only, not in the paper.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gradret.lists.candidates import Candidate
+from gradret.origins import searching
+from gradret.text import words
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from gradret.config.run import Select
+
+__all__ = ["SHORTEST_LIST", "Seen", "failed", "reasons", "repeated"]
+
+SHORTEST_LIST = 2
+"""Documents: fewer are no ranking."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the filters see of a query."""
+
+    text: str
+    source_doc_id: str | None
+    pool: Sequence[Candidate]
+    repeats: str | None
+    """The query with the same words and a smaller query_id, if there is one."""
+    floor: float
+    """The score at percentile ``score_floor``."""
+
+
+def reasons(settings: Select) -> dict[str, str]:
+    """Why queries are dropped, by what drops them, in the order in which that is looked at."""
+    listed = "that a rule takes" if settings.mix else "scored"
+    return {
+        "candidates": f"fewer than {SHORTEST_LIST} documents {listed}",
+        "unique": "the words of a query with a smaller query_id",
+        "min_words": f"fewer than {settings.min_words} words",
+        "max_words": f"more than {settings.max_words} words",
+        "round_trip": f"source document not in a retriever's first {settings.round_trip}",
+        "source_within": f"source document not in the teacher's first {settings.source_within}",
+        "score_floor": f"best document below percentile {settings.score_floor:g} of all scores",
+        "normalise": "all scores of the query (nearly) the same",
+        "margins": f"fewer than {SHORTEST_LIST} documents outside the margins",
+        "max_per_kind": f"over {settings.max_per_kind:,} queries of the kind",
+    }
+
+
+def failed(settings: Select, seen: Seen) -> tuple[str, str] | None:
+    """The first filter that the query fails, and what it found; None if it passes them all."""
+    for name, fails in _FILTERS.items():
+        if getattr(settings, name) and (found := fails(settings, seen)):
+            return name, found
+    return None
+
+
+def repeated(queries: pa.Table) -> pa.Table:
+    """Which queries have the words of one with a smaller query_id: rows of ``query_id`` and ``of``.
+
+    Args:
+        queries: QUERIES, sorted by query_id.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    keys = np.fromiter((_key(text.as_py()) for text in queries["text"]), np.uint64, queries.num_rows)
+    _, firsts, places = np.unique(keys, return_index=True, return_inverse=True)
+    earlier = firsts[places]
+    later = np.flatnonzero(earlier < np.arange(queries.num_rows))
+    query_ids = queries["query_id"]
+    return pa.table({"query_id": query_ids.take(pa.array(later)), "of": query_ids.take(pa.array(earlier[later]))})
+
+
+def _key(text: str) -> int:
+    """A hash of the text's words."""
+    return int.from_bytes(hashlib.blake2b(" ".join(words(text)).encode(), digest_size=8).digest(), "big")
+
+
+def _unique(_: Select, seen: Seen) -> str:
+    return f"those of {seen.repeats}" if seen.repeats else ""
+
+
+def _min_words(settings: Select, seen: Seen) -> str:
+    number = len(words(seen.text))
+    return f"{number} words" if number < settings.min_words else ""
+
+
+def _max_words(settings: Select, seen: Seen) -> str:
+    number = len(words(seen.text))
+    return f"{number} words" if number > settings.max_words else ""
+
+
+def _round_trip(settings: Select, seen: Seen) -> str:
+    if not seen.source_doc_id:
+        return ""
+    source = next((one for one in seen.pool if one.doc_id == seen.source_doc_id), None)
+    ranks = [rank for origin, rank in source.ranks.items() if searching(origin)] if source else []
+    if ranks and min(ranks) <= settings.round_trip:
+        return ""
+    return f"rank {min(ranks, default=None)}"
+
+
+def _source_within(settings: Select, seen: Seen) -> str:
+    if not seen.source_doc_id:
+        return ""
+    scored = [(-one.score, one.doc_id) for one in seen.pool if one.score is not None]
+    ranked = [doc_id for _, doc_id in sorted(scored)]
+    rank = ranked.index(seen.source_doc_id) + 1 if seen.source_doc_id in ranked else None
+    return "" if rank and rank <= settings.source_within else f"rank {rank}"
+
+
+def _score_floor(_: Select, seen: Seen) -> str:
+    best = max((one.score for one in seen.pool if one.score is not None), default=None)
+    return "" if best is not None and best >= seen.floor else f"best score {best}"
+
+
+_FILTERS: dict[str, Callable[[Select, Seen], str]] = {
+    "unique": _unique,
+    "min_words": _min_words,
+    "max_words": _max_words,
+    "round_trip": _round_trip,
+    "source_within": _source_within,
+    "score_floor": _score_floor,
+}

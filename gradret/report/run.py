@@ -1,0 +1,119 @@
+"""Leave what a run found under ``STORAGE/runs/NAME/``.
+
+    config.yaml     resolved, every default written out
+    lineage.json    every artifact of the run
+    metrics.json    means and significance; other programs read it
+    report.html     one page for people
+    runs/*.trec     each system's results
+    model/          the tuned model, with a card
+
+Every file is written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gradret.components import name_of
+from gradret.config.loading import to_yaml
+from gradret.errors import StorageError
+from gradret.measures import parse_measures
+from gradret.report.card import card
+from gradret.report.page import page
+from gradret.search.trec import write_run
+from gradret.stages.verdict import as_data
+from gradret.stats.significance import Results, results, significance
+from gradret.store.artifacts import Artifact, write_json, write_text
+
+if TYPE_CHECKING:
+    from gradret.config.run import Config
+
+__all__ = ["report"]
+
+
+def report(config: Config, artifacts: Mapping[str, Artifact]) -> Path:
+    """The run's folder, with a report of whatever ``artifacts`` holds.
+
+    Args:
+        config: of the run.
+        artifacts: by name: a stage's, or ``index.``, ``search.`` and ``evaluate.`` with a system's.
+
+    Raises:
+        StorageError: the folder cannot be written.
+        ContractError: the systems were not evaluated on the same queries.
+    """
+    tables = {system: one.table("metrics") for system, one in _of(artifacts, "evaluate")}
+    measures = list(parse_measures(config.evaluate.measures))
+    found = results(tables, measures, config.seed, config.evaluate.test)
+    lineage = {name: _lineage(config, artifact) for name, artifact in artifacts.items()}
+    yaml = to_yaml(config)
+    html = page(config, artifacts, found, lineage, yaml)
+    folder = Path(config.storage_path) / "runs" / config.name
+    try:
+        (folder / "runs").mkdir(parents=True, exist_ok=True)
+        write_text(folder / "config.yaml", [yaml])
+        write_json(folder / "lineage.json", lineage)
+        for system, run in _of(artifacts, "search"):
+            write_run(folder / "runs" / f"{system}.trec", run, system)
+        if "train" in artifacts:
+            _copy_model(artifacts["train"], folder / "model")
+            write_text(folder / "model" / "README.md", [card(config, artifacts, found, lineage)])
+        write_text(folder / "report.html", [html])
+        write_json(folder / "metrics.json", _metrics(config, artifacts, found))
+    except StorageError:
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"report: {folder} cannot be written: {error}; free some space or set storage_path"
+        ) from error
+    return folder
+
+
+def _of(artifacts: Mapping[str, Artifact], stage: str) -> list[tuple[str, Artifact]]:
+    """System and artifact of ``STAGE.SYSTEM``."""
+    prefix = f"{stage}."
+    return [(name.removeprefix(prefix), one) for name, one in artifacts.items() if name.startswith(prefix)]
+
+
+def _lineage(config: Config, artifact: Artifact) -> dict[str, Any]:
+    manifest = artifact.manifest
+    return {
+        "artifact": f"{artifact.stage}/{artifact.fingerprint}",
+        "path": os.path.relpath(artifact.path, config.storage_path),
+        **{key: manifest[key] for key in ("counts", "quarantined", "seconds", "inputs")},
+    }
+
+
+def _metrics(config: Config, artifacts: Mapping[str, Artifact], found: Results) -> dict[str, Any]:
+    return {
+        "name": config.name,
+        "dataset": name_of(config.dataset),
+        "queries": len(found.query_ids),
+        "systems": {
+            system: {measure: mean.value for measure, mean in means.items()} for system, means in found.means.items()
+        },
+        "significance": significance(found.comparisons, found.test),
+        "seconds": {name: artifact.manifest["seconds"] for name, artifact in artifacts.items()},
+        "teacher_check": as_data(artifacts["check"]) if "check" in artifacts else None,
+    }
+
+
+def _copy_model(trained: Artifact, folder: Path) -> None:
+    """Put the trained model in ``folder``, unless the same is there."""
+    mark = folder / "fingerprint.txt"
+    if mark.is_file() and mark.read_text(encoding="utf-8").strip() == trained.fingerprint:
+        return
+    draft, old = (folder.with_name(f".{folder.name}.{what}.{os.getpid()}") for what in ("new", "old"))
+    try:
+        shutil.copytree(trained.path / "model", draft)
+        (draft / mark.name).write_text(f"{trained.fingerprint}\n", encoding="utf-8")
+        if folder.exists():
+            folder.replace(old)
+        draft.replace(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

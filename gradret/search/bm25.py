@@ -1,0 +1,224 @@
+"""A BM25 index through bm25s: for mining, for half of the fusion teacher, and for the baseline system."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from gradret.errors import DataError
+from gradret.search.topk import contenders, ordered
+from gradret.store.artifacts import Artifact, Draft, make, read_shard
+from gradret.store.results import Result
+from gradret.text import passage
+from gradret.work.shards import map_shards
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from gradret.config.run import Config
+
+__all__ = ["Bm25Index", "build_bm25", "stopwords", "tokenize"]
+
+
+# The languages whose stop words bm25s ships.
+_STOPWORDS = {
+    "english", "german", "dutch", "french", "spanish", "portuguese", "italian", "russian", "swedish", "norwegian",
+}  # fmt: skip
+
+
+_IDS = "doc_ids.arrow"
+
+
+def build_bm25(config: Config, ingested: Artifact, k1: float, b: float) -> Artifact:
+    """A bm25s index of all documents, memory-mapped by those who load it.
+
+    Tokenised shard by shard on Ray; the index is then made in one go from token numbers that are
+    read from disk, so that no process ever holds the texts.
+
+    Raises:
+        DataError: no document has a word.
+    """
+    language = config.dataset.language
+    settings = {"k1": k1, "b": b, "language": language}
+    body = functools.partial(_build, ingested, settings)
+    return make("bm25", config.storage_path, module=__name__, settings=settings, inputs={"docs": ingested}, body=body)
+
+
+def _build(ingested: Artifact, settings: dict[str, Any], draft: Draft) -> None:
+    import bm25s
+    from bm25s.tokenization import Tokenized
+
+    words = draft.path / "work" / "words"
+    words.mkdir(parents=True, exist_ok=True)
+    shards = ingested.shards("docs")
+    items = [(path, words / f"{number:05d}") for number, path in enumerate(shards)]
+    load = functools.partial(_Words, settings["language"])
+    map_shards(draft, items, load, total=ingested.counts.get("rows_out"), unit="docs")
+    tokens = _Tokens([folder for _, folder in items])
+    if not tokens.vocab:
+        raise DataError(
+            "BM25: no document has a word of two letters that is not a stop word; look at the documents, "
+            "and at dataset.language"
+        )
+    index = bm25s.BM25(method="lucene", k1=settings["k1"], b=settings["b"], csc_backend="scipy")
+    # It only iterates, three times, over what it declares to be a list.
+    index.index(Tokenized(cast("list[list[int]]", tokens), tokens.vocab), show_progress=False)
+    folder = draft.folder("index")
+    doc_ids, places = _sorted_ids(shards)
+    index.scores["indices"] = places[index.scores["indices"]]
+    index.save(folder)
+    _write_ids(folder / _IDS, doc_ids)
+    draft.counts.pop("rows_out")
+
+
+class _Words:
+    """Writes a shard's words: ``NAME.json``, each once, and ``NAME.npz``, the documents as numbers of these."""
+
+    def __init__(self, language: str) -> None:
+        self.language = language
+
+    def __call__(self, item: tuple[Path, Path]) -> Result:
+        import numpy as np
+
+        source, target = item
+        rows = read_shard(source, "docs", ["title", "text"])
+        columns = rows["title"].to_pylist(), rows["text"].to_pylist()
+        found = tokenize([passage(*row) for row in zip(*columns, strict=True)], self.language)
+        numbers: dict[str, int] = {}
+        flat = [numbers.setdefault(word, len(numbers)) for words in found for word in words]
+        target.with_suffix(".json").write_text(json.dumps(list(numbers)), encoding="utf-8")
+        lengths = np.array([len(words) for words in found], np.int32)
+        np.savez(target.with_suffix(".npz"), words=np.array(flat, np.int32), lengths=lengths)
+        return Result({}, rows.num_rows, rows.num_rows)
+
+
+class _Tokens:
+    """Every document's words as numbers of ``vocab``, read from disk a shard at a time, as often as is asked."""
+
+    def __init__(self, shards: list[Path]) -> None:
+        self.shards = shards
+        words: set[str] = set()
+        for shard in shards:
+            words.update(self._words(shard))
+        self.vocab = {word: number for number, word in enumerate(sorted(words))}
+
+    def __len__(self) -> int:
+        import numpy as np
+
+        return sum(len(np.load(shard.with_suffix(".npz"))["lengths"]) for shard in self.shards)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        import numpy as np
+
+        for shard in self.shards:
+            number = np.array([self.vocab[word] for word in self._words(shard)], np.int32)
+            held = np.load(shard.with_suffix(".npz"))
+            words, ends = number[held["words"]], np.cumsum(held["lengths"])
+            for start, end in pairwise([0, *ends]):
+                yield words[start:end].tolist()
+
+    def _words(self, shard: Path) -> list[str]:
+        words: list[str] = json.loads(shard.with_suffix(".json").read_text(encoding="utf-8"))
+        return words
+
+
+def _sorted_ids(shards: list[Path]) -> tuple[pa.Array, np.ndarray]:
+    """All doc_ids, sorted, and the place there of each document in stored order."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    stored = pa.chunked_array([read_shard(path, "docs", ["doc_id"])["doc_id"].combine_chunks() for path in shards])
+    order = pc.sort_indices(stored)
+    places = np.empty(len(order), np.int32)
+    places[order.to_numpy()] = np.arange(len(order), dtype=np.int32)
+    return stored.take(order).combine_chunks(), places
+
+
+def _write_ids(path: Path, doc_ids: pa.Array) -> None:
+    import pyarrow as pa
+
+    table = pa.table({"doc_id": doc_ids})
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as file:
+        file.write_table(table)
+
+
+class Bm25Index:
+    """A built index. Scores are float32, zero where no term is shared.
+
+    Index and ids are mapped, so that the workers of a machine share one copy.
+    """
+
+    def __init__(self, artifact: Artifact) -> None:
+        import bm25s
+        import pyarrow as pa
+
+        folder = artifact.path / "index"
+        self.index = bm25s.BM25.load(folder, mmap=True)
+        self.language = artifact.manifest["settings"]["language"]
+        # Sorted.
+        self.doc_ids: pa.Array = pa.ipc.open_file(pa.memory_map(str(folder / _IDS))).read_all()["doc_id"].chunk(0)
+
+    def search(self, texts: Sequence[str], k: int) -> Iterator[tuple[list[str], np.ndarray]]:
+        """Each query's ``k`` best documents that share a word with it, in order, and their scores."""
+        for tokens in tokenize(list(texts), self.language):
+            scores = self._scores(tokens)
+            (found,) = scores.nonzero()
+            found = found[contenders(scores[found], k)]
+            doc_ids = self.doc_ids.take(found).to_pylist()
+            best = ordered(scores[found], doc_ids, k)
+            yield [doc_ids[place] for place in best], scores[found[best]]
+
+    def scores(self, texts: list[str]) -> np.ndarray:
+        """Scores of all documents, ``(len(texts), docs)``, documents in the order of ``doc_ids``."""
+        import numpy as np
+
+        rows = np.zeros((len(texts), len(self.doc_ids)), np.float32)
+        for row, tokens in zip(rows, tokenize(texts, self.language), strict=True):
+            row[:] = self._scores(tokens)
+        return rows
+
+    def _scores(self, tokens: list[str]) -> np.ndarray:
+        import numpy as np
+
+        found = [token for token in tokens if token in self.index.vocab_dict]
+        scores: np.ndarray = self.index.get_scores(found) if found else np.zeros(len(self.doc_ids), np.float32)
+        return scores
+
+    def idf(self) -> dict[str, float]:
+        """``log(1 + (N - df + 0.5) / (df + 0.5))`` of every token, as Lucene computes it."""
+        import math
+
+        import numpy as np
+
+        total = len(self.doc_ids)
+        holding = np.diff(self.index.scores["indptr"])
+        return {
+            token: math.log(1 + (total - holding[number] + 0.5) / (holding[number] + 0.5))
+            for token, number in self.index.vocab_dict.items()
+            if number < len(holding)
+        }
+
+
+def stopwords(language: str) -> frozenset[str]:
+    """The stop words that bm25s ships for ``language``; none where it ships none."""
+    from bm25s.tokenization import _infer_stopwords
+
+    return frozenset(_infer_stopwords(language)) if language in _STOPWORDS else frozenset()
+
+
+def tokenize(texts: list[str], language: str) -> list[list[str]]:
+    """Lower-cased words of two letters or more, without stop words, stemmed."""
+    import bm25s
+    import Stemmer
+
+    stemmer = None if language == "none" else Stemmer.Stemmer(language)
+    tokens: list[list[str]] = bm25s.tokenize(
+        texts, stopwords=sorted(stopwords(language)), stemmer=stemmer, return_ids=False, show_progress=False
+    )
+    return tokens

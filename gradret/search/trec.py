@@ -1,0 +1,175 @@
+"""Run files of TREC, six columns a line: ``query_id Q0 doc_id rank score tag``."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import math
+import typing
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gradret.errors import DataError
+from gradret.store.artifacts import write_text
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from gradret.store.artifacts import Artifact
+
+__all__ = ["ranks", "read_run", "write_run"]
+
+_LINES_AT_ONCE = 1 << 17
+_EXPECTED = "expected six columns, 'query_id Q0 doc_id rank score tag'"
+
+
+def read_run(path: str | Path) -> pa.Table:
+    """RUN of a file, plain or gzipped, sorted by query_id and rank.
+
+    Columns are parted by blanks or tabs. As in trec_eval the score alone decides: documents are ranked by
+    float32 score descending, then doc_id descending; the file's own ranks and the order of its lines count
+    for nothing. Memory holds about what the file holds, in Arrow's columns.
+
+    Raises:
+        DataError: the file cannot be read, is empty, has a line that is malformed or whose score is not a
+            number, or lists a document twice for a query; names the line.
+    """
+    import pyarrow as pa
+
+    path = Path(path)
+    try:
+        chunks = list(_chunks(path))
+    except OSError as error:
+        if isinstance(error, gzip.BadGzipFile):
+            raise DataError(f"{path} cannot be unzipped: {error}; is it whole?") from error
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    except (EOFError, zlib.error) as error:
+        raise DataError(f"{path} cannot be unzipped: {error}; is it whole?") from error
+    if not chunks:
+        raise DataError(f"{path} is empty; {_EXPECTED}")
+    rows = pa.concat_tables(chunks).combine_chunks()
+    rows = rows.sort_by([("query_id", "ascending"), ("score", "descending"), ("doc_id", "descending")])
+    _refuse_twice(path, rows)
+    return rows.drop_columns("line").append_column("rank", pa.array(ranks(rows)))
+
+
+def ranks(rows: pa.Table) -> np.ndarray:
+    """The rank of each row among those of its query, from 1, where they stand together and in order."""
+    import numpy as np
+
+    starts = _starts(rows)
+    lengths = np.diff(np.append(starts, rows.num_rows))
+    found: np.ndarray = (np.arange(rows.num_rows) - np.repeat(starts, lengths) + 1).astype(np.int32)
+    return found
+
+
+def write_run(path: Path, run: Artifact, tag: str) -> None:
+    """Write a RUN as a file, whole or not at all; white space in an id becomes %20, for it parts the columns."""
+    write_text(path, _lines(run, tag))
+
+
+def _chunks(path: Path) -> Iterator[pa.Table]:
+    """Rows as they stand in the file, with the numbers of their lines."""
+    opened = gzip.open if path.suffix == ".gz" else open
+    rows: list[tuple[str, str, float, int]] = []
+    with typing.cast("typing.BinaryIO", opened(path, "rb")) as file:
+        for number, line in enumerate(file, 1):
+            if row := _row(path, number, line):
+                rows.append(row)
+            if len(rows) == _LINES_AT_ONCE:
+                yield _table(rows)
+                rows = []
+    if rows:
+        yield _table(rows)
+
+
+def _row(path: Path, number: int, line: bytes) -> tuple[str, str, float, int] | None:
+    columns = (line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).split()
+    if not columns:
+        return None
+    if len(columns) != 6:
+        raise DataError(f"{path}:{number}: {_EXPECTED}, got {len(columns)}: {_shown(line)}")
+    score = _number(columns[4])
+    if math.isnan(score):
+        raise DataError(f"{path}:{number}: the score, column 5, is not a number: {_shown(line)}")
+    try:
+        return columns[0].decode(), columns[2].decode(), score, number
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}:{number}: not UTF-8: {_shown(line)}") from error
+
+
+def _number(text: bytes) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _shown(line: bytes) -> str:
+    return repr(line.decode(errors="replace").strip()[:80])
+
+
+def _table(rows: list[tuple[str, str, float, int]]) -> pa.Table:
+    import pyarrow as pa
+
+    query_ids, doc_ids, scores, numbers = zip(*rows, strict=True)
+    return pa.table(
+        {
+            "query_id": pa.array(query_ids, pa.string()),
+            "doc_id": pa.array(doc_ids, pa.string()),
+            "score": pa.array(scores, pa.float64()).cast(pa.float32(), safe=False),
+            "line": pa.array(numbers, pa.int64()),
+        }
+    )
+
+
+def _starts(rows: pa.Table) -> np.ndarray:
+    """Where each query's rows begin."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    ids = rows["query_id"].combine_chunks()
+    changes = pc.not_equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)
+    return np.concatenate([[0], np.flatnonzero(changes) + 1]) if len(ids) else np.zeros(0, np.int64)
+
+
+def _refuse_twice(path: Path, rows: pa.Table) -> None:
+    import pyarrow.compute as pc
+
+    starts = _starts(rows)
+    doc_ids = rows["doc_id"].combine_chunks()
+    for start, end in zip(starts.tolist(), [*starts[1:].tolist(), rows.num_rows], strict=True):
+        own = doc_ids[start:end]
+        if pc.count_distinct(own).as_py() == len(own):
+            continue
+        counts = own.value_counts()
+        twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")[0]
+        lines = rows["line"][start:end].filter(pc.equal(own, twice)).to_pylist()
+        first, second = sorted(lines)[:2]
+        query_id = rows["query_id"][start].as_py()
+        raise DataError(
+            f"{path}:{second}: query {query_id!r} lists document {twice.as_py()!r} again, after line {first}"
+        )
+
+
+def _lines(run: Artifact, tag: str) -> Iterator[str]:
+    """The six columns, a batch of lines at a time; shards are in the order of query_id."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    shards = (rows.sort_by([("query_id", "ascending"), ("rank", "ascending")]) for rows in run.batches("run"))
+    for batch in (batch for rows in shards for batch in rows.to_batches(max_chunksize=1 << 16)):
+        columns = [_token(batch, "query_id"), "Q0", _token(batch, "doc_id")]
+        columns += [pc.cast(batch.column(name), pa.string()) for name in ("rank", "score")]
+        lines = pc.binary_join_element_wise(*columns, tag, " ")
+        yield "".join(f"{line}\n" for line in lines.to_pylist())
+
+
+def _token(batch: pa.RecordBatch, column: str) -> pa.Array:
+    """Ids without white space."""
+    import pyarrow.compute as pc
+
+    return pc.replace_substring_regex(batch.column(column), r"\s", "%20")

@@ -1,0 +1,128 @@
+"""Search an index with all its shards: RUN.
+
+Blocks of queries are read and written one after the other, and a search that was killed goes on with those that
+are not there: memory holds a few blocks, whatever the number of queries.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from gradret.errors import ConfigError, GradretError, StageError
+from gradret.progress import Progress
+from gradret.search.recall import measured
+from gradret.search.searcher import Searcher
+from gradret.search.vectors import as_matrix
+from gradret.stages.encode import encode
+from gradret.store.artifacts import Artifact, Draft, make
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from gradret.config.run import Config, Search
+
+__all__ = ["search_index"]
+
+_QUERIES_A_BLOCK = 512
+
+
+def search_index(
+    stage: str,
+    config: Config,
+    index: Artifact,
+    queries: Artifact,
+    *,
+    model: Artifact,
+    k: int,
+    split: str = "",
+    measure: bool = False,
+) -> Artifact:
+    """RUN of the ``k`` best documents of each query, float32 score descending, then doc_id descending.
+
+    A document with the query's own id is left out where the dataset demands it.
+
+    Args:
+        stage: what the artifact is called.
+        config: where to store, who encodes, how to search.
+        index: the documents' shards.
+        queries: QUERIES.
+        model: what the index was made with, and the queries get their vectors from.
+        k: documents a query.
+        split: only queries of this split; all if not given.
+        measure: note recall against exact search, latency and size, as ``gradret.search.recall`` does.
+
+    Raises:
+        ConfigError: the index is another model's, or it has no such search parameters.
+        StorageError: a shard is missing or damaged; the next run builds it anew.
+        StageError: an actor failed in another way.
+    """
+    made_with = f"{model.stage}/{model.fingerprint}"
+    if index.manifest["inputs"].get("model") != made_with:
+        raise ConfigError(
+            f"{stage}: the index {index.path} is of model {index.manifest['inputs'].get('model')}, not of {made_with}, "
+            "whose vectors cannot be compared with its; build an index with that model"
+        )
+    vectors = encode(config, model, queries, "queries")
+    inputs = {"index": index, "queries": queries, "vectors": vectors}
+    settings = {
+        "k": k,
+        "split": split,
+        "parameters": config.search.parameters,
+        "exclude_same_ids": config.dataset.exclude_same_ids,
+        "measure": measure,
+        "seed": config.seed,
+    }
+    body = functools.partial(_search, inputs, config.search, settings)
+    return make(stage, config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body)
+
+
+def _search(inputs: dict[str, Artifact], search: Search, settings: dict[str, Any], draft: Draft) -> None:
+    from ray.exceptions import RayError
+
+    index, query_ids = inputs["index"], _query_ids(inputs["queries"], settings["split"])
+    searcher = Searcher(index, search, settings["k"], exclude_same_ids=settings["exclude_same_ids"])
+    progress = Progress(draft.stage, len(query_ids), "queries")
+
+    def todo() -> Iterator[tuple[int, pa.Array, np.ndarray]]:
+        for number, block in enumerate(_blocks(inputs["vectors"], query_ids)):
+            if (draft.path / "run" / f"part-{number:05d}.parquet").exists():
+                progress.skip(len(block[0]))
+            else:
+                yield number, *block
+
+    try:
+        for number, run in searcher.run(todo()):
+            draft.write("run", run.table, number)
+            progress.add(run.queries)
+        if settings["measure"] and len(query_ids):
+            draft.notes["index"] = measured(searcher, inputs, query_ids, settings["seed"])
+    except RayError as error:
+        cause = getattr(error, "cause", None)
+        raise (cause if isinstance(cause, GradretError) else StageError(f"{draft.stage}: {error}")) from error
+    finally:
+        progress.close()
+        searcher.close()
+    draft.count(queries=len(query_ids), shards=index.manifest["notes"]["shards"])
+
+
+def _query_ids(queries: Artifact, split: str) -> pa.Array:
+    import pyarrow.compute as pc
+
+    rows = queries.table("queries", ["query_id", "split"])
+    if split:
+        rows = rows.filter(pc.equal(rows["split"], split))
+    return rows["query_id"].combine_chunks()
+
+
+def _blocks(vectors: Artifact, query_ids: pa.Array) -> Iterator[tuple[pa.Array, np.ndarray]]:
+    """Blocks of queries and their vectors, in stored order, which is that of the ids."""
+    import pyarrow.compute as pc
+
+    for rows in vectors.batches("vectors"):
+        wanted = rows.filter(pc.is_in(rows["id"], value_set=query_ids))
+        for start in range(0, wanted.num_rows, _QUERIES_A_BLOCK):
+            block = wanted.slice(start, _QUERIES_A_BLOCK)
+            yield block["id"].combine_chunks(), as_matrix(block)

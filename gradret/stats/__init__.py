@@ -1,0 +1,1 @@
+"""Statistics: significance between systems, agreement between judges."""

@@ -1,0 +1,1 @@
+"""Artifacts on disk: what they hold, what names them."""

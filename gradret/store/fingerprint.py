@@ -1,0 +1,177 @@
+"""What decides a result, as one hash: settings, inputs, and the source code that will run.
+
+The code is the stage's module, the modules of the components in its settings, and every module of
+gradret, or of an outside component's own package, that these import, found by reading their
+``import`` statements. Modules that carry rows
+but cannot change them (``PLUMBING``) are left out, so that a better message invalidates nothing.
+Blocks called ``resources`` decide only speed and are left out too.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+from gradret.components import name_of
+
+__all__ = ["canonical", "fingerprint", "hash_files", "source_files"]
+
+PLUMBING = {
+    "gradret",
+    "gradret.components",
+    "gradret.config.run",
+    "gradret.config.evaluation",
+    "gradret.config.fields",
+    "gradret.config.loading",
+    "gradret.errors",
+    "gradret.progress",
+    "gradret.stages",
+    "gradret.store",
+    "gradret.store.artifacts",
+    "gradret.store.contracts",
+    "gradret.store.fingerprint",
+    "gradret.store.results",
+    "gradret.version",
+    "gradret.work",
+    "gradret.work.session",
+    "gradret.work.shards",
+}
+
+# A file younger than this many nanoseconds may change again without its time of change changing.
+_YOUNG = 2 * 10**9
+
+
+def fingerprint(stage: str, module: str, settings: Mapping[str, object], inputs: Mapping[str, str]) -> str:
+    """16 hex digits that name the result of ``stage``.
+
+    Args:
+        stage: its name.
+        module: the module that holds it.
+        settings: what decides its result; dataclasses, plain values, lists and mappings of these.
+        inputs: fingerprints of the artifacts that it reads.
+    """
+    code = source_files([module, *component_modules(settings)])
+    payload = {
+        "stage": stage,
+        "settings": canonical(settings),
+        "inputs": dict(inputs),
+        "code": {name: _sha256(path) for name, path in code.items()},
+    }
+    return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def canonical(value: object) -> Any:
+    """``value`` as JSON would hold it: dataclasses by name and field, ``resources`` left out."""
+    if is_dataclass(value) and not isinstance(value, type):
+        items = {f.name: canonical(getattr(value, f.name)) for f in fields(value) if f.name != "resources"}
+        return {"name": name_of(value), **items}
+    if isinstance(value, type):
+        return {"name": name_of(value)}
+    if isinstance(value, Mapping):
+        return {str(key): canonical(item) for key, item in value.items() if key != "resources"}
+    if isinstance(value, (list, tuple)):
+        return [canonical(item) for item in value]
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"cannot fingerprint a {type(value).__name__}")
+
+
+def component_modules(value: object) -> list[str]:
+    """Modules of all dataclasses and classes inside ``value``."""
+    found: list[str] = []
+    if isinstance(value, type):
+        found.append(value.__module__)
+    elif is_dataclass(value):
+        found.append(type(value).__module__)
+        for f in fields(value):
+            found += component_modules(getattr(value, f.name))
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            found += component_modules(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            found += component_modules(item)
+    return found
+
+
+def source_files(modules: Iterable[str]) -> dict[str, Path]:
+    """Source file of each of ``modules`` and of those of gradret and their own package that they import, by name."""
+    todo, found = sorted(set(modules)), {}
+    while todo:
+        name = todo.pop()
+        if not name or name in found or name in PLUMBING:
+            continue
+        path = _source_file(name)
+        if path is None:
+            continue
+        found[name] = path
+        todo.append(name.rpartition(".")[0])  # importing a module runs its package
+        todo += _imports(name, path, path.stat().st_mtime_ns)
+    return dict(sorted(found.items()))
+
+
+def hash_files(paths: Iterable[Path]) -> str:
+    """One hash of the content of ``paths``, in the order given."""
+    whole = hashlib.sha256()
+    for path in paths:
+        whole.update(_sha256(path).encode())
+    return whole.hexdigest()
+
+
+@cache
+def _source_file(module: str) -> Path | None:
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        return None
+    return Path(spec.origin)
+
+
+@lru_cache(maxsize=1024)
+def _imports(module: str, path: Path, _changed: int) -> list[str]:
+    """Modules of gradret and of the module's own package that the file imports anywhere."""
+    own = module.partition(".")[0]
+    inside = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            head = ".".join(inside.split(".")[: len(inside.split(".")) - node.level + 1]) if node.level else ""
+            source = ".".join(part for part in (head, node.module) if part)
+            found += [source, *(f"{source}.{alias.name}" for alias in node.names)]
+    return [name for name in found if name.partition(".")[0] in {"gradret", own} and _is_module(name)]
+
+
+@cache
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ModuleNotFoundError, ValueError):
+        return False
+
+
+def _sha256(path: Path) -> str:
+    status = path.stat()
+    if time.time_ns() - status.st_mtime_ns < _YOUNG:
+        return _digest(path)
+    return _remembered(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=1 << 16)
+def _remembered(path: Path, _size: int, _changed: int) -> str:
+    return _digest(path)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

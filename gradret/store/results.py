@@ -1,0 +1,52 @@
+"""What a worker made of one shard: tables, rows that were quarantined, counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Quarantined", "Result", "Worker", "quarantine_table"]
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A row that could not be used: where it stood, why, and what it held."""
+
+    where: str
+    reason: str
+    raw: str = ""
+
+
+@dataclass
+class Result:
+    """What a worker made of one shard."""
+
+    tables: dict[str, pa.Table]
+    rows_in: int
+    rows_kept: int
+    quarantined: list[Quarantined] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+class Worker(Protocol):
+    """Turns one input shard into a result."""
+
+    def __call__(self, item: Any, /) -> Result: ...
+
+
+def quarantine_table(table: str, rows: Sequence[Quarantined]) -> pa.Table:
+    """Quarantined rows as the ``quarantine`` contract wants them."""
+    import pyarrow as pa
+
+    return pa.table(
+        {
+            "table": pa.array([table] * len(rows), pa.string()),
+            "where": pa.array([row.where for row in rows], pa.string()),
+            "reason": pa.array([row.reason for row in rows], pa.string()),
+            "raw": pa.array([row.raw[:2000] for row in rows], pa.string()),
+        }
+    )

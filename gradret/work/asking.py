@@ -1,0 +1,300 @@
+"""The one way a stage asks a language model: prompts of a shard, answers in small files, result of a shard.
+
+First every prompt is answered. Ray Data deals them in small blocks to the engines, and each answered
+block is written as it comes: ``work/answers/SHARD/``. A killed stage goes on with the prompts that have
+no answer there; a block that was in flight may be asked again, and of two answers to a prompt one is
+taken. Then every shard is read whole, by ``map_shards``, and its answers are kept in the table
+``answers``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import itertools
+import json
+import os
+import pickle
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gradret.engines import Answer, Engine, Prompt, Row, Task, TooLong, Unusable, Write
+from gradret.errors import GradretError, StageError
+from gradret.progress import Progress, say
+from gradret.store.artifacts import Draft, write_shard
+from gradret.store.results import Quarantined, Result
+from gradret.work.answers import Answers, answer_of, answers_table
+from gradret.work.shards import map_shards
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["ask"]
+
+_ENOUGH = 64
+"""Answers before their share of failures can stop the stage."""
+_EXAMPLES = 3
+_ROWS_AT_ONCE = 256
+
+
+def ask(
+    draft: Draft,
+    items: Sequence[Path],
+    load: Callable[[], Task],
+    engine: Engine,
+    *,
+    seed: int,
+    max_bad_share: float,
+    unit: str = "prompts",
+) -> None:
+    """Have ``engine`` answer the prompts of every item and leave the task's tables in ``draft``.
+
+    Args:
+        draft: where the tables go, one shard an item, with the raw answers beside them.
+        items: input shards.
+        load: makes the task; called in the workers.
+        engine: who answers.
+        seed: each prompt's sampling seed follows from this and its prompt_id.
+        max_bad_share: stop when more than this share of the answers cannot be used.
+        unit: what a prompt is called in the progress lines.
+
+    Raises:
+        ConfigError: the engine cannot work, or a template is wrong.
+        StageError: too many answers cannot be used, or the engine died too often.
+    """
+    answers = Answers(draft.path / "work" / "answers")
+    todo = [number for number in range(len(items)) if not answers.complete(number)]
+    if todo:
+        engine.check()
+        say(f"  {draft.stage}: {engine.model} is being asked; a model that is not running yet takes its time to load")
+        asking = _Asking(list(items), load, answers, seed)
+        _answer(asking, todo, engine, Progress(draft.stage, 0, unit), max_bad_share)
+    map_shards(draft, list(enumerate(items)), functools.partial(_Reader, load, answers, draft.path / "answers"))
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """What all workers of the first part know."""
+
+    items: list[Path]
+    load: Callable[[], Task]
+    answers: Answers
+    seed: int
+
+    def task(self) -> Task:
+        """This process's task."""
+        task: Task = self._once("task", self.load)
+        return task
+
+    def write(self, engine: Engine) -> Write:
+        """This process's way to write a prompt for the engine."""
+        write: Write = self._once("write", engine.load)
+        return write
+
+    def _once(self, what: str, load: Callable[[], Any]) -> Any:
+        """Loaded once a process, which works for one stage at a time."""
+        if _loaded.get("folder") != self.answers.folder:
+            _loaded.clear()
+            _loaded["folder"] = self.answers.folder
+        if what not in _loaded:
+            _loaded[what] = load()
+        return _loaded[what]
+
+
+_loaded: dict[str, Any] = {}
+
+
+@dataclass
+class _Block:
+    """What became of one answered block."""
+
+    rows: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    bad: int = 0
+    examples: list[str] = field(default_factory=list)
+
+
+def _answer(asking: _Asking, todo: list[int], engine: Engine, progress: Progress, max_bad_share: float) -> None:
+    import ray
+    from ray.exceptions import RayError
+
+    from gradret.work.session import connect
+
+    connect()
+    failure = asking.answers.folder / "failure.pickle"
+    failure.parent.mkdir(parents=True, exist_ok=True)
+    failure.unlink(missing_ok=True)
+    numbers = ray.data.from_items([{"item": number} for number in todo], override_num_blocks=len(todo))
+    prompts = numbers.map_batches(_guarded(failure, functools.partial(_prompts, asking, engine)), batch_size=1)
+    blocks = engine.answer(prompts).map_batches(
+        _guarded(failure, functools.partial(_commit, asking)), batch_size=None, batch_format="pyarrow"
+    )
+    watch = _Watch(asking.answers, len(asking.items), progress, max_bad_share)
+    try:
+        for batch in blocks.iter_batches(batch_size=None):
+            for block in batch["block"]:
+                watch.add(_Block(**json.loads(block)))
+    except RayError as error:
+        if failure.exists():
+            raise pickle.loads(failure.read_bytes()) from error  # noqa: S301 - our own worker wrote it
+        raise _storage_error(error) or StageError(f"the engine failed for good: {_cause(error)}") from error
+    watch.close()
+
+
+class _Watch:
+    """Says how it goes, and stops what goes wrong."""
+
+    def __init__(self, answers: Answers, items: int, progress: Progress, max_bad_share: float) -> None:
+        self.answers, self.items, self.progress, self.max_bad_share = answers, items, progress, max_bad_share
+        self.sum = _Block()
+        self.started = 0.0
+
+    def add(self, block: _Block) -> None:
+        self.sum.rows += block.rows
+        self.sum.bad += block.bad
+        self.sum.examples += block.examples[: _EXAMPLES - len(self.sum.examples)]
+        if self.progress.due():
+            self.progress.total = self.answers.expected(self.items)
+        if self.started:
+            self.sum.tokens_in += block.tokens_in
+            self.sum.tokens_out += block.tokens_out
+            seconds = max(time.monotonic() - self.started, 1e-9)
+            speed = f"{self.sum.tokens_in / seconds:,.0f} tokens/s in, {self.sum.tokens_out / seconds:,.0f} out"
+            self.progress.add(block.rows, f", {speed}, {self.sum.bad:,} unusable")
+        else:
+            # Rates count from the first block on: before that the engine was starting.
+            self.progress.skip(block.rows)
+            self.started = self.progress.started = time.monotonic()
+        if self.sum.rows >= _ENOUGH:
+            self._refuse()
+
+    def close(self) -> None:
+        self.progress.close()
+        self._refuse()
+
+    def _refuse(self) -> None:
+        if self.sum.bad <= self.max_bad_share * self.sum.rows:
+            return
+        shown = "".join(f"\n  {example}" for example in self.sum.examples)
+        raise StageError(
+            f"{self.sum.bad:,} of {self.sum.rows:,} answers cannot be used, more than max_bad_share="
+            f"{self.max_bad_share:g}:{shown}\nchange the prompt, the model or its limits, or raise max_bad_share; "
+            "the good answers are kept"
+        )
+
+
+def _prompts(asking: _Asking, engine: Engine, batch: dict[str, Any]) -> Iterator[pa.Table]:
+    """The engine's rows for all prompts of an item that have no answer yet."""
+    import pyarrow as pa
+
+    for number in batch["item"].tolist():
+        rows = _asked(asking, engine, number)
+        while part := list(itertools.islice(rows, _ROWS_AT_ONCE)):
+            yield pa.Table.from_pylist(part)
+
+
+def _asked(asking: _Asking, engine: Engine, number: int) -> Iterator[Row]:
+    task, write, answers = asking.task(), asking.write(engine), asking.answers
+    answered = answers.answered_before(number)
+    long, total = [], 0
+    for prompt in task.prompts(asking.items[number]):
+        total += 1
+        if prompt.prompt_id in answered:
+            continue
+        try:
+            yield _row(prompt, number, write(prompt, prompt.seed(asking.seed)))
+        except TooLong as error:
+            long.append(Answer(prompt.prompt_id, "", "too_long", 0, 0, error=str(error), facts=prompt.facts))
+    answers.add(number, long)
+    answers.count(number, total)
+
+
+def _row(prompt: Prompt, number: int, row: Row) -> Row:
+    return row | {"prompt_id": prompt.prompt_id, "item": number, "facts": json.dumps(dict(prompt.facts))}
+
+
+def _commit(asking: _Asking, rows: pa.Table) -> Iterator[dict[str, list[str]]]:
+    """Write answered rows down, and say what became of them."""
+    task, block = asking.task(), _Block()
+    by_item: dict[int, list[Answer]] = {}
+    for row in rows.to_pylist():
+        answer = answer_of(row)
+        by_item.setdefault(int(row["item"]), []).append(answer)
+        read = _read(task, answer)
+        block.rows += 1
+        block.tokens_in += answer.tokens_in
+        block.tokens_out += answer.tokens_out
+        if isinstance(read, Quarantined):
+            block.bad += 1
+            block.examples.append(f"{read.where}: {read.reason}: {read.raw[:300]!r}")
+    for number, answered in by_item.items():
+        asking.answers.add(number, answered)
+    block.examples = block.examples[:_EXAMPLES]
+    yield {"block": [json.dumps(vars(block))]}
+
+
+def _read(task: Task, answer: Answer) -> Any:
+    """What the answer says, or why it is of no use."""
+    if answer.finish == "error" and answer.text:  # the engine itself says that it is no answer
+        return Quarantined(answer.prompt_id, answer.error, answer.text)
+    if answer.finish == "error":
+        return Quarantined(answer.prompt_id, "engine error", answer.error)
+    if answer.finish == "too_long":
+        return Quarantined(answer.prompt_id, "prompt too long", answer.error)
+    try:
+        return task.read(answer)
+    except Unusable as why:
+        return Quarantined(answer.prompt_id, str(why), answer.text)
+
+
+class _Reader:
+    """Turns an item's answers into its tables."""
+
+    def __init__(self, load: Callable[[], Task], answers: Answers, kept: Path) -> None:
+        self.task, self.answers, self.kept = load(), answers, kept
+
+    def __call__(self, item: tuple[int, Path]) -> Result:
+        number, path = item
+        answers = self.answers.of(number)
+        write_shard(self.kept / f"part-{number:05d}.parquet", answers_table(answers), "answers")
+        result = self.task.result(path, {answer.prompt_id: _read(self.task, answer) for answer in answers})
+        for name in ("tokens_in", "tokens_out"):
+            result.counts[name] = sum(getattr(answer, name) for answer in answers)
+        result.counts["prompts"] = len(answers)
+        result.counts["texts_cut"] = sum(answer.cut for answer in answers)
+        return result
+
+
+def _guarded(failure: Path, work: Callable[[Any], Iterator[Any]]) -> Callable[[Any], Iterator[Any]]:
+    """Ray Data keeps only the text of what a task raises; errors that mean something to a user go by file."""
+
+    def run(batch: Any) -> Iterator[Any]:
+        try:
+            yield from work(batch)
+        except (GradretError, OSError) as error:
+            with contextlib.suppress(OSError):  # the disk may be what is full
+                draft = failure.with_suffix(".draft")
+                draft.write_bytes(pickle.dumps(error))
+                draft.replace(failure)
+            raise
+
+    return run
+
+
+def _storage_error(error: Exception) -> OSError | None:
+    """A full disk, which left no room to keep the error itself; its text is all there is."""
+    full = (number for number in (errno.ENOSPC, errno.EDQUOT) if f"[Errno {number}]" in str(error))
+    return next((OSError(number, os.strerror(number)) for number in full), None)
+
+
+def _cause(error: Exception) -> str:
+    """The last line of Ray's text that names an error; the rest is its own frames and advice."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Died)\b.*: ", line)]
+    return (named or lines or [type(error).__name__])[-1]

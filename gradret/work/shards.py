@@ -1,0 +1,218 @@
+"""The one way a stage runs on Ray Data: shard in, worker, shard out.
+
+A stage names its input shards and a worker that turns one into a ``Result``. Ray Data deals the
+shards to tasks, or to actors that loaded their models once; a worker reads its shard from storage
+and writes what it made back there, so rows never pass through the driver. A shard is committed by
+its report, written last under ``work/``; a killed stage goes on with the shards that have none.
+Shard names follow the input, so the result does not depend on who did what when.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import os
+import pickle
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gradret.errors import ContractError, GradretError, StageError
+from gradret.progress import Progress
+from gradret.store.artifacts import Draft, write_json, write_shard
+from gradret.store.results import Worker, quarantine_table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Pool", "map_shards", "run_step", "split_rows"]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Who works on the shards of a stage; decides speed, never the result."""
+
+    actors: int = 0
+    """How many work side by side; 0 leaves it to Ray."""
+    gpus: float = 0.0
+    """GPUs each. With one, they are actors, which give it back when the stage ends; without, plain
+    tasks, whose processes live on, so that later stages find their imports done."""
+
+
+def map_shards(
+    draft: Draft,
+    items: Sequence[Any],
+    load: Callable[[], Worker],
+    *,
+    pool: Pool | None = None,
+    unit: str = "rows",
+    total: int | None = None,
+) -> None:
+    """Run a worker over every item and leave its tables, quarantine and counts in ``draft``.
+
+    Args:
+        draft: where the tables go, one shard an item, under the item's number.
+        items: input shards: paths or small picklable descriptions of a part of a file.
+        load: makes the worker; called once an actor, so it is where models are loaded.
+        pool: who works; plain tasks if not given.
+        unit: what a row is called in the progress lines.
+        total: how many rows there are, if that is known; progress counts shards otherwise.
+
+    Raises:
+        GradretError: as the worker raised it.
+        StageError: the worker failed in another way.
+        ContractError: the counts of a shard do not add up.
+    """
+    reports = draft.path / "work"
+    reports.mkdir(exist_ok=True)
+    done = {number for number in range(len(items)) if _report(reports, number).exists()}
+    progress = Progress(draft.stage, total or len(items), unit if total else "shards")
+    for number in sorted(done):
+        report = _read(_report(reports, number))
+        progress.skip(report["rows_in"] if total else 1)
+    todo = [number for number in range(len(items)) if number not in done]
+    if todo:
+        run = functools.partial(_ShardWorker, load, list(items), draft.path, draft.stage)
+        for rows in _stream(todo, run, pool or Pool(), draft.stage):
+            progress.add(rows if total else 1)
+    progress.close()
+    for number in range(len(items)):
+        _add_counts(draft, _read(_report(reports, number)))
+
+
+def run_step(
+    draft: Draft, name: str, items: Sequence[Any], load: Callable[[], Worker], pool: Pool | None = None
+) -> Draft:
+    """``map_shards`` into ``work/NAME``, for a stage of several steps; gives what it made."""
+    step = Draft(draft.path / "work" / name, draft.stage)
+    step.path.mkdir(parents=True, exist_ok=True)
+    map_shards(step, items, load, pool=pool)
+    return step
+
+
+def split_rows(draft: Draft, rows: pa.Table, table: str, size: int) -> list[Path]:
+    """Write ``rows`` as input shards of ``size`` rows under ``work/``, and name them."""
+    paths = []
+    for number in range(math.ceil(rows.num_rows / size)):
+        path = draft.path / "work" / table / f"part-{number:05d}.parquet"
+        if not path.exists():
+            write_shard(path, rows.slice(number * size, size), table)
+        paths.append(path)
+    return paths
+
+
+class _ShardWorker:
+    """Runs in a Ray task or actor: one input shard in, committed output shards out."""
+
+    def __init__(self, load: Callable[[], Worker], items: list[Any], folder: Path, stage: str) -> None:
+        self.work, self.items, self.folder, self.stage = load(), items, folder, stage
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[int]]:
+        return {"rows": [self._one(int(number)) for number in batch["shard"]]}
+
+    def _one(self, number: int) -> int:
+        result = self.work(self.items[number])
+        if result.rows_in != result.rows_kept + len(result.quarantined):
+            raise ContractError(
+                f"{self.stage} shard {number}: {result.rows_in} rows in, but {result.rows_kept} kept "
+                f"and {len(result.quarantined)} quarantined"
+            )
+        rows_out = 0
+        for table, rows in result.tables.items():
+            write_shard(self.folder / table / f"part-{number:05d}.parquet", rows, table)
+            rows_out += rows.num_rows
+        if result.quarantined:
+            rows = quarantine_table(self.stage, result.quarantined)
+            write_shard(self.folder / "quarantine" / f"part-{number:05d}.parquet", rows, "quarantine")
+        reasons: dict[str, int] = {}
+        for row in result.quarantined:
+            reasons[row.reason] = reasons.get(row.reason, 0) + 1
+        report = {
+            "rows_in": result.rows_in,
+            "rows_out": rows_out,
+            "quarantined": reasons,
+            "counts": result.counts,
+        }
+        write_json(_report(self.folder / "work", number), report)
+        return result.rows_in
+
+
+def _stream(todo: list[int], make: Callable[[], _ShardWorker], pool: Pool, stage: str) -> Iterator[int]:
+    """Rows in of each shard, as it is done."""
+    import ray
+    from ray.exceptions import RayError
+
+    from gradret.work.session import connect
+
+    connect()
+    shards = ray.data.from_items([{"shard": number} for number in todo], override_num_blocks=len(todo))
+    size = min(pool.actors, len(todo)) or None
+    if pool.gpus:
+        reports = shards.map_batches(
+            _actor(make), batch_size=1, compute=ray.data.ActorPoolStrategy(size=size), num_gpus=pool.gpus
+        )
+    else:
+        task = functools.partial(_task, f"{stage} {os.getpid()} {time.monotonic()}", make)
+        reports = shards.map_batches(task, batch_size=1, compute=ray.data.TaskPoolStrategy(size=size))
+    try:
+        for batch in reports.iter_batches(batch_size=None):
+            for rows, error in zip(batch["rows"], batch["error"], strict=True):
+                if error:
+                    raise pickle.loads(error)  # noqa: S301 - our own worker wrote it
+                yield int(rows)
+    except RayError as error:
+        raise StageError(f"a worker failed: {error}") from error
+
+
+def _actor(make: Callable[[], _ShardWorker]) -> type:
+    """A class that takes no arguments: Ray can then restart a dead actor."""
+
+    class Actor:
+        def __init__(self) -> None:
+            self.work = make()
+
+        def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+            return _guarded(self.work, batch)
+
+    return Actor
+
+
+_loaded: dict[str, _ShardWorker] = {}
+"""The worker that this process loaded last."""
+
+
+def _task(stage: str, make: Callable[[], _ShardWorker], batch: dict[str, Any]) -> dict[str, list[Any]]:
+    def work(batch: dict[str, Any]) -> dict[str, list[int]]:
+        if stage not in _loaded:
+            _loaded.clear()
+            _loaded[stage] = make()
+        return _loaded[stage](batch)
+
+    return _guarded(work, batch)
+
+
+def _guarded(work: Callable[[dict[str, Any]], dict[str, list[int]]], batch: dict[str, Any]) -> dict[str, list[Any]]:
+    """Errors that mean something to a user travel as rows: Ray Data keeps only the text of what is raised."""
+    try:
+        return work(batch) | {"error": [b""] * len(batch["shard"])}
+    except (GradretError, OSError) as error:
+        return {"rows": [0], "error": [pickle.dumps(error)]}
+
+
+def _report(folder: Path, number: int) -> Path:
+    return folder / f"part-{number:05d}.json"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return report
+
+
+def _add_counts(draft: Draft, report: dict[str, Any]) -> None:
+    quarantined = sum(report["quarantined"].values())
+    draft.count(rows_in=report["rows_in"], rows_out=report["rows_out"], quarantined=quarantined, **report["counts"])
+    for reason, number in report["quarantined"].items():
+        draft.quarantined[reason] = draft.quarantined.get(reason, 0) + number
