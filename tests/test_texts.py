@@ -3,7 +3,7 @@ import pytest
 from gradret.errors import ContractError
 from gradret.texts import doc_texts, query_rows, query_texts
 
-from . import tiny
+from .stages import tiny
 
 
 def test_texts_are_found_in_all_shards_of_all_artifacts(tmp_path):

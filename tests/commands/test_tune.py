@@ -15,7 +15,7 @@ from gradret.config.loading import override, to_yaml
 from gradret.errors import ConfigError
 from gradret.flow import Flow
 
-from ..test_compare import SMALL, collection, made  # noqa: F401 - a fixture
+from .test_compare import SMALL, collection, made  # noqa: F401 - a fixture
 
 RATES = {"key": "train.learning_rate", "values": [1e-6, 2e-2]}
 

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pyarrow as pa
 import pytest
 
-from gradret.config.run import loading
+from gradret.config import loading
 from gradret.engines import Prompt, Sampling, TooLong
 from gradret.engines.openai import OpenAI, OpenAIResources, _Bytes, _Client, _Tokenizer
 from gradret.errors import ConfigError, StageError

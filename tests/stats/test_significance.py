@@ -14,7 +14,7 @@ from gradret.report.tables import terminal_table
 from gradret.stats.significance import headline_measure, name_of_test, order, p_text, results
 from gradret.store import contracts
 
-from .by_hand import holm
+from ..report.by_hand import holm
 
 
 def table(values: Mapping[str, Sequence[float]]) -> pa.Table:

@@ -15,7 +15,7 @@ from gradret.work.answers import Answers
 from gradret.work.asking import ask
 from gradret.work.shards import split_rows
 
-from .outside import Broken, Echo, Twice
+from ..stages.outside import Broken, Echo, Twice
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
