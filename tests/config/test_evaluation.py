@@ -12,7 +12,7 @@ from gradret.datasets.beir import Beir
 from gradret.encoders.static import Static
 from gradret.errors import ConfigError, DataError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TEXT = """name: e
 storage_path: {storage}
 datasets:

@@ -44,7 +44,7 @@ def test_a_manifest_says_what_was_made(tmp_path):
     assert manifest == made.manifest
     assert manifest["stage"] == "other"
     assert manifest["inputs"] == {"docs": f"toy/{source.fingerprint}"}
-    assert manifest["settings"] == {"index": {"name": "config", "factory": "Flat", "num_shards": 1}}
+    assert manifest["settings"] == {"index": {"name": "run", "factory": "Flat", "num_shards": 1}}
     assert manifest["shards"] == {"sample": 1}
     assert manifest["notes"] == {"dimension": 3}
     assert manifest["quarantined"] == {"odd": 1}

@@ -69,7 +69,7 @@ def test_canonical_values(tmp_path):
         "p": str(tmp_path),
         "n": None,
     }
-    assert canonical(Index()) == {"name": "config", "factory": "Flat", "num_shards": 1}
+    assert canonical(Index()) == {"name": "run", "factory": "Flat", "num_shards": 1}
     with pytest.raises(TypeError, match="cannot fingerprint a set"):
         canonical({"a": {1}})
 
