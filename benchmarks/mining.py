@@ -107,7 +107,7 @@ def compare(case: Case, data: Path, folder: Path, rounds: int) -> dict[str, Any]
         flow = Flow(load(CONFIG, case.overrides(source, ready)))
         docs, queries = flow.ingest.table("docs").to_pylist(), flow.generate.table("queries").to_pylist()
         model = flow.base.path / "model"
-        assert flow.leaks  # and what it needs
+        flow.make("leaks")  # and what it needs
     passages = {doc["doc_id"]: passage(doc["title"], doc["text"]) for doc in docs}
     held = {
         "corpus": list(passages.values()),
@@ -166,7 +166,7 @@ def index_words(folder: Path, documents: int) -> dict[str, Any]:
     write_collection(folder / "data", documents)
     overrides = ["dataset.name=beir", f"dataset.path={folder / 'data'}", f"storage_path={folder}"]
     with session():
-        assert Flow(load(CONFIG, overrides)).ingest
+        Flow(load(CONFIG, overrides)).make("ingest")
     code = (
         "from gradret.flow import Flow; from gradret.config.loading import load\n"
         "from gradret.work.session import session\n"

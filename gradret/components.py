@@ -24,6 +24,10 @@ __all__ = ["KINDS", "field_docs", "find", "name_of", "names", "unknown"]
 KINDS = ("datasets", "encoders", "engines", "generators", "losses", "retrievers", "teachers")
 
 
+_DECLARED = {"retrievers": ("searches",), "teachers": ("searches", "reranks", "asks_llm")}
+"""What a component of a kind says it can do; its Protocol has the defaults."""
+
+
 def names(kind: str) -> list[str]:
     """Names of all components of ``kind``, sorted; imports none of them."""
     package = importlib.import_module(f"gradret.{kind}")
@@ -44,6 +48,7 @@ def find(kind: str, name: str) -> type:
             raise ConfigError(f"{name} cannot be imported: {error}") from error
         if not isinstance(component, type) or not is_dataclass(component):
             raise ConfigError(f"{name} is not a dataclass; a component's fields are its config keys")
+        _check_declared(kind, component, name)
         return component
     if name not in names(kind):
         raise ConfigError(unknown(name, names(kind), f"one of the {kind}"))
@@ -77,6 +82,13 @@ def unknown(got: str, known: list[str], what: str) -> str:
     near = difflib.get_close_matches(got, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
     return f"{got!r} is not {what}; {hint}"
+
+
+def _check_declared(kind: str, component: type, name: str) -> None:
+    missing = [each for each in _DECLARED.get(kind, ()) if each not in dir(component)]
+    if missing:
+        protocol = f"gradret.{kind}.{kind.removesuffix('s').capitalize()}"
+        raise ConfigError(f"{name} does not declare {', '.join(missing)}; inherit {protocol}, which has defaults")
 
 
 def _class_in(module: ModuleType, name: str) -> type:

@@ -112,7 +112,7 @@ class Flow:
         teacher = self.config.label.teacher
         if teacher.searches:
             runs["teacher"] = search.search_teacher(self.config, self.ingest, self.queries)
-        elif getattr(teacher, "reranks", False) and not hasattr(teacher, "engine"):
+        elif teacher.reranks and not teacher.asks_llm:
             runs["teacher"] = rerank.rerank(self.config, self.ingest, self.queries, runs)
         return {system: self._keep(f"search.{system}", run) for system, run in runs.items()}
 
@@ -125,10 +125,14 @@ class Flow:
 
     @cached_property
     def report(self) -> Path:
-        # First, so that judgments that cannot be used end the run before its long part.
-        assert self.queries
-        assert self.evaluate
+        # Queries first, so that judgments that cannot be used end the run before its long part.
+        self.make("queries", "evaluate")
         return report.report(self.config, self.made)
+
+    def make(self, *stages: str) -> None:
+        """Make these stages and what they need, in this order."""
+        for stage in stages:
+            getattr(self, stage)
 
     def evaluated(self, system: str) -> Artifact:
         """METRICS of one system, ``bm25``, ``base`` or ``tuned``, and of no other."""

@@ -1,10 +1,11 @@
-"""What PAIRS calls the retrievers that found a document, and what such a name says."""
+"""What PAIRS calls the retrievers that found a document, and which of these search."""
 
 from __future__ import annotations
 
 import functools
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from gradret.components import name_of
 
@@ -19,15 +20,16 @@ def origins(retrievers: Iterable[object]) -> list[str]:
     called: list[str] = []
     names: list[str] = []
     for retriever in retrievers:
-        name = _name(retriever)
+        name = name_of(_innermost(retriever))
         names.append(name)
         called.append(name if names.count(name) == 1 else f"{name}.{names.count(name)}")
     return called
 
 
-def _name(retriever: object) -> str:
-    inner = getattr(retriever, "retriever", None)
-    return name_of(retriever) if inner is None else _name(inner)
+def _innermost(retriever: Any) -> Any:
+    """The retriever that searches: the one that it chooses from, if it chooses."""
+    inner = vars(retriever).get("retriever")
+    return retriever if inner is None else _innermost(inner)
 
 
 @functools.cache
@@ -36,9 +38,8 @@ def retriever(origin: str) -> str:
     return re.sub(r"\.\d+$", "", origin)
 
 
-_NO_SEARCH = {"source", "positives", "random", "generated"}
-
-
-def searching(origin: str) -> bool:
-    """Whether the rank that this origin gives a document is that of a search."""
-    return retriever(origin) not in _NO_SEARCH
+def searching(retrievers: Iterable[object]) -> frozenset[str]:
+    """The origins whose ranks are those of a search, by what the retrievers declare."""
+    retrievers = list(retrievers)
+    named = zip(origins(retrievers), retrievers, strict=True)
+    return frozenset(origin for origin, one in named if _innermost(one).searches)

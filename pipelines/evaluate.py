@@ -8,30 +8,15 @@ from __future__ import annotations
 
 import sys
 
-from gradret.config.evaluation import load_evaluation, refuse_missing
+from gradret.commands.evaluate import run_evaluation
+from gradret.config.evaluation import load_evaluation
 from gradret.report.comparison import terminal_text
-from gradret.report.evaluation import evaluation_report
-from gradret.stages.evaluate import evaluate
-from gradret.stages.ingest import ingest
-from gradret.stages.queries import queries
-from gradret.stages.systems import search_system
 from gradret.work.session import session
 
 
 def main(path: str, *overrides: str) -> None:
     """From datasets and models to a table."""
-    evaluation = load_evaluation(path, overrides)
-    refuse_missing(evaluation)
-    made = {}
-    for dataset in evaluation.datasets:
-        config = evaluation.config(dataset)
-        docs = ingest(config)
-        human = queries(config, docs)
-        made[dataset] = {"ingest": docs, "queries": human}
-        for name, system in evaluation.systems.items():
-            run = search_system(config, system, dataset, docs, human)
-            made[dataset] |= {f"search.{name}": run, f"evaluate.{name}": evaluate(config, human, run)}
-    folder, table = evaluation_report(evaluation, made)
+    folder, table = run_evaluation(load_evaluation(path, overrides))
     print(f"{terminal_text(table)}\n\n{folder / 'report.html'}")
 
 

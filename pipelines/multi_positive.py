@@ -10,10 +10,9 @@ import sys
 
 import gradret
 from gradret.config.loading import override
-from gradret.errors import DataError
 from gradret.flow import Flow
 from gradret.progress import say
-from gradret.stages.training_queries import training_queries
+from gradret.stages.training_queries import any_training_queries
 from gradret.work.session import session
 
 # People's judgments are the grades: what they found is positive, what BM25 finds beside it is not.
@@ -35,10 +34,8 @@ def main(path: str, *overrides: str) -> None:
     say(f"lists with one positive or more: {flow.select.counts['rows_out']:,}")
     folder = flow.report
     print(folder / "report.html")
-    try:
-        assert training_queries(config)
-    except DataError as error:
-        say(f"no curriculum: {error}")
+    if any_training_queries(config) is None:
+        say("no curriculum: the dataset has no training queries")
         return
     model = f"train.encoder.model={folder / 'model'}"
     print(gradret.run(override(config, [*HUMAN, model, f"name={config.name}-human"])) / "report.html")

@@ -1,6 +1,7 @@
 """Every paper's pipeline with its small config, on a few documents."""
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -32,13 +33,17 @@ def collection(tmp_path_factory):
     return folder
 
 
+def pipeline(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "pipelines" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.mark.parametrize("paper", PAPERS)
 def test_a_papers_pipeline_from_corpus_to_report(paper, collection, tmp_path, ray_session, capsys):
-    spec = importlib.util.spec_from_file_location(paper, ROOT / "pipelines" / f"{paper}.py")
-    pipeline = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(pipeline)
     overrides = ["dataset.name=beir", f"dataset.path={collection}", f"storage_path={tmp_path}", *FEW]
-    pipeline.main(str(ROOT / "configs" / f"{paper}_small.yaml"), *overrides, *OWN.get(paper, []))
+    pipeline(paper).main(str(ROOT / "configs" / f"{paper}_small.yaml"), *overrides, *OWN.get(paper, []))
     said = capsys.readouterr()
     reports = [Path(line) for line in said.out.split()]
     assert all(report.is_file() for report in reports)
@@ -46,3 +51,22 @@ def test_a_papers_pipeline_from_corpus_to_report(paper, collection, tmp_path, ra
     told = re.findall(r"^[\w ,-]+: ([\d,]+)$", said.err, flags=re.MULTILINE)
     assert told
     assert all(int(number.replace(",", "")) > 0 for number in told[: -1 if len(told) > 1 else None])
+
+
+def test_the_job_entry_point_with_a_teacher_that_cannot_search(collection, tmp_path, ray_session, capsys):
+    from .teachers import tiny_models
+
+    teacher = tiny_models.bert(tmp_path / "teacher")
+    overrides = [
+        "dataset.name=beir",
+        f"dataset.path={collection}",
+        f"storage_path={tmp_path}",
+        "generate.generator.queries=80",
+    ]
+    overrides += ["train.epochs=1", "train.batch_size=16", "check.queries=0", "search.k=20", "select.dev_share=0.2"]
+    overrides += [f"label.teacher={{name: cross_encoder, model: {teacher}}}", BM25, "name=crossed"]
+    pipeline("quickstart").main(str(ROOT / "configs" / "quickstart.yaml"), *overrides)
+    report = Path(capsys.readouterr().out.strip())
+    assert report.is_file()
+    systems = json.loads((report.parent / "metrics.json").read_text())["systems"]
+    assert set(systems) == {"bm25", "base", "tuned", "teacher"}  # it ranks anew what the others found

@@ -51,9 +51,7 @@ def compare(config: Config) -> Path:
     runs = _runs(config)
     connect()
     for run in runs:  # before any training: what is shared is made once, and what is wrong is said early
-        assert run.flow.queries
-        assert run.flow.select
-        assert run.flow.base
+        run.flow.make("queries", "select", "base")
     trials = _trained(config, runs)
     lexical = Flow(config).evaluated("bm25").table("metrics")
     found = compared(trials, lexical, config.evaluate.measures, config.seed)

@@ -62,9 +62,9 @@ def tune(config: Config) -> Path:
     flow = Flow(config)
     first = min(SEARCHABLE.index(_block(one)) for one in settings.space)
     if first:
-        assert getattr(flow, SEARCHABLE[first - 1])
+        flow.make(SEARCHABLE[first - 1])
     if _within_training(config):
-        assert flow.base
+        flow.make("base")
     else:
         _judged(flow)
     found = _searched(config)

@@ -499,13 +499,13 @@ def _needed_of_mine(mine: Mine, select: Select) -> dict[str, str]:
     from gradret.components import unknown
     from gradret.origins import origins, searching
 
-    known = origins(mine.retrievers)
+    known, found_by_search = origins(mine.retrievers), searching(mine.retrievers)
     wrong = {
         f"select.mix[{number}].origin": unknown(rule.origin, known, "one of mine.retrievers")
         for number, rule in enumerate(select.mix)
         if rule.origin not in known
     }
-    if select.round_trip and not any(map(searching, known)):
+    if select.round_trip and not found_by_search:
         wrong["select.round_trip"] = (
             f"needs one of mine.retrievers that searches, and there are only {', '.join(known)}"
         )

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gradret.lists.candidates import Candidate
-from gradret.origins import searching
 from gradret.text import words
 
 if TYPE_CHECKING:
@@ -39,6 +38,8 @@ class Seen:
     """The query with the same words and a smaller query_id, if there is one."""
     floor: float
     """The score at percentile ``score_floor``."""
+    searching: frozenset[str] = frozenset()
+    """Origins whose ranks are those of a search."""
 
 
 def reasons(settings: Select) -> dict[str, str]:
@@ -106,7 +107,7 @@ def _round_trip(settings: Select, seen: Seen) -> str:
     if not seen.source_doc_id:
         return ""
     source = next((one for one in seen.pool if one.doc_id == seen.source_doc_id), None)
-    ranks = [rank for origin, rank in source.ranks.items() if searching(origin)] if source else []
+    ranks = [rank for origin, rank in source.ranks.items() if origin in seen.searching] if source else []
     if ranks and min(ranks) <= settings.round_trip:
         return ""
     return f"rank {min(ranks, default=None)}"

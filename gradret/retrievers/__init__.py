@@ -8,7 +8,7 @@ To add one, write ``gradret/retrievers/NAME.py`` with a dataclass called NAME.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from gradret.config.run import Config
@@ -24,12 +24,15 @@ Retrieve = Callable[[Sequence[dict[str, Any]]], list[Ranked]]
 
 
 class Retriever(Protocol):
-    """What mine needs of a retriever.
+    """What mine needs of a retriever. A component inherits it, and with it the defaults.
 
     One that is asked for a number of documents a query, the most that it finds, has it as ``k``; mine counts
     the queries for which it finds fewer. One that only chooses among what another finds has that one as
     ``retriever``.
     """
+
+    searches: ClassVar[bool] = False
+    """Whether the rank that it gives a document is that of a search of the corpus; ``select.round_trip`` needs one."""
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         """Artifacts that ``load`` will read; all of them are inputs of the stage's fingerprint."""

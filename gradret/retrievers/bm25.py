@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from gradret.retrievers import Ranked, ranked
+from gradret.retrievers import Ranked, Retriever, ranked
 from gradret.search.bm25 import Bm25Index, build_bm25
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ __all__ = ["Bm25"]
 
 
 @dataclass(frozen=True)
-class Bm25:
+class Bm25(Retriever):
     """The ``k`` documents that BM25 ranks first, of those that share a word with the query.
 
     Lucene's variant (idf never negative), Snowball stemmer and stop words of ``dataset.language``,
@@ -26,6 +26,8 @@ class Bm25:
 
     Source: Robertson & Zaragoza 2009; implementation: bm25s (Lu 2024).
     """
+
+    searches: ClassVar[bool] = True
 
     k: int = 20
     """Candidates a query."""

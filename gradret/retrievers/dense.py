@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gradret.config.fields import component
+from gradret.retrievers import Retriever
 from gradret.search.runs import RunReader
 from gradret.stages.base import base
 from gradret.stages.index import index
@@ -21,12 +22,14 @@ __all__ = ["Dense"]
 
 
 @dataclass(frozen=True)
-class Dense:
+class Dense(Retriever):
     """The ``k`` documents that an encoder ranks first.
 
     Through the FAISS shards of ``index``: exact where ``index.factory`` is. Of the student before
     training they are those that the report's system ``base`` is searched with, built once.
     """
+
+    searches: ClassVar[bool] = True
 
     k: int = 20
     """Candidates a query."""

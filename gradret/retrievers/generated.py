@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gradret.errors import ConfigError
-from gradret.retrievers import Ranked, Retrieve, ranked
+from gradret.retrievers import Ranked, Retrieve, Retriever, ranked
 
 if TYPE_CHECKING:
     from gradret.config.run import Config
@@ -17,7 +17,7 @@ __all__ = ["Generated", "GeneratedGrades", "with_grades"]
 
 
 @dataclass(frozen=True)
-class Generated:
+class Generated(Retriever):
     """What the generator ``graded_documents`` wrote for the query, best grade first."""
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gradret.progress import say
-from gradret.retrievers import Ranked, ranked
+from gradret.retrievers import Ranked, Retriever, ranked
 from gradret.stages.training_queries import any_training_queries
 from gradret.store.artifacts import Artifact, Draft, make
 
@@ -21,7 +21,7 @@ __all__ = ["Positives"]
 
 
 @dataclass(frozen=True)
-class Positives:
+class Positives(Retriever):
     """Documents that are judged relevant for the query in the dataset's split ``train``, the best judged first.
 
     Never by a judgment of the evaluated split, nor for a query that has one there. It finds nothing for

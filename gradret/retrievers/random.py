@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gradret.retrievers import Ranked, ranked
+from gradret.retrievers import Ranked, Retriever, ranked
 from gradret.retrievers._draw import generator
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ __all__ = ["Random"]
 
 
 @dataclass(frozen=True)
-class Random:
+class Random(Retriever):
     """``k`` documents drawn by a hash of seed and query_id, so that the draw does not depend on the sharding."""
 
     k: int = 4

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradret.components import name_of
 from gradret.config.fields import component
-from gradret.retrievers import Ranked, Retrieve
+from gradret.retrievers import Ranked, Retrieve, Retriever
 from gradret.retrievers._draw import generator
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ __all__ = ["Ranks"]
 
 
 @dataclass(frozen=True)
-class Ranks:
+class Ranks(Retriever):
     """Documents that another retriever has at ranks ``first`` to ``last``, or ``sample`` of them, drawn at random.
 
     PAIRS names that retriever and gives its ranks. SyCL (2503.23239) takes 2 random ones of BM25's

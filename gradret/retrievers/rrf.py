@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gradret.config.fields import component
-from gradret.retrievers import Ranked, Retrieve, ranked
+from gradret.retrievers import Ranked, Retrieve, Retriever, ranked
 from gradret.search.topk import ordered
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ __all__ = ["Rrf"]
 
 
 @dataclass(frozen=True)
-class Rrf:
+class Rrf(Retriever):
     """The ``k`` best documents by the sum over retrievers of ``1 / (constant + rank)``.
 
     A retriever that does not find a document adds nothing for it; equal sums go by doc_id, descending,
@@ -28,6 +28,8 @@ class Rrf:
     Source: reciprocal rank fusion, Cormack, Clarke & Buettcher 2009. Formula and constant are as they
     are known in the field; not read again in the paper.
     """
+
+    searches: ClassVar[bool] = True
 
     retrievers: Any = component("retrievers", many=True)
     """What they find, as deep as each is set to look, is fused."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gradret.retrievers import Ranked, Retrieve
+from gradret.retrievers import Ranked, Retrieve, Retriever
 
 if TYPE_CHECKING:
     from gradret.config.run import Config
@@ -16,7 +16,7 @@ __all__ = ["Source"]
 
 
 @dataclass(frozen=True)
-class Source:
+class Source(Retriever):
     """The source document of a generated query; nothing for a human query."""
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gradret.components import name_of
 from gradret.config.fields import component
-from gradret.retrievers import Ranked, ranked
+from gradret.retrievers import Ranked, Retriever, ranked
 from gradret.retrievers._draw import generator
 
 if TYPE_CHECKING:
     from gradret.config.run import Config
     from gradret.store.artifacts import Artifact
-    from gradret.teachers import Grader
+    from gradret.teachers import SearchGrader
 
 __all__ = ["Teacher"]
 
 
 @dataclass(frozen=True)
-class Teacher:
+class Teacher(Retriever):
     """The teacher's first ``top`` documents, and ``sampled`` more drawn from its first ``within``."""
+
+    searches: ClassVar[bool] = True
 
     teacher: Any = component("teachers", {"name": "fusion"})
     top: int = 8
@@ -49,7 +51,7 @@ class Teacher:
 
 
 class _Searched:
-    def __init__(self, grader: Grader, settings: Teacher, seed: int) -> None:
+    def __init__(self, grader: SearchGrader, settings: Teacher, seed: int) -> None:
         self.grader, self.settings, self.seed = grader, settings, seed
 
     def __call__(self, queries: Sequence[dict[str, Any]]) -> list[Ranked]:

@@ -84,7 +84,7 @@ def check(config: Config, ingested: Artifact, generated: Artifact) -> Artifact:
     teacher = config.label.teacher
     if not config.check.queries:
         return _skipped(config, "check.queries is 0")
-    if not getattr(teacher, "reranks", False):
+    if not teacher.reranks:
         return _skipped(config, f"the teacher {name_of(teacher)} cannot score any pair that a retriever finds")
     drawn = sample = draw(config, generated)
     if not drawn.queries:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from gradret.config.run import Config
-    from gradret.teachers import Grader, Teacher
+    from gradret.teachers import SearchGrader, Teacher
 
 __all__ = ["search", "search_bm25", "search_teacher"]
 
@@ -101,7 +101,7 @@ class _Lexical:
 
 class _Taught:
     def __init__(self, teacher: Teacher, prepared: dict[str, Artifact], cut: _Cut) -> None:
-        self.grader = cast("Grader", teacher.load(prepared))
+        self.grader = cast("SearchGrader", teacher.load(prepared))
         self.cut = cut
 
     def __call__(self, path: Path) -> Result:

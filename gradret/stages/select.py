@@ -21,7 +21,7 @@ from gradret.lists.audit import Audit
 from gradret.lists.candidates import Candidate, in_order, mixed, pools, within_margins
 from gradret.lists.filters import SHORTEST_LIST, Seen, failed, reasons, repeated
 from gradret.lists.grades import NO_KIND, Marks, Scale, grades, marks, percentiles, scale
-from gradret.origins import retriever
+from gradret.origins import retriever, searching
 from gradret.store.artifacts import Artifact, Draft, make, read_shard, write_shard
 from gradret.store.results import Quarantined, Result
 from gradret.work.shards import map_shards, run_step
@@ -127,6 +127,7 @@ class _Selector:
         from_grade = config.select.positive_from
         self.positive_from = math.inf if from_grade is None else from_grade
         self.reasons = reasons(config.select)
+        self.searching = searching(config.mine.retrievers or ())
         self.duplicates = deduped.table("duplicates", ["kept_doc_id", "doc_id"])
 
     def __call__(self, shard: Shard) -> Result:
@@ -167,7 +168,7 @@ class _Selector:
         if len(listed) < SHORTEST_LIST:
             return self._drop(query, "candidates", f"{len(listed)}")
         of = next(iter(repeats.get(query_id, [])), None)
-        failure = failed(settings, Seen(query["text"], source, pool, of, self.facts.scale.floor))
+        failure = failed(settings, Seen(query["text"], source, pool, of, self.facts.scale.floor, self.searching))
         if failure:
             return self._drop(query, *failure)
         if not self._grade(query["kind"], pool, listed):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gradret.engines import Engine, Task
     from gradret.store.artifacts import Artifact
 
-__all__ = ["Grader", "LLMTeacher", "Teacher"]
+__all__ = ["Grader", "LLMTeacher", "SearchGrader", "Teacher"]
 
 
 class Grader(Protocol):
@@ -28,8 +28,12 @@ class Grader(Protocol):
     def score(self, queries: Sequence[dict[str, Any]], doc_ids: Sequence[Sequence[str]]) -> list[np.ndarray]:
         """Raw scores of each query's documents, float32, in their order."""
 
+
+class SearchGrader(Grader, Protocol):
+    """A loaded teacher that searches the corpus."""
+
     def search(self, queries: Sequence[dict[str, Any]], k: int) -> list[list[tuple[str, float]]]:
-        """The ``k`` best documents of the corpus and their scores, for a teacher that can afford it."""
+        """The ``k`` best documents of the corpus and their scores."""
 
 
 class Teacher(Protocol):
@@ -41,11 +45,13 @@ class Teacher(Protocol):
     ``unknown_pairs(prepared, mined)``, which gives how many of them no pair of PAIRS asks for, and a few.
     """
 
-    searches: ClassVar[bool]
+    searches: ClassVar[bool] = False
     """Whether it can search the whole corpus; then it is a system of the report."""
-    reranks: ClassVar[bool]
+    reranks: ClassVar[bool] = False
     """Whether it can score any pair of a query and a document of the corpus; then it can be checked, and
     be a system of the report."""
+    asks_llm: ClassVar[bool] = False
+    """Whether it has an ``engine`` that answers prompts; it is then no system of the report."""
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         """Artifacts that ``load`` will read; all of them are inputs of the stage's fingerprint.

@@ -17,6 +17,7 @@ from gradret.pairs import labels
 from gradret.prompts import messages
 from gradret.store.artifacts import read_shard
 from gradret.store.results import Quarantined, Result
+from gradret.teachers import Teacher
 from gradret.texts import doc_texts, query_texts
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ __all__ = ["Annotator"]
 
 
 @dataclass(frozen=True)
-class Annotator:
+class Annotator(Teacher):
     """One prompt a query with all its candidates; those that the model names are positives of the query.
 
     ``select``: 1 where the model names the document, else 0. ``rank``: ``1 - place / candidates`` with
@@ -43,6 +44,8 @@ class Annotator:
     reconstruction. The numbers for places are ours, and so is the wording.
     """
 
+    asks_llm: ClassVar[bool] = True
+
     engine: Any = component("engines", {"name": "vllm"})
     """Who answers."""
     task: Literal["select", "rank"] = "select"
@@ -54,8 +57,6 @@ class Annotator:
     """A template, or a path that ends in .jinja, with a variable ``system`` and a macro
     ``user(query, documents)``; null is ``annotate/TASK``."""
 
-    searches: ClassVar = False
-    reranks: ClassVar = False
     positive_above: ClassVar = 0.0
 
     def __post_init__(self) -> None:

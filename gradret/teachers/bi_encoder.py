@@ -15,6 +15,7 @@ from gradret.stages.base import base
 from gradret.stages.encode import encode
 from gradret.stages.index import index
 from gradret.store.artifacts import read_shard
+from gradret.teachers import Teacher
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +27,7 @@ __all__ = ["BiEncoder"]
 
 
 @dataclass(frozen=True)
-class BiEncoder:
+class BiEncoder(Teacher):
     """Cosine or inner product of the two vectors, in float64.
 
     Vectors of documents are read where the index keeps them, those of a shard's pairs only.
@@ -37,8 +38,7 @@ class BiEncoder:
     similarity: Literal["cosine", "dot"] | None = None
     """null is the model's own."""
 
-    searches: ClassVar = False
-    reranks: ClassVar = True
+    reranks: ClassVar[bool] = True
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         model = base(config, ingested, self.encoder)

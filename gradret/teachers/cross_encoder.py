@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from gradret.errors import ConfigError
 from gradret.models.inference import pack
 from gradret.models.locate import locate, positions
+from gradret.teachers import Teacher
 from gradret.teachers._forward import ForwardGrader, ForwardResources, Pair, Row
 from gradret.teachers._model import checked, opening
 
@@ -25,7 +26,7 @@ _UNPADDED: dict[str, Any] = {"common": {"return_tensors": None}, "text": {"paddi
 
 
 @dataclass(frozen=True)
-class CrossEncoder:
+class CrossEncoder(Teacher):
     """The logit of a sentence-transformers cross-encoder with one label, or its sigmoid.
 
     Takes any folder that sentence-transformers opens as a CrossEncoder for sequence classification. Of a pair
@@ -51,8 +52,7 @@ class CrossEncoder:
     resources: ForwardResources = ForwardResources()
     """How it is run."""
 
-    searches: ClassVar = False
-    reranks: ClassVar = True
+    reranks: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.max_length is not None and self.max_length < 1:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from gradret.errors import ConfigError
 from gradret.models.locate import locate
 from gradret.prompts import messages
+from gradret.teachers import Teacher
 from gradret.teachers._forward import ForwardGrader, ForwardResources, Pair, Row
 from gradret.teachers._model import checked, opening, token_id, tokenizer
 
@@ -23,7 +24,7 @@ __all__ = ["DecoderReranker"]
 
 
 @dataclass(frozen=True)
-class DecoderReranker:
+class DecoderReranker(Teacher):
     """``logit(yes) - logit(no)`` of the token after the prompt, or its sigmoid: Qwen3-Reranker and its kind.
 
     The sigmoid is the softmax over the two tokens. The prompt goes through the tokenizer's chat template, with
@@ -58,8 +59,7 @@ class DecoderReranker:
     resources: ForwardResources = ForwardResources()
     """How it is run."""
 
-    searches: ClassVar = False
-    reranks: ClassVar = True
+    reranks: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.max_doc_tokens < 1:

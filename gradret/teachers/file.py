@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from gradret.errors import ConfigError, DataError
 from gradret.pairs import pair_id
 from gradret.store.artifacts import Artifact, Draft, make, read_shard
 from gradret.store.fingerprint import hash_files
+from gradret.teachers import Teacher
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +36,7 @@ Label = tuple[int, str, str, float]
 
 
 @dataclass(frozen=True)
-class File:
+class File(Teacher):
     """The scores that a file holds, as they are.
 
     ``.parquet`` and ``.jsonl`` have the columns query_id, doc_id and score. Any other file is text with one
@@ -50,9 +51,6 @@ class File:
     """The file. Its content enters the fingerprint."""
     positive_above: float | None = None
     """Documents that score above this are positives of the query too, beside its source; null names none."""
-
-    searches: ClassVar = False
-    reranks: ClassVar = False
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         """The file's rows as LABELS.

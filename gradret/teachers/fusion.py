@@ -12,6 +12,7 @@ from gradret.search.topk import ordered
 from gradret.search.vectors import read_vectors
 from gradret.stages.base import base
 from gradret.stages.encode import encode
+from gradret.teachers import Teacher
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +27,7 @@ _BLOCK = 64
 
 
 @dataclass(frozen=True)
-class Fusion:
+class Fusion(Teacher):
     """``w * z(cosine) + (1 - w) * z(BM25)``, z over all documents of the corpus for each query.
 
     Needs no GPU and no model hub. It ranks better than either of its halves on scifact, cranfield and
@@ -41,8 +42,8 @@ class Fusion:
     k1: float = 1.2
     b: float = 0.75
 
-    searches: ClassVar = True
-    reranks: ClassVar = True
+    searches: ClassVar[bool] = True
+    reranks: ClassVar[bool] = True
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         model = base(config, ingested, self.encoder)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from gradret.retrievers.generated import GeneratedGrades, with_grades
+from gradret.teachers import Teacher
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +19,7 @@ __all__ = ["Generated"]
 
 
 @dataclass(frozen=True)
-class Generated:
+class Generated(Teacher):
     """The grade that the generator ``graded_documents`` wrote a document at, 0 to levels - 1.
 
     No model is asked. A pair of a query and a document that was not written for it has no grade, and
@@ -27,9 +28,6 @@ class Generated:
 
     positive_above: float | None = None
     """Documents of a higher grade are positives too; null leaves it at the best one."""
-
-    searches: ClassVar = False
-    reranks: ClassVar = False
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         return {"generated": with_grades(queries, "label.teacher")}

@@ -16,6 +16,7 @@ from gradret.pairs import labels
 from gradret.prompts import messages
 from gradret.store.artifacts import read_shard
 from gradret.store.results import Quarantined, Result
+from gradret.teachers import Teacher
 from gradret.texts import doc_texts, query_texts
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _ORDERS = {
 
 
 @dataclass(frozen=True)
-class Judge:
+class Judge(Teacher):
     """``(E[grade] - lowest) / (highest - lowest)``, the expectation over the probabilities of the grade tokens.
 
     One prompt a pair and order; its first token's probabilities, divided by their sum over the grade
@@ -48,6 +49,8 @@ class Judge:
     verified on its card. BiXSE (2508.06781) takes an LLM's grades as probabilities, verified in its
     abstract; that it makes them like this is a reconstruction. Grade definitions are ours.
     """
+
+    asks_llm: ClassVar[bool] = True
 
     engine: Any = component("engines", {"name": "vllm"})
     """Who answers."""
@@ -65,8 +68,7 @@ class Judge:
     """A template, or a path that ends in .jinja, with a variable ``system`` and a macro
     ``user(query, document, query_first)``; null is ``judge/SCALE``."""
 
-    searches: ClassVar = False
-    reranks: ClassVar = True
+    reranks: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_outside < 1:

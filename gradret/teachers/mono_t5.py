@@ -6,6 +6,7 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from gradret.teachers import Teacher
 from gradret.teachers._first_step import FirstStep, answer_ids
 from gradret.teachers._forward import ForwardGrader, ForwardResources
 from gradret.teachers._model import checked
@@ -22,7 +23,7 @@ _PROMPT = "Query: {query} Document: {document} Relevant:"
 
 
 @dataclass(frozen=True)
-class MonoT5:
+class MonoT5(Teacher):
     """``log softmax(true, false)`` of ``true`` at the decoder's first step, for ``Query: Q Document: D Relevant:``.
 
     A log-probability, 0 at most. Of a pair that is too long the document is cut, and ``Relevant:`` is kept.
@@ -48,8 +49,7 @@ class MonoT5:
     resources: ForwardResources = ForwardResources()
     """How it is run."""
 
-    searches: ClassVar = False
-    reranks: ClassVar = True
+    reranks: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.max_length < 1:

@@ -6,6 +6,7 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from gradret.teachers import Teacher
 from gradret.teachers._first_step import FirstStep, answer_ids
 from gradret.teachers._forward import ForwardGrader, ForwardResources
 from gradret.teachers._model import checked
@@ -20,7 +21,7 @@ _PROMPT = "Query: {query} Document: {document}"
 
 
 @dataclass(frozen=True)
-class RankT5:
+class RankT5(Teacher):
     """Logit of the token ``<extra_id_10>`` at the decoder's first step, for ``Query: Q Document: D``.
 
     Source: Zhuang et al. 2022 (2210.10634), not read. Input, token, length and bfloat16 are those of
@@ -42,8 +43,7 @@ class RankT5:
     resources: ForwardResources = ForwardResources()
     """How it is run."""
 
-    searches: ClassVar = False
-    reranks: ClassVar = True
+    reranks: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.max_length < 1:

@@ -246,6 +246,18 @@ def test_a_rule_must_name_what_mine_calls_a_retriever():
     ]
 
 
+@pytest.mark.parametrize(("name", "accepted"), [("Searching", True), ("Choosing", False), ("Silent", None)])
+def test_a_retriever_of_ones_own_goes_by_what_it_declares(name, accepted):
+    retrievers = [{"name": "source"}, {"name": f"tests.config.outside:{name}"}]
+    tree = {"name": "toy", "dataset": "pydocs", "mine": {"retrievers": retrievers}, "select": {"round_trip": 5}}
+    if accepted:
+        assert parse(tree).select.round_trip == 5
+        return
+    wrong = "does not declare searches; inherit" if accepted is None else "needs one of mine.retrievers that searches"
+    with pytest.raises(ConfigError, match=wrong):
+        parse(tree)
+
+
 def test_a_round_trip_needs_a_retriever_that_searches():
     (said,) = problems(small(mine={"retrievers": ["source", "random", "random"]}, select={"round_trip": 20}))
     assert said == (

@@ -16,6 +16,8 @@ class Fixed:
 
     size: int = 30
     searches: bool = True
+    reranks: bool = True
+    asks_llm: bool = False
 
     def prepare(self, config, ingested, queries):
         return {}

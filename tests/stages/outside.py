@@ -15,14 +15,15 @@ import torch
 from gradret.engines import Prompt, Sampling, TooLong, Unusable
 from gradret.errors import ConfigError
 from gradret.losses.kl import KL
-from gradret.retrievers import ranked
+from gradret.retrievers import Retriever, ranked
 from gradret.store.artifacts import read_shard
 from gradret.store.contracts import schema
 from gradret.store.results import Quarantined, Result
+from gradret.teachers import Teacher
 
 
 @dataclass(frozen=True)
-class Listed:
+class Listed(Retriever):
     """A retriever that finds what it was told: ``query_id:doc_id,doc_id;query_id:...``."""
 
     found: str = ""
@@ -43,7 +44,7 @@ class Other(Listed):
 
 
 @dataclass(frozen=True)
-class Numbers:
+class Numbers(Teacher):
     """A teacher whose score says which pair it is: 1000 x query's number + document's number."""
 
     broken: str = ""
@@ -59,7 +60,7 @@ class Numbers:
 
 
 @dataclass(frozen=True)
-class Itself:
+class Itself(Teacher):
     """A teacher that ranks the document with the query's own id first, then 20 in order."""
 
     def prepare(self, config: Any, ingested: Any, queries: Any) -> dict[str, Any]:

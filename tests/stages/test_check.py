@@ -15,6 +15,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from gradret.errors import DataError
 from gradret.report.check import terminal_text
+from gradret.retrievers import Retriever
 from gradret.stages.check import check
 from gradret.stages.queries import queries as queries_stage
 from gradret.stages.verdict import as_data, checked, outcome, require, sentence, skipped
@@ -27,7 +28,7 @@ SIZE = 40
 
 
 @dataclass(frozen=True)
-class Turned:
+class Turned(Retriever):
     """A retriever that starts ``(query's number % spread)`` documents before the query's own, and goes round."""
 
     spread: int = 5
@@ -59,6 +60,7 @@ class Knowing:
     reranks: bool = True
 
     searches = False
+    asks_llm = False
 
     def prepare(self, config, ingested, queries):
         return {}

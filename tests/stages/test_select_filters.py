@@ -15,7 +15,7 @@ SEARCHING = ("bm25", "dense.2")
 
 
 def seen(text="bal dim kun", source="d1", pool=(), repeats=None, floor=0.0):
-    return Seen(text, source, pool, repeats, floor)
+    return Seen(text, source, pool, repeats, floor, frozenset(SEARCHING))
 
 
 def of(doc_id, score=None, **ranks):

@@ -1,0 +1,29 @@
+"""Retrievers that live outside of gradret: one searches, one only chooses, one does not say."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from gradret.retrievers import Retriever
+
+
+@dataclass(frozen=True)
+class Choosing(Retriever):
+    """Finds nothing, and leaves the Protocol's default."""
+
+    def prepare(self, config: Any, ingested: Any, queries: Any) -> dict[str, Any]:
+        return {}
+
+    def load(self, prepared: dict[str, Any], seed: int) -> Any:
+        return lambda queries: [[] for _ in queries]
+
+
+@dataclass(frozen=True)
+class Searching(Choosing):
+    """Finds nothing either, but by searching."""
+
+    searches: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class Silent:
+    """Inherits nothing and declares nothing."""
