@@ -154,6 +154,13 @@ def test_every_name_in_the_table_is_a_module():
     assert not names - set(MODULES) - {f"{name}.*" for name in MODULES}
 
 
+@pytest.mark.parametrize("path", sorted(MODULES.values()), ids=lambda path: str(path.relative_to(ROOT)))
+def test_functions_and_files_are_short(path):
+    source = path.read_text(encoding="utf-8")
+    assert not long_functions(source)
+    assert not is_long(source) or str(path.relative_to(ROOT)) in LONG_FILES
+
+
 def test_imports_are_all_seen():
     source = (
         "import gradret.flow\nif TYPE_CHECKING:\n from gradret.text import passage\ndef f():\n from gradret import cli"
