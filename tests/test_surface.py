@@ -50,19 +50,17 @@ COMMANDS = {
 }
 
 
-def test_public_names():
-    assert gradret.__all__ == [
-        "Config",
-        "ConfigError",
-        "ContractError",
-        "DataError",
-        "GradretError",
-        "StageError",
-        "StorageError",
-        "load",
-        "run",
-    ]
-    assert all(hasattr(gradret, name) for name in gradret.__all__)
+def test_every_public_name_that_the_documents_use_is_public():
+    texts = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "pipelines").glob("*.py")]
+    used = set()
+    for path in texts:
+        used |= set(re.findall(r"(?<![\w./-])gradret\.(\w+)\(", path.read_text(encoding="utf-8")))
+    assert {"load", "run"} <= used
+    assert used <= set(gradret.__all__)
+
+
+def test_raised_errors_can_be_caught_from_the_package():
+    assert {name: getattr(gradret, name, None) for name in errors.__all__} == ERRORS
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from gradret.engines import Prompt, Row, Write
-from gradret.engines._fit import Message, Tokens, fit
+from gradret.engines._counting import Bytes, Tokenizer
+from gradret.engines._fit import Tokens, fit
 from gradret.errors import ConfigError, StageError
 from gradret.progress import say
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenAI", "OpenAIResources"]
 
-_BYTES_A_TOKEN = 3
-_MESSAGE_TOKENS = 16
 # OpenAI gives at most so many; vLLM's server too, unless it was started with more.
 _TOP_LOGPROBS = 20
 _CHECK_SECONDS = 10.0
@@ -170,7 +169,7 @@ class OpenAI:
             say(f"  {self.base_url} does not list a model {self.model!r}; going on (it lists {known or 'none'})")
 
     def load(self) -> Write:
-        tokens = _Bytes() if self.tokenizer is None else _Tokenizer(self.tokenizer)
+        tokens = Bytes() if self.tokenizer is None else Tokenizer(self.tokenizer)
         return functools.partial(_row, self, tokens)
 
     def answer(self, rows: Dataset) -> Dataset:
@@ -327,45 +326,3 @@ def _with_answers(kept: pa.Table, answers: Sequence[Row]) -> pa.Table:
     for name, kind in types.items():
         kept = kept.append_column(name, pa.array([answer[name] for answer in answers], kind))
     return kept
-
-
-class _Bytes:
-    """Counts where no tokenizer is named; see ``OpenAI.tokenizer``."""
-
-    def count(self, messages: list[Message]) -> int:
-        return sum(self.size(message["content"]) + _MESSAGE_TOKENS for message in messages)
-
-    def size(self, text: str) -> int:
-        return math.ceil(len(text.encode()) / _BYTES_A_TOKEN)
-
-    def cut(self, text: str, size: int) -> str:
-        return text.encode()[: size * _BYTES_A_TOKEN].decode(errors="ignore")
-
-
-class _Tokenizer:
-    """A tokenizer's own count, with its chat template where it has one."""
-
-    def __init__(self, name: str) -> None:
-        from transformers import AutoTokenizer
-
-        try:
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(name)
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"engine openai: tokenizer {name!r} cannot be read: {error}") from error
-
-    def count(self, messages: list[Message]) -> int:
-        if not self.tokenizer.chat_template:
-            return sum(self.size(message["content"]) + _MESSAGE_TOKENS for message in messages)
-        text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        return self.size(text)
-
-    @functools.lru_cache(maxsize=64)  # noqa: B019 - lives as long as the worker
-    def size(self, text: str) -> int:
-        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    def cut(self, text: str, size: int) -> str:
-        offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-        if len(offsets) <= size:
-            return text
-        # A character may take several tokens, all of which name it; one of which a part is cut goes whole.
-        return text[: min(offsets[size][0], offsets[size - 1][1])] if size else ""

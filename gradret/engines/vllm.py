@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradret.engines import Prompt, Row, Write
 from gradret.engines._fit import Message, fit
+from gradret.engines._model_files import context_length, eos_ids
 from gradret.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -193,8 +194,8 @@ class _ChatTokens:
             )
         self.template_kwargs = dict(engine.chat_template_kwargs)
         self.knows_system = self._knows_system()
-        self.context = engine.context or _longest(config)
-        self.eos_ids = _eos_ids(source, self.tokenizer)
+        self.context = engine.context or context_length(config)
+        self.eos_ids = eos_ids(source, self.tokenizer)
         self.choice_ids: dict[tuple[str, ...], list[int]] = {}
 
     def text(self, messages: list[Message]) -> str:
@@ -330,22 +331,3 @@ def _template(engine: Vllm) -> str:
         return Path(engine.chat_template).read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"engine vllm: chat_template {engine.chat_template}: {error.strerror}") from error
-
-
-def _longest(config: Any) -> int:
-    length = getattr(config.get_text_config(), "max_position_embeddings", None)
-    if not isinstance(length, int):
-        raise ConfigError("engine vllm: the model does not tell its context; set engine_kwargs.max_model_len")
-    return length
-
-
-def _eos_ids(source: str, tokenizer: Any) -> list[int]:
-    """Tokens that end an answer."""
-    from transformers import GenerationConfig
-
-    try:
-        told = GenerationConfig.from_pretrained(source).eos_token_id
-    except OSError:  # not every model has one
-        told = None
-    ids = told if isinstance(told, list) else [told]
-    return sorted({int(one) for one in [*ids, tokenizer.eos_token_id] if one is not None})

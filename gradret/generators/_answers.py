@@ -1,17 +1,20 @@
-"""Reading an answer where one line was asked for: what models like to put around it is taken off."""
+"""Read an LLM's answer, one line or a JSON object: strip what models put around it, refuse what cannot be used."""
 
 from __future__ import annotations
 
+import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gradret.engines import Unusable
 
 if TYPE_CHECKING:
     from gradret.engines import Answer
 
-__all__ = ["is_copy", "is_refusal", "one_line"]
+__all__ = ["document", "is_copy", "is_refusal", "json_object", "one_line"]
 
+# JSON may hold one, and no file can.
+_HALF = re.compile("[\ud800-\udfff]")
 _BULLET = re.compile(r"(?:[-*•]|1[.)]) +")
 _LABEL = re.compile(
     r"(?:\*\*)?(?:search query|query|question|claim|title|keywords?|answer|output)(?: \d+)?(?:\*\*)?:(?:\*\*)?(?: +|$)",
@@ -95,3 +98,36 @@ def _unwrapped(text: str) -> str:
         if text == left + inner + right and left not in inner and right not in inner:
             return inner.strip()
     return text
+
+
+def json_object(answer: Answer) -> dict[str, Any]:
+    """The JSON object that the answer is.
+
+    Raises:
+        Unusable: it is cut off, or something else.
+    """
+    try:
+        # Not strict: engines let line ends and other control characters through.
+        texts = json.loads(answer.text, strict=False)
+    except (ValueError, RecursionError):
+        raise Unusable("cut off at max_tokens" if answer.finish == "length" else "not JSON") from None
+    if not isinstance(texts, dict):
+        raise Unusable("not a JSON object")
+    return texts
+
+
+def document(value: object) -> str:
+    """A document of a JSON answer, without the space around it.
+
+    Raises:
+        Unusable: it is missing, empty, a refusal, or no file can hold it.
+    """
+    if not isinstance(value, str):
+        raise Unusable("a document is missing")
+    if not value.strip():
+        raise Unusable("a document is empty")
+    if is_refusal(value):
+        raise Unusable("refusal")
+    if _HALF.search(value):
+        raise Unusable("half a surrogate pair in the text")
+    return value.strip()

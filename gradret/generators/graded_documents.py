@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from gradret.components import name_of
 from gradret.config.fields import component
 from gradret.engines import Answer, Prompt, Sampling, Unusable
 from gradret.errors import ConfigError
-from gradret.generators._answers import is_refusal
+from gradret.generators._answers import document, json_object
 from gradret.pairs import pair_id
 from gradret.stages.generate import generate
 from gradret.stages.training_queries import training_queries
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["GradedDocuments"]
 
-# JSON may hold one, and no file can.
-_HALF = re.compile("[\ud800-\udfff]")
 _FEWEST = 2
 """Documents that a query must have to be ranked."""
 
@@ -192,8 +189,8 @@ class _Writer:
         Raises:
             Unusable: it is no JSON, or a document is missing, empty, there twice or an example's.
         """
-        texts = _parsed(answer)
-        documents = {grade: _text(texts.get(self._key(grade))) for grade in answer.facts["grades"]}
+        texts = json_object(answer)
+        documents = {grade: document(texts.get(self._key(grade))) for grade in answer.facts["grades"]}
         plain = set(map(_plain, documents.values()))
         if len(plain) < len(documents):
             raise Unusable("the same document at two grades")
@@ -296,29 +293,6 @@ class _Writer:
                 for grade, doc_id in doc_ids.items()
             ],
         }
-
-
-def _parsed(answer: Answer) -> dict[str, Any]:
-    try:
-        # Not strict: engines let line ends and other control characters through.
-        texts = json.loads(answer.text, strict=False)
-    except (ValueError, RecursionError):
-        raise Unusable("cut off at max_tokens" if answer.finish == "length" else "not JSON") from None
-    if not isinstance(texts, dict):
-        raise Unusable("not a JSON object")
-    return texts
-
-
-def _text(document: object) -> str:
-    if not isinstance(document, str):
-        raise Unusable("a document is missing")
-    if not document.strip():
-        raise Unusable("a document is empty")
-    if is_refusal(document):
-        raise Unusable("refusal")
-    if _HALF.search(document):
-        raise Unusable("half a surrogate pair in the text")
-    return document.strip()
 
 
 def _usable(

@@ -1,6 +1,6 @@
 """The Arrow schemas between stages, and ``check()``.
 
-Ids are strings. A column marked ``_must`` never holds a null. ``KEYS`` names the columns that
+Ids are strings. ``KEYS`` names the columns that
 identify a row, in the order in which readers sort.
 """
 
@@ -38,100 +38,42 @@ KEYS: dict[str, tuple[str, ...]] = {
 }
 
 
+_COLUMNS = {
+    "docs": "doc_id title? text origin",
+    "sample": "doc_id",
+    "duplicates": "doc_id kept_doc_id reason",
+    "queries": "query_id text split? source_doc_id? kind? generator",
+    "qrels": "query_id doc_id relevance:int32 split",
+    "leaks": "query_id test_query_id similarity:float32",
+    "pairs": "pair_id query_id doc_id origins:[string] ranks:[int32]",
+    "labels": "pair_id query_id doc_id source score:float32",
+    "groups": "query_id split source_doc_id? kind? doc_ids:[string] grades:[float32] scores:[float32] "
+    "positives:[bool] relevant_doc_ids:[string]",
+    "audit": "origin first_rank:int32 listed:int64 positives:int64 negatives:int64 suspects:int64",
+    "suspects": "pair_id query_id doc_id positive_doc_id origin rank:int32 score:float32 positive_score:float32",
+    "vectors": "id vector:[float32]",
+    "run": "query_id doc_id score:float32 rank:int32",
+    "metrics": "query_id measure value:float64",
+    "answers": "prompt_id text finish tokens_in:int32 tokens_out:int32 logprobs:[float32] error cut:int32 facts",
+    "quarantine": "table where reason raw?",
+}
+"""Columns as ``name:type``. No type is a string, ``[type]`` a list; ``?`` marks one that may be null."""
+
+
 def schema(contract: str) -> pa.Schema:
     """The Arrow schema of ``contract``, one of ``KEYS``."""
     # pyarrow takes a third of a second to import, more than `gradret --help` may take in all.
     import pyarrow as pa
 
-    text, real = pa.string(), pa.float32()
+    return pa.schema([_field(column) for column in _COLUMNS[contract].split()])
 
-    def _must(name: str, kind: pa.DataType) -> pa.Field:
-        return pa.field(name, kind, nullable=False)
 
-    columns = {
-        "docs": [_must("doc_id", text), ("title", text), _must("text", text), _must("origin", text)],
-        "sample": [_must("doc_id", text)],
-        "duplicates": [_must("doc_id", text), _must("kept_doc_id", text), _must("reason", text)],
-        "queries": [
-            _must("query_id", text),
-            _must("text", text),
-            ("split", text),
-            ("source_doc_id", text),
-            ("kind", text),
-            _must("generator", text),
-        ],
-        "qrels": [
-            _must("query_id", text),
-            _must("doc_id", text),
-            _must("relevance", pa.int32()),
-            _must("split", text),
-        ],
-        "leaks": [_must("query_id", text), _must("test_query_id", text), _must("similarity", real)],
-        "pairs": [
-            _must("pair_id", text),
-            _must("query_id", text),
-            _must("doc_id", text),
-            _must("origins", pa.list_(text)),
-            _must("ranks", pa.list_(pa.int32())),
-        ],
-        "labels": [
-            _must("pair_id", text),
-            _must("query_id", text),
-            _must("doc_id", text),
-            _must("source", text),
-            _must("score", real),
-        ],
-        "groups": [
-            _must("query_id", text),
-            _must("split", text),
-            ("source_doc_id", text),
-            ("kind", text),
-            _must("doc_ids", pa.list_(text)),
-            _must("grades", pa.list_(real)),
-            _must("scores", pa.list_(real)),
-            _must("positives", pa.list_(pa.bool_())),
-            _must("relevant_doc_ids", pa.list_(text)),
-        ],
-        "audit": [
-            _must("origin", text),
-            _must("first_rank", pa.int32()),
-            _must("listed", pa.int64()),
-            _must("positives", pa.int64()),
-            _must("negatives", pa.int64()),
-            _must("suspects", pa.int64()),
-        ],
-        "suspects": [
-            _must("pair_id", text),
-            _must("query_id", text),
-            _must("doc_id", text),
-            _must("positive_doc_id", text),
-            _must("origin", text),
-            _must("rank", pa.int32()),
-            _must("score", real),
-            _must("positive_score", real),
-        ],
-        "vectors": [_must("id", text), _must("vector", pa.list_(real))],
-        "run": [
-            _must("query_id", text),
-            _must("doc_id", text),
-            _must("score", real),
-            _must("rank", pa.int32()),
-        ],
-        "metrics": [_must("query_id", text), _must("measure", text), _must("value", pa.float64())],
-        "answers": [
-            _must("prompt_id", text),
-            _must("text", text),
-            _must("finish", text),
-            _must("tokens_in", pa.int32()),
-            _must("tokens_out", pa.int32()),
-            _must("logprobs", pa.list_(real)),
-            _must("error", text),
-            _must("cut", pa.int32()),
-            _must("facts", text),
-        ],
-        "quarantine": [_must("table", text), _must("where", text), _must("reason", text), ("raw", text)],
-    }
-    return pa.schema([pa.field(*column) if isinstance(column, tuple) else column for column in columns[contract]])
+def _field(column: str) -> pa.Field:
+    import pyarrow as pa
+
+    name, _, kind = column.partition(":")
+    item = pa.type_for_alias(kind.strip("[]") or "string")
+    return pa.field(name.rstrip("?"), pa.list_(item) if kind.startswith("[") else item, nullable=name.endswith("?"))
 
 
 def check(table: pa.Table, contract: str, where: str) -> pa.Table:

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import os
 import types
 import typing
 
@@ -13,7 +14,8 @@ from gradret.losses import NEEDS, Mean
 
 from ..losses.cases import DOCS, LENGTH, QUERIES, fields, lacking, lists, mixed, rows, unlisted
 
-NAMES = components.names("losses")
+# Losses of other packages too: GRADRET_LOSSES="package.module:Class ..." pytest tests/conformance/test_losses.py
+NAMES = [*components.names("losses"), *os.environ.get("GRADRET_LOSSES", "").split()]
 
 
 def choices(hint):

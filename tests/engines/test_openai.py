@@ -13,7 +13,8 @@ import pytest
 
 from gradret.config import loading
 from gradret.engines import Prompt, Sampling, TooLong
-from gradret.engines.openai import OpenAI, OpenAIResources, _Bytes, _Client, _Tokenizer
+from gradret.engines._counting import Bytes, Tokenizer
+from gradret.engines.openai import OpenAI, OpenAIResources, _Client
 from gradret.errors import ConfigError, StageError
 from gradret.store.fingerprint import canonical
 from tests.engines import tiny_llm
@@ -430,7 +431,7 @@ def test_a_config_holds_it(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "wing", "Flügel über Flügel", "翼の揚力", "🛩🛩🛩"])
 def test_bytes_cut_to_a_beginning_of_at_most_so_many_tokens(text):
-    tokens = _Bytes()
+    tokens = Bytes()
     for size in range(12):
         cut = tokens.cut(text, size)
         assert text.startswith(cut)
@@ -450,12 +451,12 @@ def test_a_tokenizer_counts_with_the_chat_template(model):
     messages = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "the wing of an aircraft"}]
     oracle = AutoTokenizer.from_pretrained(model)
     expected = oracle.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
-    assert _Tokenizer(str(model)).count(messages) == len(expected)
+    assert Tokenizer(str(model)).count(messages) == len(expected)
 
 
 @pytest.mark.parametrize("text", ["the wing of an aircraft, über 翼 and 🛩", "", "翼翼翼"])
 def test_a_tokenizer_cuts_to_a_beginning_of_at_most_so_many_tokens(model, text):
-    tokens = _Tokenizer(str(model))
+    tokens = Tokenizer(str(model))
     for size in range(tokens.size(text)):
         cut = tokens.cut(text, size)
         assert text.startswith(cut)

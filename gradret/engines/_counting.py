@@ -1,0 +1,57 @@
+"""Count a prompt's tokens for an endpoint: with the model's tokenizer, or by bytes."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+from gradret.engines._fit import Message
+from gradret.errors import ConfigError
+
+__all__ = ["Bytes", "Tokenizer"]
+
+_BYTES_A_TOKEN = 3
+_MESSAGE_TOKENS = 16
+
+
+class Bytes:
+    """Counts where no tokenizer is named; see ``OpenAI.tokenizer``."""
+
+    def count(self, messages: list[Message]) -> int:
+        return sum(self.size(message["content"]) + _MESSAGE_TOKENS for message in messages)
+
+    def size(self, text: str) -> int:
+        return math.ceil(len(text.encode()) / _BYTES_A_TOKEN)
+
+    def cut(self, text: str, size: int) -> str:
+        return text.encode()[: size * _BYTES_A_TOKEN].decode(errors="ignore")
+
+
+class Tokenizer:
+    """A tokenizer's own count, with its chat template where it has one."""
+
+    def __init__(self, name: str) -> None:
+        from transformers import AutoTokenizer
+
+        try:
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(name)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"engine openai: tokenizer {name!r} cannot be read: {error}") from error
+
+    def count(self, messages: list[Message]) -> int:
+        if not self.tokenizer.chat_template:
+            return sum(self.size(message["content"]) + _MESSAGE_TOKENS for message in messages)
+        text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        return self.size(text)
+
+    @functools.lru_cache(maxsize=64)  # noqa: B019 - lives as long as the worker
+    def size(self, text: str) -> int:
+        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def cut(self, text: str, size: int) -> str:
+        offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        if len(offsets) <= size:
+            return text
+        # A character may take several tokens, all of which name it; one of which a part is cut goes whole.
+        return text[: min(offsets[size][0], offsets[size - 1][1])] if size else ""
