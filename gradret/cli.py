@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gradret.errors import ConfigError, GradretError
+from gradret.version import VERSION
 
 __all__ = ["main"]
 
@@ -81,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gradret", description="Turn a corpus into a dense retriever specialised to it."
     )
+    parser.add_argument("--version", action="version", version=f"gradret {VERSION}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="all stages, reusing what is done")
     _add_config(run)
