@@ -1,4 +1,4 @@
-# make quickstart | test | bench | llm | constraints; each creates .venv and installs what it needs.
+# make quickstart | test | bench | findings | llm | constraints; each creates .venv and installs what it needs.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +9,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 # A GPU takes vLLM itself: pip install -e '.[gpu,vllm,minilm]'.
-.PHONY: help quickstart test llm lint bench constraints clean
+.PHONY: help quickstart test llm lint bench findings constraints clean
 .DEFAULT_GOAL = help
 
 help:  ## this list
@@ -51,6 +51,11 @@ bench: $(VENV)/test  ## what is measured: benchmarks/results/
 	$(BIN)/python -m benchmarks.kill_mining_node
 	$(BIN)/python -m benchmarks.claims $(DATA)
 	$(BIN)/python -m benchmarks.transformer $(DATA)
+
+findings:  ## facts about other software, run again: findings/
+	@changed=; for script in findings/*-*.sh; do \
+	  echo "== $$script"; PYTHON=$(PYTHON) bash $$script || changed="$$changed $$script"; \
+	done; test -z "$$changed" || { echo "changed, or could not run:$$changed" >&2; exit 1; }
 
 constraints: $(VENV)/test  ## write down what is installed
 	@{ head -2 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > .constraints
