@@ -23,13 +23,13 @@ _STAGES = {
     "queries": "read its queries and judgments",
     "dedupe": "choose the documents to write queries about",
     "generate": "write queries about documents",
-    "check": "see that the teacher ranks better than what it is to teach",
-    "leaks": "find training queries that are near a test query",
+    "check": "check that the teacher outranks the student before labelling",
+    "leaks": "find training queries that nearly duplicate a test query",
     "mine": "choose which documents each query is graded against",
     "label": "score every pair with the teacher",
     "select": "turn scored pairs into training lists",
-    "base": "make the model before training",
-    "train": "train it on the lists",
+    "base": "build the model before training",
+    "train": "train the model on the lists",
     "index": "encode the documents and build FAISS shards",
     "search": "search the test queries with every system",
     "evaluate": "compute measures",
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"gradret: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("gradret: interrupted; run the same command again to go on", file=sys.stderr)
+        print("gradret: interrupted; run the same command again to resume", file=sys.stderr)
         return 1
     except BrokenPipeError:
         # Who read the output has gone; nor can Python flush it when it ends.
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"gradret {VERSION}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="all stages, reusing what is done")
+    run = commands.add_parser("run", help="run all stages, reusing finished ones")
     _add_config(run)
     run.set_defaults(command=_run)
     own = {"search": _search_parser, "evaluate": _evaluate_parser}
@@ -96,23 +96,25 @@ def _parser() -> argparse.ArgumentParser:
         _add_config(command)
         command.set_defaults(command=_check if stage == "check" else _stage, stage=stage)
     _plan_parser(commands)
-    tune = commands.add_parser("tune", help="search keys of the config, and write the best one")
+    tune = commands.add_parser("tune", help="search over config keys and write the best config")
     _add_config(tune)
     tune.set_defaults(command=_tune)
-    compare = commands.add_parser("compare", help="several recipes on the same data with several seeds: which is best")
+    compare = commands.add_parser("compare", help="compare recipes on the same data over several seeds")
     _add_config(compare)
     compare.set_defaults(command=_compare)
-    export = commands.add_parser("export", help="a finished run's model as a folder to give away, checked, with a card")
+    export = commands.add_parser("export", help="export the model for sharing, verified against the run's vectors")
     export.add_argument("run", metavar="RUN", help="the folder of a finished run, STORAGE/runs/NAME")
-    export.add_argument("folder", metavar="DIR", help="a folder that is empty or not there yet")
+    export.add_argument("folder", metavar="DIR", help="a new or empty folder")
     export.add_argument("--json", action="store_true", help="print JSON")
     export.set_defaults(command=_export)
-    agreement = commands.add_parser("agreement", help="judgments against human ones: kappa, rank correlations")
+    agreement = commands.add_parser(
+        "agreement", help="measure agreement with human judgments: kappa, rank correlations"
+    )
     agreement.add_argument("human", metavar="HUMAN_QRELS", help="human judgments: TREC qrels, or BEIR's with tabs")
     agreement.add_argument("others", nargs="+", metavar="OTHER_QRELS", help="judgments to compare with them")
     agreement.add_argument("--json", action="store_true", help="print JSON")
     agreement.set_defaults(command=_agreement)
-    show = commands.add_parser("show", help="components: their fields, defaults, formulas and sources")
+    show = commands.add_parser("show", help="show components: fields, defaults, formulas and sources")
     show.add_argument("kind", nargs="?", help="such as losses")
     show.add_argument("name", nargs="?", help="such as kl")
     show.add_argument("--json", action="store_true", help="print JSON")
@@ -127,23 +129,25 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def _plan_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("plan", help="estimate what the stages that ask a language model will cost")
+    parser = commands.add_parser("plan", help="estimate the cost of the stages that use a language model")
     _add_config(parser)
     parser.add_argument(
-        "--probe", action="store_true", help="ask the real engine about 64 prompts a stage, and go by that"
+        "--probe", action="store_true", help="send about 64 prompts a stage to the real engine and extrapolate"
+    )
+    parser.add_argument("--gpu", default="H100", help="GPU that the engines run on (default: %(default)s)")
+    parser.add_argument("--parameters", type=float, metavar="N", help="number of model parameters, such as 8e9")
+    parser.add_argument(
+        "--tokens-in-per-second", type=float, metavar="N", help="prompt tokens per second of one engine"
     )
     parser.add_argument(
-        "--gpu", default="H100", help="what the engines run on, for the estimate (default: %(default)s)"
+        "--tokens-out-per-second", type=float, metavar="N", help="generated tokens per second of one engine"
     )
-    parser.add_argument("--parameters", type=float, metavar="N", help="the model's, such as 8e9")
-    parser.add_argument("--tokens-in-per-second", type=float, metavar="N", help="that one engine reads")
-    parser.add_argument("--tokens-out-per-second", type=float, metavar="N", help="that one engine writes")
     parser.set_defaults(command=_plan)
 
 
 def _search_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], text: str) -> None:
     parser = commands.add_parser(
-        "search", help=f"{text}; or, with a run's folder and a query, try the tuned model by hand"
+        "search", help=f"{text}; or, given a run folder and a query, search with the tuned model"
     )
     parser.add_argument("config", metavar="CONFIG|RUN", help="a YAML file, or the folder of a finished run")
     parser.add_argument("overrides", nargs="*", metavar="key=value|QUERY", help="overrides, or the query")
@@ -162,7 +166,9 @@ def _evaluate_parser(commands: argparse._SubParsersAction[argparse.ArgumentParse
     parser.add_argument("--qrels", metavar="QRELS", help="compare run files by these judgments, TREC's or BEIR's")
     parser.add_argument("--measures", help=f"of run files, with commas between (default: {_MEASURES})")
     parser.add_argument(
-        "--one-sided", action="store_true", help="test whether a run is better than the first, not whether it differs"
+        "--one-sided",
+        action="store_true",
+        help="test whether a run is better than the first instead of whether it differs",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(command=_evaluate, stage="evaluate")

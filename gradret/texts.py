@@ -1,4 +1,4 @@
-"""Queries and documents by id, for who needs those of one shard only."""
+"""Look up texts by id, one shard at a time."""
 
 from __future__ import annotations
 

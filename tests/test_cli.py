@@ -107,7 +107,7 @@ def test_an_interruption(monkeypatch, capsys):
 
     monkeypatch.setattr("gradret.commands.show.describe", _raise)
     assert main(["show"]) == 1
-    assert said(capsys) == "gradret: interrupted; run the same command again to go on\n"
+    assert said(capsys) == "gradret: interrupted; run the same command again to resume\n"
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch):
@@ -228,6 +228,6 @@ def test_evaluate_says_what_does_not_go_together(yaml, tmp_path, capsys):
     assert "systems.x.encoder, model, run, bm25: exactly one of them is needed" in said(capsys)
     assert main(["evaluate", str(path)]) == 2
     assert said(capsys).splitlines()[:2] == [
-        "gradret: these cannot be had:",
+        "gradret: not available:",
         f"  a: dataset.path: no folder at {cli.Path('nowhere').absolute()}",
     ]

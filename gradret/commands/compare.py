@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gradret.config.run import Config
     from gradret.store.artifacts import Artifact
 
-__all__ = ["compare", "room"]
+__all__ = ["compare", "max_concurrent_trainings"]
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _configs(config: Config, overrides: Sequence[str]) -> tuple[Sequence[str], d
 def _trained(config: Config, runs: list[_Run]) -> list[Trial]:
     """Train, search and evaluate every run; in the order of ``runs``."""
     trials: dict[int, Trial] = {}
-    with ThreadPoolExecutor(config.compare.resources.concurrent or room(config)) as pool:
+    with ThreadPoolExecutor(config.compare.resources.concurrent or max_concurrent_trainings(config)) as pool:
         asked = {pool.submit(_trial, run): number for number, run in enumerate(runs)}
         try:
             for done in as_completed(asked):
@@ -129,7 +129,7 @@ def _trial(run: _Run) -> Trial:
     )
 
 
-def room(config: Config) -> int:
+def max_concurrent_trainings(config: Config) -> int:
     """Trainings that have room beside each other, and never so many that a stage waits for their CPUs."""
     import ray
 

@@ -33,7 +33,7 @@ def run_evaluation(evaluation: Evaluation) -> tuple[Path, Table]:
     """Evaluate all systems on all datasets, one after the other; the evaluation's folder and its table.
 
     Raises:
-        DataError: datasets or models cannot be had; all are named before work starts.
+        DataError: datasets or models are not available; all are named before work starts.
     """
     refuse_missing(evaluation)
     made = {}

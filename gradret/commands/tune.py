@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradret.commands.compare import room
+from gradret.commands.compare import max_concurrent_trainings
 from gradret.config.loading import override, to_yaml
 from gradret.config.run import SEARCHABLE, Config, Evaluate
 from gradret.errors import ConfigError, StageError
@@ -54,7 +54,7 @@ def tune(config: Config) -> Path:
 
     Raises:
         ConfigError: there is nothing to search, a key cannot be set, or there are no queries to judge trials by.
-        StageError: no trial came to its end.
+        StageError: no trial finished.
     """
     settings = config.tune
     _refuse(config)
@@ -166,14 +166,16 @@ def _searched(config: Config) -> list[dict[str, Any]]:
             trainable,
             param_space={one.key: _domain(one) for one in settings.space},
             tune_config=_tune_config(config),
-            run_config=ray_tune.RunConfig(name=name, storage_path=str(storage), verbose=0, callbacks=[_told(config)]),
+            run_config=ray_tune.RunConfig(
+                name=name, storage_path=str(storage), verbose=0, callbacks=[_progress_callback(config)]
+            ),
         )
     grid = tuner.fit()
     results = [grid[number] for number in range(len(grid))]
     found = [_outcome(result) for result in results if _OBJECTIVE in (result.metrics or {})]
     if not found:
         first = next((result.error for result in results if result.error), "none was begun")
-        raise StageError(f"tune: no trial came to its end: {first}")
+        raise StageError(f"tune: no trial finished: {first}")
     failed = len(results) - len(found)
     if failed:
         say(f"tune: {failed} of {len(results)} trials failed")
@@ -189,7 +191,7 @@ def _outcome(result: Any) -> dict[str, Any]:
     }
 
 
-def _told(config: Config) -> Any:
+def _progress_callback(config: Config) -> Any:
     """A callback that says a line a trial."""
     from ray.tune import Callback
 
@@ -230,7 +232,7 @@ def _tune_config(config: Config) -> ray_tune.TuneConfig:
         mode="max",
         num_samples=settings.trials,
         time_budget_s=settings.hours * 3600 or None,
-        max_concurrent_trials=settings.resources.concurrent or room(config),
+        max_concurrent_trials=settings.resources.concurrent or max_concurrent_trainings(config),
         search_alg=random if settings.search == "random" else OptunaSearch(seed=config.seed),
         scheduler=ASHAScheduler(max_t=config.train.epochs + 1, grace_period=_GRACE + 1) if early else None,
     )

@@ -138,9 +138,7 @@ def refuse_missing(evaluation: Evaluation) -> None:
     if problems:
         lines = [f"  {', '.join(names)}: {problem}" for problem, names in problems.items()]
         raise DataError(
-            "\n".join(
-                ["these cannot be had:", *lines, "datasets.NAME=null or systems.NAME=null leaves one of them out"]
-            )
+            "\n".join(["not available:", *lines, "datasets.NAME=null or systems.NAME=null leaves one of them out"])
         )
 
 

@@ -321,7 +321,7 @@ class Encode:
     """Turn texts into vectors."""
 
     precision: Literal["float16", "float32"] = "float32"
-    """What vectors are stored in; float16 halves their size. Of the model's own multiplication its encoder decides."""
+    """What vectors are stored in; float16 halves their size. The encoder sets the compute precision."""
     resources: EncodeResources = EncodeResources()
 
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from gradret.errors import ConfigError
 
-__all__ = ["Bad", "Dataset", "Part", "Row", "check_language", "place", "reading"]
+__all__ = ["Bad", "Dataset", "Part", "Row", "check_language", "place", "read_settings"]
 
 Row = dict[str, Any]
 
@@ -81,7 +81,7 @@ def place(default: str = "") -> Any:
     return field(default=default, metadata={"place": True})
 
 
-def reading(dataset: Dataset) -> dict[str, object]:
+def read_settings(dataset: Dataset) -> dict[str, object]:
     """What of a dataset decides how its content is read, for a fingerprint beside ``content(table)``.
 
     Not where it lies, nor what says how it is evaluated (the split, the language, the same ids): who

@@ -27,7 +27,7 @@ class _InterruptedError(Exception):
 
 
 def download(url: str, path: Path) -> None:
-    """Fetch ``url`` to ``path``. What came so far lies beside it and is gone on with, by the next run too.
+    """Fetch ``url`` to ``path``. A partial download is kept beside it and resumed, also by the next run.
 
     Raises:
         DataError: the server cannot be reached, refuses or breaks off again and again.
@@ -37,7 +37,7 @@ def download(url: str, path: Path) -> None:
     while True:
         before = _size(draft)
         try:
-            _go_on(url, draft, path.name)
+            _resume(url, draft, path.name)
             break
         except _InterruptedError as error:
             failed = 1 if _size(draft) > before else failed + 1
@@ -49,7 +49,7 @@ def download(url: str, path: Path) -> None:
     draft.replace(path)
 
 
-def _go_on(url: str, draft: Path, name: str) -> None:
+def _resume(url: str, draft: Path, name: str) -> None:
     """Append to ``draft`` what it lacks."""
     start = _size(draft)
     with _network():

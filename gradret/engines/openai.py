@@ -141,7 +141,7 @@ class OpenAI:
             )
         if not (self.key.isascii() and self.key.isprintable()):
             raise ConfigError(
-                f"engine openai: what the environment variable named by key_env ({self.key_env!r}) holds is no key: "
+                f"engine openai: the environment variable named by key_env ({self.key_env!r}) does not contain a valid API key: "
                 "it has characters other than ASCII's printable ones"
             )
         self._check_endpoint()

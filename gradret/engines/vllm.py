@@ -189,7 +189,7 @@ class _ChatTokens:
         self.template = _template(engine)
         if not (self.template or self.tokenizer.chat_template):
             raise ConfigError(
-                f"engine vllm: {engine.model} has no chat template, so it is no instruct model; "
+                f"engine vllm: {engine.model} has no chat template (a base model?); "
                 "take one that is, or set chat_template to a jinja file"
             )
         self.template_kwargs = dict(engine.chat_template_kwargs)

@@ -49,7 +49,7 @@ class GradedDocuments:
     difficulty, examples) follows from a hash of seed and query_id, is the same for all its documents,
     so that nothing but the grade tells them apart, and is kept beside each answer.
 
-    Source: SyCL (2503.23239), whose paper was not to be read and whose code has no generation.
+    Source: SyCL (2503.23239), paper not available to us; the released code has no generation.
     Verified, in its data and code: grades 0 to 3, MS MARCO's training queries, Llama-3.3-70B-Instruct
     (Qwen2.5 too), training on these documents alone. Inferred from its size: one document a grade. A
     reconstruction, here in our own words: the prompt, what the grades mean, one completion from best

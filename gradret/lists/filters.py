@@ -1,4 +1,4 @@
-"""Which queries are trained with: every filter is a function that says why a query fails it.
+"""Filters that decide which queries are used for training; each returns the reason why a query fails it.
 
 Sources: Tamber et al. (2502.19712) keep a query whose source document a retriever has among its first
 20 (``round_trip``) and the teacher first of at least 20 (``source_within``), both verified in their code.

@@ -55,7 +55,7 @@ class BiXSE:
 
     def __post_init__(self) -> None:
         if self.scale <= 0:
-            raise ValueError(f"scale must be above 0: {self.scale} would turn the objective around")
+            raise ValueError(f"scale must be above 0: {self.scale} would invert the objective")
 
     def load(self) -> torch.nn.Module:
         return _Pairs(self)

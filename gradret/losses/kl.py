@@ -79,7 +79,7 @@ class KL:
         given = [replace(lists, scores_QN=lists.scores_QN.detach().double()) for lists in batches]
         if not any(lists.graded_QG.any() for lists in given):
             raise DataError(
-                f"kl: student_temperature: no query of {len(given)} batches has a grade to calibrate to; name a number"
+                f"kl: student_temperature: cannot calibrate: no graded query in {len(given)} batches; set a number"
             )
 
         def mean(log_temperature: float) -> float:

@@ -51,7 +51,7 @@ class LambdaRank:
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
-            raise ValueError(f"temperature must be above 0: {self.temperature} would turn the objective around")
+            raise ValueError(f"temperature must be above 0: {self.temperature} would invert the objective")
         if self.levels < 2:
             raise ValueError(f"levels must be at least 2: all grades would be worth the same with {self.levels}")
         if not self.mu >= 0:

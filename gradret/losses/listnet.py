@@ -40,7 +40,7 @@ class ListNet:
     def __post_init__(self) -> None:
         for name in ("temperature", "teacher_temperature"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0: {getattr(self, name)} would turn the objective around")
+                raise ValueError(f"{name} must be above 0: {getattr(self, name)} would invert the objective")
 
     def load(self) -> torch.nn.Module:
         return _CrossEntropy(self.temperature, self.teacher_temperature)

@@ -40,7 +40,7 @@ class SumMargLH:
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:
-            raise ValueError(f"temperature must be above 0: {self.temperature} would turn the objective around")
+            raise ValueError(f"temperature must be above 0: {self.temperature} would invert the objective")
 
     def load(self) -> torch.nn.Module:
         return _SumMarginal(self.temperature)

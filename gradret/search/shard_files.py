@@ -133,7 +133,7 @@ def _check(folder: Path, number: int) -> None:
     about = pa.ipc.open_file(pa.memory_map(str(path))).schema.metadata or {}
     of = (about.get(b"index", b"").decode(), about.get(b"shard", b"").decode())
     if of != (folder.parent.name, str(number)):
-        raise StorageError(f"{path} is foreign: it is of shard {of[1]} of index {of[0]}; {again}")
+        raise StorageError(f"{path} belongs to shard {of[1]} of index {of[0]}; {again}")
 
 
 def file_sum(path: Path) -> str:

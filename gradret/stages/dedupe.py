@@ -54,7 +54,7 @@ def _dedupe(config: Config, ingested: Artifact, draft: Draft) -> None:
     copies = _written(draft)
     if settings.near:
         copies = pa.concat_tables([copies, near_copies(draft, files, settings.near, pool)])
-    copies = _followed(copies)
+    copies = _resolve_chains(copies)
     kept = _kept(files, copies)
     if not len(kept):
         raise DataError(
@@ -79,7 +79,7 @@ def _written(draft: Draft) -> pa.Table:
     return pa.concat_tables([schema("duplicates").empty_table(), *(read_shard(path, "duplicates") for path in paths)])
 
 
-def _followed(copies: pa.Table) -> pa.Table:
+def _resolve_chains(copies: pa.Table) -> pa.Table:
     """DUPLICATES by doc_id, each with the document at the end of its chain, which is no copy."""
     import numpy as np
     import pyarrow.compute as pc

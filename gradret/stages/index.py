@@ -49,7 +49,7 @@ def build(config: Config, model: Artifact, vectors: Artifact) -> Artifact:
     factory, why = _factory(config, vectors)
     body = functools.partial(_index, config, vectors, factory, why)
     inputs = {"model": model, "vectors": vectors}
-    # Why is told, not hashed: it names this machine's memory.
+    # The reason is logged but not fingerprinted: it names this machine's memory.
     auto = factory != config.index.factory.strip()
     settings = {"factory": factory, "auto": auto, "num_shards": config.index.num_shards, "seed": config.seed}
     return make("index", config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradret.datasets import Bad, Part, reading
+from gradret.datasets import Bad, Part, read_settings
 from gradret.errors import DataError
 from gradret.store.artifacts import Artifact, Draft, make, read_shard
 from gradret.store.contracts import GENERATED
@@ -35,7 +35,7 @@ def ingest(config: Config) -> Artifact:
         DataError: a file is missing or empty, an id occurs twice, or too many rows are bad.
     """
     settings = {
-        "dataset": reading(config.dataset),
+        "dataset": read_settings(config.dataset),
         "content": config.dataset.content("docs"),
         "ingest": config.ingest,
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from gradret.datasets import Row, reading
+from gradret.datasets import Row, read_settings
 from gradret.errors import DataError
 from gradret.stages.ingest import known_docs, read_part, refuse_mostly_bad
 from gradret.store.artifacts import Artifact, Draft, make
@@ -36,7 +36,7 @@ def queries(config: Config, ingested: Artifact) -> Artifact:
             most judgments name documents that the corpus lacks.
     """
     settings = {
-        "dataset": reading(config.dataset),
+        "dataset": read_settings(config.dataset),
         "split": config.dataset.split,
         "content": [config.dataset.content("queries"), config.dataset.content("qrels")],
         "max_bad_share": config.ingest.max_bad_share,

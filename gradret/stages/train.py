@@ -53,7 +53,7 @@ def train(
     Raises:
         ConfigError: the encoder cannot be trained, or a loss can use none of the lists.
         DataError: no list is left, or the loss stopped being a number.
-        StageError: a worker failed, or the model reads back as another one.
+        StageError: a worker failed, or the exported model does not reproduce the trained vectors.
     """
     if not hasattr(config.train.encoder, "student"):
         raise ConfigError(f"train.encoder: {type(config.train.encoder).__name__} cannot be trained")
@@ -289,4 +289,6 @@ def _check_reads_back(student: Student, folder: Path, job: Job, inputs: dict[str
         want = student(np.concatenate(tokens), starts).detach().float().numpy()
         apart = np.abs(encode_texts(model, some, table) - want).max()
         if not apart <= _APART:
-            raise StageError(f"{folder} reads back as another model: its vectors of {table} are {apart:.2g} off")
+            raise StageError(
+                f"{folder} does not reproduce the trained vectors of {table} (largest difference {apart:.2g})"
+            )

@@ -32,17 +32,17 @@ def skipped(artifact: Artifact) -> str:
 
 
 def outcome(found: Checked) -> str:
-    """``better``, ``not surely better`` or ``not better`` than the retriever."""
+    """``better``, ``better, not significant`` or ``not better`` than the retriever."""
     if found.difference <= 0:
         return "not better"
-    return "better" if _significant(found) else "not surely better"
+    return "better" if _significant(found) else "better, not significant"
 
 
 def verdict(found: Checked) -> str:
     """A sentence or two for people."""
     ranks = {
         "better": "ranks better than",
-        "not surely better": "ranks better than, but not significantly so,",
+        "better, not significant": "ranks better than, but not significantly so,",
         "not better": "ranks no better than",
     }
     text = (

@@ -99,7 +99,7 @@ class _Training:
         self.parameters |= {f"loss.{name}": parameter for name, parameter in self.objective.named_parameters()}
         self.optimizer = self._optimizer()
         if found:
-            self._go_on(found[0])
+            self._resume(found[0])
         else:
             self._restore_losses()
             self._keep(self._dev())
@@ -150,12 +150,12 @@ class _Training:
         """Note the dev measures of the weights as they are, and save them."""
         self._write(**dev)
         best = self.progress["best"]
-        if best is None or self._goodness(dev) > self._goodness(best):
+        if best is None or self._dev_score(dev) > self._dev_score(best):
             self.progress |= {"best": dev, "best_epoch": self.progress["epoch"]}
             self._save("best")
         self._save("last")
 
-    def _goodness(self, dev: dict[str, float]) -> float:
+    def _dev_score(self, dev: dict[str, float]) -> float:
         return dev["dev_ndcg"] if self.settings.choose_by == "dev_ndcg" else -dev["dev_loss"]
 
     @torch.no_grad()
@@ -238,7 +238,7 @@ class _Training:
         states = self.optimizer.state_dict()["state"]
         return {f"adam.{number}.{key}": value for number, state in states.items() for key, value in state.items()}
 
-    def _go_on(self, tensors: dict[str, torch.Tensor]) -> None:
+    def _resume(self, tensors: dict[str, torch.Tensor]) -> None:
         restore(self.parameters, tensors, self.job.work / "last.safetensors")
         states: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in tensors.items():

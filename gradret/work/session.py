@@ -1,4 +1,4 @@
-"""The Ray session: a running cluster where one is named, else a quiet local one that ends with us."""
+"""The Ray session: a running cluster if one is named, otherwise a local instance that stops with this process."""
 
 from __future__ import annotations
 

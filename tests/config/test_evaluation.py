@@ -115,7 +115,7 @@ def test_what_cannot_be_had_is_said_at_once_and_equal_reasons_once(yaml, tmp_pat
     with pytest.raises(DataError) as caught:
         refuse_missing(read)
     head, *lines, tail = str(caught.value).splitlines()
-    assert head == "these cannot be had:"
+    assert head == "not available:"
     assert [line.strip().partition(": ")[0] for line in lines] == ["two/a", "gone/a, gone/b", "x", "y"]
     assert f"no run file at {tmp_path}/one.trec, {tmp_path}/two/a.trec" in lines[3]
     assert tail == "datasets.NAME=null or systems.NAME=null leaves one of them out"

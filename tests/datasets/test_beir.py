@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from gradret.datasets import Bad, Part, _lines, reading
+from gradret.datasets import Bad, Part, _lines, read_settings
 from gradret.datasets.beir import Beir
 from gradret.errors import ConfigError, DataError
 
@@ -177,7 +177,9 @@ def test_content_changes_with_the_files_and_only_with_them(beir):
 
 
 def test_a_fingerprint_knows_neither_place_nor_split_nor_language():
-    assert reading(Beir(path="a", split="dev", language="none")) == reading(Beir(path="b")) == {"class": Beir}
+    assert (
+        read_settings(Beir(path="a", split="dev", language="none")) == read_settings(Beir(path="b")) == {"class": Beir}
+    )
 
 
 def test_judgments_of_another_split_are_another_content(beir):

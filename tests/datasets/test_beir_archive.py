@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from gradret.datasets import _download, reading
+from gradret.datasets import _download, read_settings
 from gradret.datasets.beir import Beir
 from gradret.datasets.beir_archive import BeirArchive
 from gradret.errors import ConfigError, DataError, StorageError
@@ -261,4 +261,4 @@ def test_the_same_ids_are_left_out_where_the_queries_are_documents():
 
 
 def test_a_fingerprint_knows_nothing_of_places():
-    assert reading(BeirArchive(archive="scifact", path="a", md5="b")) == {"class": BeirArchive}
+    assert read_settings(BeirArchive(archive="scifact", path="a", md5="b")) == {"class": BeirArchive}

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gradret.datasets import Bad, _lines, _tables, reading
+from gradret.datasets import Bad, _lines, _tables, read_settings
 from gradret.datasets._rows import Columns
 from gradret.datasets.files import Files
 from gradret.errors import ConfigError, DataError
@@ -271,8 +271,8 @@ def test_content_follows_the_data_and_not_the_place(files, tmp_path):
     dataset = files(("c.tsv", b"1\tx\n"))
     other = files(("elsewhere/c.tsv", b"1\tx\n"))
     assert dataset.content("docs") == other.content("docs")
-    assert reading(dataset) == reading(other) == {"class": Files, "columns": BEIR}
-    assert reading(files(("c.tsv", b""), columns=MINE)) != reading(dataset)
+    assert read_settings(dataset) == read_settings(other) == {"class": Files, "columns": BEIR}
+    assert read_settings(files(("c.tsv", b""), columns=MINE)) != read_settings(dataset)
     (tmp_path / "c.tsv").write_bytes(b"1\ty\n")
     assert dataset.content("docs") != other.content("docs")
 

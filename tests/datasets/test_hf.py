@@ -3,7 +3,7 @@
 import datasets
 import pytest
 
-from gradret.datasets import Bad, _tables, reading
+from gradret.datasets import Bad, _tables, read_settings
 from gradret.datasets._rows import Columns
 from gradret.datasets.hf import HF
 from gradret.errors import ConfigError, DataError
@@ -80,7 +80,7 @@ def test_columns_of_any_name_and_judgments_elsewhere(saved, tmp_path):
     dataset = HF(path=str(folder), split="dev", **options)
     assert rows(dataset, "docs") == [{"doc_id": "1", "title": "", "text": "x"}]
     assert rows(dataset, "qrels") == [{"query_id": "1", "doc_id": "1", "relevance": 1, "split": "dev"}]
-    assert reading(dataset) == {"class": HF, "columns": columns}
+    assert read_settings(dataset) == {"class": HF, "columns": columns}
 
 
 def test_a_folder_in_the_layout_of_the_hub(tmp_path, monkeypatch):

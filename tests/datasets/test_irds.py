@@ -2,7 +2,7 @@
 
 import pytest
 
-from gradret.datasets import Bad, irds, reading
+from gradret.datasets import Bad, irds, read_settings
 from gradret.datasets.irds import Irds
 from gradret.errors import ConfigError, DataError
 
@@ -76,7 +76,7 @@ def test_content_is_that_of_the_ids():
     test, train = Irds(test=TEST, train=TRAIN), Irds(test=TRAIN)
     assert test.content("docs") == train.content("docs") != Irds(test="vaswani").content("docs")
     assert len({each.content(table) for each in (test, train) for table in ("queries", "qrels")}) == 2
-    assert reading(test) == reading(train) == {"class": Irds}
+    assert read_settings(test) == read_settings(train) == {"class": Irds}
 
 
 def test_another_version_of_ir_datasets_is_another_content(monkeypatch):

@@ -61,13 +61,13 @@ def test_the_hub_is_asked_last_and_its_silence_is_explained(monkeypatch):
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", _silent)
     with pytest.raises(
-        ConfigError, match=r"'some/model' is neither a folder nor to be had from the hub .*package:NAME"
+        ConfigError, match=r"'some/model' is not a local folder and could not be downloaded from the Hub .*package:NAME"
     ):
         locate("some/model")
 
 
 def test_a_name_that_no_hub_model_can_have():
-    with pytest.raises(ConfigError, match="neither a folder nor to be had"):
+    with pytest.raises(ConfigError, match="not a local folder and could not be downloaded"):
         locate("not/a/hub/id")
 
 

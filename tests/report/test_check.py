@@ -86,7 +86,7 @@ def test_generated_queries_have_no_human_grades(tmp_path: Path) -> None:
     ("changes", "expected", "stops"),
     [
         ({}, "better", False),
-        ({"p": 0.2}, "not surely better", False),
+        ({"p": 0.2}, "better, not significant", False),
         ({"difference": 0.0, "p": 1.0}, "not better", True),
         ({"difference": -0.001, "p": 0.9}, "not better", True),
         ({"difference": -0.1, "p": 0.9, "queries": 19}, "not better", False),

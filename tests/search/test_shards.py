@@ -174,7 +174,7 @@ def test_a_shard_of_another_index_is_foreign(tmp_path):
     write(tmp_path / "theirs", vectors[::-1], ids, 2)
     for path in (tmp_path / "theirs" / "shards").glob("00001.*"):
         path.rename(tmp_path / "mine" / "shards" / path.name)
-    with pytest.raises(StorageError, match=r"00001\.ids\.arrow is foreign: it is of shard 1 of index theirs"):
+    with pytest.raises(StorageError, match=r"00001\.ids\.arrow belongs to shard 1 of index theirs"):
         Shard(tmp_path / "mine" / "shards", 1)
     for path in list((tmp_path / "mine" / "shards").glob("00000.*")):
         path.rename(path.with_name(path.name.replace("00000", "00001")))

@@ -212,7 +212,7 @@ def test_better_by_chance_goes_on_and_says_so(world):
     assert found.difference > 0
     assert found.p == pytest.approx(ttest_rel(after, before).pvalue, rel=1e-3)
     assert found.p > 0.05
-    assert outcome(found) == "not surely better"
+    assert outcome(found) == "better, not significant"
     require(settings, made)
     assert "not significantly so" in sentence(made)
 

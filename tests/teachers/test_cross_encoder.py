@@ -58,7 +58,7 @@ def test_roberta_reads_as_far_as_its_positions_go(tmp_path, prepare):
         (lambda folder: tiny_models.bert(folder, labels=3), "has 3 labels where one was expected"),
         (lambda folder: tiny.plain(folder, "bert"), "was saved as BertModel, not for sequence classification"),
         (tiny_models.decoder, "writes text; take the teacher decoder_reranker"),
-        (lambda folder: folder, "neither a folder nor to be had"),
+        (lambda folder: folder, "not a local folder and could not be downloaded"),
     ],
 )
 def test_models_that_are_no_cross_encoder(prepare, tmp_path, monkeypatch, write, told):
