@@ -141,8 +141,8 @@ class OpenAI:
             )
         if not (self.key.isascii() and self.key.isprintable()):
             raise ConfigError(
-                f"engine openai: the environment variable named by key_env ({self.key_env!r}) does not contain a valid API key: "
-                "it has characters other than ASCII's printable ones"
+                f"engine openai: the environment variable named by key_env ({self.key_env!r}) "
+                "does not contain a valid API key: it has characters other than ASCII's printable ones"
             )
         self._check_endpoint()
 
