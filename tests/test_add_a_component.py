@@ -36,7 +36,7 @@ def example():
 def test_the_example_keeps_the_laws_of_losses(tmp_path):
     done = laws(written(tmp_path, example()))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"\d\d passed", done.stdout)
+    assert re.match(r"\.{20}", done.stdout)  # twenty laws or more, one dot each
 
 
 def test_a_broken_example_is_noticed(tmp_path):
