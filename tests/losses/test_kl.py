@@ -151,7 +151,7 @@ def test_scores_that_contradict_the_grades_get_the_highest_temperature():
 
 def test_calibration_says_that_there_is_nothing_to_calibrate_to():
     given = dataclasses.replace(lists(), grades_QG=torch.full((5, 4), torch.nan).double())
-    with pytest.raises(DataError, match="no query of 2 batches has a grade"):
+    with pytest.raises(DataError, match="cannot calibrate: no graded query in 2 batches"):
         KL(student_temperature="calibrated").calibrated([given, given])
 
 
