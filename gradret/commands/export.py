@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +11,7 @@ from gradret.commands.lookup import trusted
 from gradret.errors import ConfigError, GradretError, StageError, StorageError
 from gradret.progress import say
 from gradret.store.artifacts import Artifact, write_json
+from gradret.store.atomic import atomic
 from gradret.store.contracts import KEYS
 from gradret.text import passage
 
@@ -52,17 +52,14 @@ def export(run: str | Path, folder: str | Path) -> Path:
     trained = _artifact(storage, lineage["train"]["artifact"])
     kinds: tuple[Kind, ...] = ("docs", "queries")
     used = {kind: _used(storage, lineage, kind) for kind in kinds}
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
-        _write(run / "model", trained, draft)
-        _check(draft, used, trusted=trusted(run))
-        draft.replace(folder)
+        with atomic(folder) as draft:
+            _write(run / "model", trained, draft)
+            _check(draft, used, trusted=trusted(run))
     except StorageError:
         raise
     except OSError as error:
         raise StorageError(f"export: {folder} cannot be written: {error}; free some space or name another") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return folder
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import os
 import re
 import shutil
 import unicodedata
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradret.store.artifacts import Draft, read_shard
+from gradret.store.atomic import atomic
 from gradret.store.contracts import schema
 from gradret.store.results import Result
 from gradret.text import passage
@@ -238,12 +238,10 @@ def _write(path: Path, groups: Iterable[pa.Table]) -> None:
     import pyarrow.parquet as pq
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     columns = pa.schema([("doc_id", pa.string()), ("text", pa.large_string())])
-    with pq.ParquetWriter(draft, columns, use_dictionary=False) as file:
+    with atomic(path) as draft, pq.ParquetWriter(draft, columns, use_dictionary=False) as file:
         for group in groups:
             file.write_table(group, row_group_size=max(1, group.num_rows))
-    draft.replace(path)
 
 
 def _place(folder: Path, number: int) -> Path:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradret.copies.contained import duplicates
+from gradret.store.atomic import atomic
 from gradret.store.results import Result
 from gradret.work.shards import Pool, run_step
 
@@ -207,7 +207,5 @@ def _save(path: Path, array: np.ndarray) -> None:
     import numpy as np
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with draft.open("wb") as file:
+    with atomic(path) as draft, draft.open("wb") as file:
         np.save(file, array)
-    draft.replace(path)

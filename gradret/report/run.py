@@ -28,6 +28,7 @@ from gradret.search.trec import write_run
 from gradret.stages.verdict import as_data
 from gradret.stats.significance import Results, results, significance
 from gradret.store.artifacts import Artifact, write_json, write_text
+from gradret.store.atomic import atomic
 
 if TYPE_CHECKING:
     from gradret.config.run import Config
@@ -107,13 +108,12 @@ def _copy_model(trained: Artifact, folder: Path) -> None:
     mark = folder / "fingerprint.txt"
     if mark.is_file() and mark.read_text(encoding="utf-8").strip() == trained.fingerprint:
         return
-    draft, old = (folder.with_name(f".{folder.name}.{what}.{os.getpid()}") for what in ("new", "old"))
+    old = folder.with_name(f".{folder.name}.old.{os.getpid()}")
     try:
-        shutil.copytree(trained.path / "model", draft)
-        (draft / mark.name).write_text(f"{trained.fingerprint}\n", encoding="utf-8")
-        if folder.exists():
-            folder.replace(old)
-        draft.replace(folder)
+        with atomic(folder) as draft:
+            shutil.copytree(trained.path / "model", draft)
+            (draft / mark.name).write_text(f"{trained.fingerprint}\n", encoding="utf-8")
+            if folder.exists():
+                folder.replace(old)
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)

@@ -15,7 +15,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
-import os
 import platform
 import shutil
 import time
@@ -28,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from gradret.errors import StorageError
 from gradret.progress import say
 from gradret.store import contracts
+from gradret.store.atomic import atomic
 from gradret.store.fingerprint import canonical, fingerprint
 
 if TYPE_CHECKING:
@@ -214,13 +214,9 @@ def write_shard(path: Path, rows: pa.Table, table: str) -> None:
 
     rows = contracts.check(rows, table, str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        # No number of a vector comes twice, nor does an id.
+    with atomic(path) as draft:
+        # Values and ids of vectors do not repeat.
         pq.write_table(rows, draft, compression="zstd", use_dictionary=table != "vectors")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -230,13 +226,8 @@ def write_json(path: Path, value: object) -> None:
 
 def write_text(path: Path, parts: Iterable[str]) -> None:
     """Write the parts to ``path``, whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with draft.open("w", encoding="utf-8") as file:
-            file.writelines(parts)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with atomic(path) as draft, draft.open("w", encoding="utf-8") as file:
+        file.writelines(parts)
 
 
 def _open(stage: str, path: Path) -> Artifact | None:

@@ -36,6 +36,7 @@ PLUMBING = {
     "gradret.stages",
     "gradret.store",
     "gradret.store.artifacts",
+    "gradret.store.atomic",
     "gradret.store.contracts",
     "gradret.store.fingerprint",
     "gradret.store.results",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,19 +12,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from gradret.errors import DataError
+from gradret.store.atomic import atomic
 
 __all__ = ["load_checkpoint", "restore", "save_checkpoint"]
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, torch.Tensor], progress: Mapping[str, Any]) -> None:
     """Write ``tensors`` and ``progress`` (JSON values) to ``path``."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
+    with atomic(path) as draft:
         save_file(contiguous, draft, metadata={"progress": json.dumps(progress)})
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:

@@ -14,7 +14,7 @@ import torch
 from torch import distributed
 
 from gradret.errors import DataError
-from gradret.store.artifacts import read_shard
+from gradret.store.artifacts import read_shard, write_text
 from gradret.store.contracts import GENERATED
 from gradret.training.batches import Groups
 from gradret.training.checkpoint import load_checkpoint, restore, save_checkpoint
@@ -296,9 +296,7 @@ def _drop_after(path: Path, epoch: int, step: int) -> None:
             continue
         if values["step"] <= step and values["epoch"] <= epoch:
             kept.append(line)
-    draft = path.with_name(f".{path.name}")
-    draft.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-    draft.replace(path)
+    write_text(path, (f"{line}\n" for line in kept))
 
 
 def load_student(job: Job) -> Any:
