@@ -12,10 +12,11 @@ def names(folder):
 def write_half(path):
     """A file's draft, or a folder's where ``path`` has no ending, and then a full disk."""
     with atomic(path) as draft:
-        if not path.suffix:
+        if path.suffix:
+            draft.write_text("half")
+        else:
             draft.mkdir()
-            draft = draft / "config.json"
-        draft.write_text("half")
+            (draft / "config.json").write_text("half")
         raise OSError("full")
 
 
