@@ -16,7 +16,7 @@ ROOT = Path(gradret.__file__).parent
 # From the ground up: a module imports its own layer and those below. `kind.*` are a kind's
 # components, `kind` alone is its Protocol. The longest name that fits a module places it.
 LAYERS = (
-    "errors progress text version components",
+    "errors progress text version components draw",
     "store",
     "pairs texts measures origins prompts search.factory work.session",
     "models",

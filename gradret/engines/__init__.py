@@ -8,10 +8,11 @@ rows. To add one, write ``gradret/engines/NAME.py`` with a dataclass called NAME
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from gradret.draw import draw
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +62,7 @@ class Prompt:
 
     def seed(self, run: int) -> int:
         """The sampling seed under the run's seed: 31 bits, which every engine takes."""
-        return int.from_bytes(hashlib.sha256(f"ask:{run}:{self.prompt_id}".encode()).digest()[:4], "big") >> 1
+        return draw("ask", run, self.prompt_id) >> 33
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gradret.draw import generator
 from gradret.generators import Generated, Write
 from gradret.search.bm25 import Bm25Index, build_bm25, tokenize
 from gradret.text import passage
@@ -64,7 +64,7 @@ class _Writer:
         self.shares = [settings.sentence, settings.span, settings.keywords, settings.title]
 
     def __call__(self, doc_id: str, title: str, text: str) -> list[Generated]:
-        draw = _generator(self.seed, doc_id)
+        draw = generator("extractive", self.seed, doc_id)
         whole = passage(title, text)
         words = whole.split()
         sentences = [part for part in _SENTENCE_END.split(text) if len(part.split()) > 3] or [whole]
@@ -118,10 +118,3 @@ class _Writer:
         number = min(len(words), int(draw.integers(3, 8)))
         chosen = draw.choice(len(words), number, replace=False, p=np.array(weights) / sum(weights))
         return Generated("keywords", " ".join(words[place] for place in chosen))
-
-
-def _generator(seed: int, doc_id: str) -> np.random.Generator:
-    import numpy as np
-
-    digest = hashlib.sha256(f"extractive:{seed}:{doc_id}".encode()).digest()
-    return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:8], "little")))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from gradret import prompts
 from gradret.components import name_of
 from gradret.config.fields import component
+from gradret.draw import draw, generator
 from gradret.engines import Answer, Prompt, Sampling, Unusable
 from gradret.errors import ConfigError
 from gradret.generators._answers import document, json_object
@@ -23,7 +23,6 @@ from gradret.store.contracts import GENERATED
 from gradret.store.results import Quarantined, Result
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
 
     from gradret.config.run import Config
@@ -127,7 +126,8 @@ class GradedDocuments:
         import pyarrow.compute as pc
 
         rows = prepared["queries"].table("queries")
-        order = sorted((_hash("queries", seed, query_id), query_id) for query_id in rows["query_id"].to_pylist())
+        query_ids = rows["query_id"].to_pylist()
+        order = sorted((draw("graded_documents", "queries", seed, query_id), query_id) for query_id in query_ids)
         chosen = pa.array([query_id for _, query_id in order[: self.max_queries]], pa.string())
         return rows.filter(pc.is_in(rows["query_id"], value_set=chosen))
 
@@ -219,15 +219,13 @@ class _Writer:
         return Result(made, prompts, kept, bad, {name: len(tables[name]) for name in ("queries", "docs")})
 
     def _draw(self, query_id: str) -> _Draw:
-        import numpy as np
-
         settings, words = self.settings, self.words
-        draw: np.random.Generator = np.random.Generator(np.random.PCG64(_hash("draw", self.seed, query_id)))
-        levels = settings.levels[draw.integers(len(settings.levels))]
-        length = settings.lengths[draw.integers(len(settings.lengths))]
-        difficulty = settings.difficulties[draw.integers(len(settings.difficulties))]
+        picked = generator("graded_documents", "draw", self.seed, query_id)
+        levels = settings.levels[picked.integers(len(settings.levels))]
+        length = settings.lengths[picked.integers(len(settings.lengths))]
+        difficulty = settings.difficulties[picked.integers(len(settings.difficulties))]
         pool = [place for place, example in enumerate(words.examples) if len(example["documents"]) == levels]
-        picks = draw.permutation(len(pool))[: settings.examples]
+        picks = picked.permutation(len(pool))[: settings.examples]
         return _Draw(levels, length, difficulty, [pool[pick] for pick in picks])
 
     def _asked(self, query_id: str, levels: int) -> list[tuple[str, list[int]]]:
@@ -320,8 +318,3 @@ def _usable(
 
 def _plain(text: str) -> str:
     return " ".join(text.lower().split())
-
-
-def _hash(what: str, seed: int, query_id: str) -> int:
-    digest = hashlib.sha256(f"graded_documents:{what}:{seed}:{query_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "little")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gradret.draw import draw
 from gradret.stages.training_queries import training_queries
 from gradret.store.artifacts import read_shard
 from gradret.store.results import Result, Worker
@@ -47,7 +47,7 @@ class Human:
 
         rows = prepared["queries"].table("queries")
         query_ids = rows["query_id"].to_pylist()
-        order = sorted(query_ids, key=lambda query_id: hashlib.sha256(f"human:{seed}:{query_id}".encode()).digest())
+        order = sorted(query_ids, key=lambda query_id: draw("human", seed, query_id))
         chosen = pa.array(order[: self.max_queries or None], pa.string())
         return rows.filter(pc.is_in(rows["query_id"], value_set=chosen))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gradret import prompts
 from gradret.components import name_of, unknown
 from gradret.config.fields import component
+from gradret.draw import draw
 from gradret.engines import Prompt, Sampling, Unusable
 from gradret.errors import ConfigError
 from gradret.generators._answers import is_copy, one_line
@@ -173,11 +173,8 @@ class _Task:
 
     def _drawn(self, prompt_id: str, pool: int) -> list[int]:
         """Places of the prompt's examples in a pool of this size."""
-
-        def lot(index: int) -> bytes:
-            return hashlib.sha256(f"llm_queries:{self.seed}:{prompt_id}:{index}".encode()).digest()
-
-        return sorted(range(pool), key=lot)[: self.settings.examples]
+        lots = {index: draw("llm_queries", self.seed, prompt_id, index) for index in range(pool)}
+        return sorted(lots, key=lots.__getitem__)[: self.settings.examples]
 
 
 def _prompt_id(doc_id: str, kind: str) -> str:

@@ -7,13 +7,13 @@ would read from an earlier one that asks, and so is not there yet, is stood in f
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gradret.components import name_of
+from gradret.draw import draw
 from gradret.errors import ConfigError
 from gradret.pairs import pair_id
 from gradret.retrievers.random import Random
@@ -267,7 +267,7 @@ def _documents(flow: Flow, seed: int) -> pa.Table:
 
 def _first(ids: Iterable[str], seed: int) -> list[str]:
     """``SAMPLE`` of ``ids``, whatever their order."""
-    return sorted(ids, key=lambda one: hashlib.sha256(f"plan:{seed}:{one}".encode()).digest())[:SAMPLE]
+    return sorted(ids, key=lambda one: draw("plan", seed, one))[:SAMPLE]
 
 
 def _rows(table: pa.Table, key: str, wanted: list[str]) -> pa.Table:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gradret.draw import generator
 from gradret.retrievers import Ranked, Retriever, ranked
-from gradret.retrievers._draw import generator
 
 if TYPE_CHECKING:
     import pyarrow as pa

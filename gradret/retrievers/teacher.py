@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from gradret.components import name_of
 from gradret.config.fields import component
+from gradret.draw import generator
 from gradret.retrievers import Ranked, Retriever, ranked
-from gradret.retrievers._draw import generator
 
 if TYPE_CHECKING:
     from gradret.config.run import Config

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gradret.draw import draw as by_hash
 from gradret.errors import DataError
 from gradret.stages.queries import judged, texts_by_id
 from gradret.store.artifacts import Artifact, Draft, make
@@ -96,12 +97,9 @@ def _generated(config: Config, generated: Artifact) -> Sample:
 
 
 def _few(config: Config, rows: Iterable[Row]) -> list[Row]:
-    """A draw that depends on neither their order nor, but for its size, on what else there is."""
-
-    def _hash(row: Row) -> str:
-        return hashlib.sha256(f"check:{config.seed}:{row['query_id']}".encode()).hexdigest()
-
-    return sorted(heapq.nsmallest(config.check.queries, rows, _hash), key=lambda row: str(row["query_id"]))
+    """At most ``check.queries`` of them, by query_id."""
+    drawn = heapq.nsmallest(config.check.queries, rows, lambda row: by_hash("check", config.seed, row["query_id"]))
+    return sorted(drawn, key=lambda row: str(row["query_id"]))
 
 
 def _query(query_id: str, text: str) -> Row:

@@ -11,13 +11,13 @@ copies out; index and evaluation use every document, for a copy may be a judged 
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradret.copies.contained import without_copies
 from gradret.copies.minhash import near_copies
+from gradret.draw import draw
 from gradret.errors import DataError
 from gradret.store.artifacts import Artifact, Draft, make, read_shard
 from gradret.work.shards import Pool
@@ -111,11 +111,7 @@ def _sample(doc_ids: pa.ChunkedArray, seed: int, size: int) -> pa.Table:
     import numpy as np
     import pyarrow as pa
 
-    draws = (_draw(seed, doc_id) for chunk in doc_ids.chunks for doc_id in chunk.to_pylist())
+    draws = (draw(seed, doc_id) for chunk in doc_ids.chunks for doc_id in chunk.to_pylist())
     rows = pa.table({"draw": np.fromiter(draws, np.uint64, len(doc_ids)), "doc_id": doc_ids})
     drawn = rows.sort_by([("draw", "ascending"), ("doc_id", "ascending")]).slice(0, size)
     return drawn.select(["doc_id"]).sort_by("doc_id")
-
-
-def _draw(seed: int, doc_id: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed}:{doc_id}".encode()).digest()[:8])

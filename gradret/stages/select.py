@@ -9,13 +9,13 @@ and which of their negatives the teacher takes for positives.
 from __future__ import annotations
 
 import functools
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gradret.draw import draw
 from gradret.errors import DataError
 from gradret.lists.audit import Audit
 from gradret.lists.candidates import Candidate, in_order, mixed, pools, within_margins
@@ -111,7 +111,7 @@ def _last_draws(first: Draft, seed: int, most: int) -> dict[str, int]:
     for path in sorted((first.path / "groups").glob("part-*.parquet")):
         rows = read_shard(path, "groups", ["query_id", "kind"])
         for query_id, kind in zip(rows["query_id"].to_pylist(), rows["kind"].to_pylist(), strict=True):
-            draws.setdefault(kind or NO_KIND, []).append(_draw(f"kind:{seed}:{query_id}"))
+            draws.setdefault(kind or NO_KIND, []).append(draw("kind", seed, query_id))
     return {kind: int(np.sort(np.array(own, np.uint64))[:most][-1]) for kind, own in draws.items()}
 
 
@@ -179,7 +179,7 @@ class _Selector:
             one.positive = one.doc_id in relevant if said is None else said
         left = in_order(within_margins(listed, settings), settings.mix)
         last_draw = self.facts.last_draws.get(query["kind"] or NO_KIND, math.inf)
-        if len(left) >= SHORTEST_LIST and _draw(f"kind:{self.seed}:{query_id}") > last_draw:
+        if len(left) >= SHORTEST_LIST and draw("kind", self.seed, query_id) > last_draw:
             return self._drop(query, "max_per_kind", query["kind"] or NO_KIND)
         audit.add_negatives(query_id, listed)
         if len(left) < SHORTEST_LIST:
@@ -243,8 +243,4 @@ def _by_first(table: pa.Table, wanted: pa.ChunkedArray) -> dict[str, list[str]]:
 
 
 def _split(seed: int, doc_id: str, dev_share: float) -> str:
-    return "dev" if _draw(f"dev:{seed}:{doc_id}") / 2**64 < dev_share else "train"
-
-
-def _draw(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+    return "dev" if draw("dev", seed, doc_id) / 2**64 < dev_share else "train"

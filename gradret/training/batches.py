@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from gradret.draw import draw
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +55,7 @@ class Groups:
         number = {doc_id: place for place, doc_id in enumerate(doc_ids)}
         self.list_length, self.seed, self.max_positives = list_length, seed, max_positives
         self.query_ids: list[str] = rows["query_id"].to_pylist()
-        self.draws = np.array([_hash(query_id, seed) for query_id in self.query_ids], np.int64)
+        self.draws = np.array([draw(seed, query_id) >> 16 for query_id in self.query_ids], np.int64)
         self.docs = [np.array([number[doc] for doc in docs], np.int64) for docs in rows["doc_ids"].to_pylist()]
         self.grades = [np.array(grades, np.float32) for grades in rows["grades"].to_pylist()]
         self.teacher = [np.array(scores, np.float32) for scores in rows["scores"].to_pylist()]
@@ -152,10 +153,6 @@ class Groups:
         if others > room:
             draw = np.sort(_generator(self.seed, epoch, query).choice(others, room, replace=False))
         return np.concatenate([np.arange(first), positives + draw])
-
-
-def _hash(query_id: str, seed: int) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed}:{query_id}".encode()).digest()[:6], "big")
 
 
 def _generator(*seeds: int) -> np.random.Generator:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gradret.config.run import Config
+from gradret.config.run import Config, Mine
 from gradret.pairs import pair_id
+from gradret.retrievers.bm25 import Bm25
+from gradret.retrievers.dense import Dense
+from gradret.retrievers.generated import Generated
+from gradret.retrievers.positives import Positives
+from gradret.retrievers.random import Random
+from gradret.retrievers.source import Source
 from gradret.stages.select import select
 from gradret.store.artifacts import Artifact
 
@@ -104,7 +110,9 @@ def stored(storage: Path, world: World, shards: int = 3, copies: Sequence[tuple[
 
 def selected(config: Config, world: World, shards: int = 3, copies: Sequence[tuple[str, str]] = ()) -> Artifact:
     """What the stage makes of it."""
-    return select(config, *stored(Path(config.storage_path), world, shards, copies))
+    # bm25 and dense.2 among the origins are searches, random is none.
+    mine = Mine(retrievers=(Source(), Positives(), Generated(), Bm25(), Random(), Dense(), Dense()))
+    return select(replace(config, mine=mine), *stored(Path(config.storage_path), world, shards, copies))
 
 
 def lists(selected: Artifact) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,27 @@
+"""Seeded draws by hash: they depend on what is drawn for, not on its place, its order or what else there is."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["draw", "generator"]
+
+
+def draw(*parts: object) -> int:
+    """A number from 0 to 2**64 - 1 for these parts, such as a purpose, the seed and an id."""
+    return int.from_bytes(_digest(parts), "big")
+
+
+def generator(*parts: object) -> np.random.Generator:
+    """A generator of random numbers for these parts, for more than one draw."""
+    import numpy as np
+
+    return np.random.Generator(np.random.PCG64(int.from_bytes(_digest(parts), "little")))
+
+
+def _digest(parts: tuple[object, ...]) -> bytes:
+    return hashlib.sha256(":".join(map(str, parts)).encode()).digest()[:8]
