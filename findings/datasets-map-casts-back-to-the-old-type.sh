@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Dataset.map that returns strings for a column of integers leaves the column integers if the strings can be read as
-# numbers: str(id) does nothing and "007" becomes 7. A first value that is no number makes the column strings. It
-# matters for ids made into strings to match judgments, or padded for sorting.
+# numbers: str(id) does nothing and "007" becomes 7. Strings that are no numbers are kept. It matters for ids made into
+# strings to match judgments, or padded for sorting.
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
 packages datasets==5.2.0 pyarrow==26.0.1 numpy==2.4.6

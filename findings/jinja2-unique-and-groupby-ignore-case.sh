@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# jinja2's unique, sort and groupby ignore case unless told otherwise: unique drops "US" beside "us", and groupby puts
-# two ids that differ in case into one group, under one's name. It matters for prompts that list deduplicated terms or
+# jinja2's unique and groupby ignore case unless told otherwise: unique drops "US" beside "us", and groupby puts two
+# ids that differ in case into one group, under one's name. It matters for prompts that list deduplicated terms or
 # group passages by a document's id.
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"

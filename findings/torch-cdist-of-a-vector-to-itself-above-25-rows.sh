@@ -14,7 +14,9 @@ vectors = torch.randn(26, 384)
 few = torch.cdist(vectors[:25], vectors[:25]).diagonal().max().item()
 many = torch.cdist(vectors, vectors).diagonal().max().item()
 exact = torch.cdist(vectors, vectors, compute_mode="donot_use_mm_for_euclid_dist").diagonal().max().item()
-print(f"torch {torch.__version__}: largest distance of a vector to itself: 25 rows {few}, 26 rows {many}, exact mode {exact}")
+print(
+    f"torch {torch.__version__}: largest distance of a vector to itself: 25 rows {few}, 26 rows {many}, exact mode {exact}"
+)
 assert few == 0 and exact == 0
 assert 1e-3 < many < 0.1
 PYTHON

@@ -14,7 +14,9 @@ logits = torch.tensor([[1.0, 0.0, -1.0], [0.5, 2.0, 0.0]])
 labels, weight = torch.tensor([0, 2]), torch.tensor([1.0, 1.0, 10.0])
 hard = cross_entropy(logits, labels, weight=weight).item()
 soft = cross_entropy(logits, one_hot(labels, 3).float(), weight=weight).item()
-print(f"torch {torch.__version__}: weighted cross_entropy is {hard:.4f} for class indices and {soft:.4f} for their one-hot rows")
+print(
+    f"torch {torch.__version__}: weighted cross_entropy is {hard:.4f} for class indices and {soft:.4f} for their one-hot rows"
+)
 print(f"  ratio seen {soft / hard:.4f} = sum of the targets' weights (11) / rows (2)")
 assert abs(soft / hard - 11 / 2) < 1e-4
 PYTHON

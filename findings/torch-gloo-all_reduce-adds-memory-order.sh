@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+
 def worker(rank, file):
     dist.init_process_group("gloo", init_method=f"file://{file}.store", rank=rank, world_size=2)
     values = torch.zeros(2, 2).t() if rank == 0 else torch.tensor([[0.0, 1.0], [2.0, 3.0]])
@@ -20,10 +21,13 @@ def worker(rank, file):
     dist.barrier()
     dist.destroy_process_group()
 
+
 if __name__ == "__main__":
     file = os.path.join(tempfile.mkdtemp(dir="."), "result")
     mp.start_processes(worker, (os.path.abspath(file),), nprocs=2, start_method="fork")
     seen = [torch.load(f"{file}.{rank}").tolist() for rank in (0, 1)]
-    print(f"torch {torch.__version__}: sum of zeros (transposed, rank 0) and [[0, 1], [2, 3]] (rank 1): rank 0 {seen[0]}, rank 1 {seen[1]}")
+    print(
+        f"torch {torch.__version__}: sum of zeros (transposed, rank 0) and [[0, 1], [2, 3]] (rank 1): rank 0 {seen[0]}, rank 1 {seen[1]}"
+    )
     assert seen == [[[0, 2], [1, 3]], [[0, 1], [2, 3]]]
 PYTHON

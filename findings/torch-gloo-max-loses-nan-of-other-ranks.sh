@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+
 def worker(rank, file):
     dist.init_process_group("gloo", init_method=f"file://{file}.store", rank=rank, world_size=2)
     nan = float("nan")
@@ -21,12 +22,15 @@ def worker(rank, file):
     dist.barrier()
     dist.destroy_process_group()
 
+
 if __name__ == "__main__":
     file = os.path.join(tempfile.mkdtemp(dir="."), "result")
     mp.start_processes(worker, (os.path.abspath(file),), nprocs=2, start_method="fork")
     seen = [torch.load(f"{file}.{rank}").tolist() for rank in (0, 1)]
     local = torch.maximum(torch.tensor([float("nan"), 1.0]), torch.tensor([1.0, float("nan")])).tolist()
-    print(f"torch {torch.__version__}: all_reduce(MAX) of [nan, 1] on rank 0 and [1, nan] on rank 1: {seen}; torch.maximum: {local}")
+    print(
+        f"torch {torch.__version__}: all_reduce(MAX) of [nan, 1] on rank 0 and [1, nan] on rank 1: {seen}; torch.maximum: {local}"
+    )
     for first, second in seen:
         assert first != first and second == 1
     assert all(value != value for value in local)

@@ -11,9 +11,11 @@ python - <<'PYTHON'
 import torch
 from torch.nn.functional import kl_div, log_softmax, softmax
 
+
 def loss(mask):
     scores = torch.tensor([[2.0, 1.0, mask]])
     return kl_div(log_softmax(scores, -1), softmax(scores, -1), reduction="batchmean").item()
+
 
 seen = {mask: loss(mask) for mask in (float("-inf"), -1e9)}
 print(f"torch {torch.__version__}: kl_div of a padded list and itself, by the mask's value: {seen}")

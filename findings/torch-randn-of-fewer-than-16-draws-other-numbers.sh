@@ -10,8 +10,10 @@ packages torch==2.13.0 numpy==2.4.6
 python - <<'PYTHON'
 import torch
 
+
 def draw(function, size):
     return function(size, generator=torch.Generator().manual_seed(1))
+
 
 shared = {}
 for name, function in (("randn", torch.randn), ("rand", torch.rand)):
