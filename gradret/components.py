@@ -64,7 +64,12 @@ def name_of(component: object) -> str:
 
 
 def field_docs(component: type) -> dict[str, str]:
-    """What stands under each field in the class's source; empty where nothing does."""
+    """What stands under each field in the source of the class and its bases; empty where nothing does."""
+    classes = [cls for cls in reversed(component.__mro__) if is_dataclass(cls)]
+    return {name: text for cls in classes for name, text in _own_field_docs(cls).items()}
+
+
+def _own_field_docs(component: type) -> dict[str, str]:
     body = ast.parse(textwrap.dedent(inspect.getsource(component))).body[0]
     assert isinstance(body, ast.ClassDef)
     named = {f.name for f in fields(component)}  # annotations of the class itself are no fields

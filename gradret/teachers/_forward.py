@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from gradret.models.inference import BATCH_TOKENS, token_batches
+from gradret.teachers import Teacher
 from gradret.texts import doc_texts
 from gradret.work.session import cores
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from gradret.store.artifacts import Artifact
 
-__all__ = ["Forward", "ForwardGrader", "ForwardResources", "Pair", "Row"]
+__all__ = ["Forward", "ForwardGrader", "ForwardResources", "ModelTeacher", "Pair", "Row"]
 
 Pair = tuple[str, str]
 """Texts of a query and of a document."""
@@ -46,6 +47,24 @@ class ForwardResources:
         for name in ("threads", "batch_tokens"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class ModelTeacher(Teacher):
+    """The fields of a teacher that runs a model of its own over pairs."""
+
+    model: str
+    """A folder, ``package:NAME``, or a hub id."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """``bfloat16`` multiplies in it, by autocast; weights stay float32."""
+    sha256: str = ""
+    """What the weights must hash to; empty checks nothing."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model. Read it first."""
+    resources: ForwardResources = ForwardResources()
+    """How it is run."""
+
+    reranks: ClassVar[bool] = True
 
 
 class Forward(Protocol):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from gradret.errors import ConfigError
 from gradret.models.inference import pack
 from gradret.models.locate import locate, positions
-from gradret.teachers import Teacher
-from gradret.teachers._forward import ForwardGrader, ForwardResources, Pair, Row
+from gradret.teachers._forward import ForwardGrader, ModelTeacher, Pair, Row
 from gradret.teachers._model import checked, opening
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ _UNPADDED: dict[str, Any] = {"common": {"return_tensors": None}, "text": {"paddi
 
 
 @dataclass(frozen=True)
-class CrossEncoder(Teacher):
+class CrossEncoder(ModelTeacher):
     """The logit of a sentence-transformers cross-encoder with one label, or its sigmoid.
 
     Takes any folder that sentence-transformers opens as a CrossEncoder for sequence classification. Of a pair
@@ -37,22 +36,10 @@ class CrossEncoder(Teacher):
     Source: Nogueira & Cho 2019 (1901.04085); implementation: sentence-transformers.
     """
 
-    model: str
-    """A folder, ``package:NAME``, or a hub id."""
     activation: Literal["logit", "sigmoid"] = "logit"
     """What a score is, whatever the folder says: the raw logit, or its sigmoid, which lies in [0, 1]."""
     max_length: int | None = None
     """Tokens of a pair that are read; null is the folder's own length."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """``bfloat16`` multiplies in it, by autocast; weights stay float32."""
-    sha256: str = ""
-    """What the weights must hash to; empty checks nothing."""
-    trust_remote_code: bool = False
-    """Run Python code that comes with the model. Read it first."""
-    resources: ForwardResources = ForwardResources()
-    """How it is run."""
-
-    reranks: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.max_length is not None and self.max_length < 1:

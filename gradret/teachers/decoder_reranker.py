@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from gradret.errors import ConfigError
 from gradret.models.locate import locate
 from gradret.prompts import messages
-from gradret.teachers import Teacher
-from gradret.teachers._forward import ForwardGrader, ForwardResources, Pair, Row
+from gradret.teachers._forward import ForwardGrader, ModelTeacher, Pair, Row
 from gradret.teachers._model import checked, opening, token_id, tokenizer
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ __all__ = ["DecoderReranker"]
 
 
 @dataclass(frozen=True)
-class DecoderReranker(Teacher):
+class DecoderReranker(ModelTeacher):
     """``logit(yes) - logit(no)`` of the token after the prompt, or its sigmoid: Qwen3-Reranker and its kind.
 
     The sigmoid is the softmax over the two tokens. The prompt goes through the tokenizer's chat template, with
@@ -35,8 +34,6 @@ class DecoderReranker(Teacher):
     Instruct, Query and Document, are from others' text about the model's card. The wording here is ours.
     """
 
-    model: str
-    """A folder, ``package:NAME``, or a hub id."""
     instruction: str = "Find documents that answer the query."
     """What the template shows as the instruction."""
     template: str = "rerank/yes_no"
@@ -50,16 +47,6 @@ class DecoderReranker(Teacher):
     """The difference of the logits, or its sigmoid, which lies in [0, 1]."""
     max_doc_tokens: int = 1024
     """Documents are cut to this many tokens."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """``bfloat16`` multiplies in it, by autocast; weights stay float32."""
-    sha256: str = ""
-    """What the weights must hash to; empty checks nothing."""
-    trust_remote_code: bool = False
-    """Run Python code that comes with the model. Read it first."""
-    resources: ForwardResources = ForwardResources()
-    """How it is run."""
-
-    reranks: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.max_doc_tokens < 1:

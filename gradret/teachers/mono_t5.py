@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING
 
-from gradret.teachers import Teacher
 from gradret.teachers._first_step import FirstStep, answer_ids
-from gradret.teachers._forward import ForwardGrader, ForwardResources
+from gradret.teachers._forward import ForwardGrader, ModelTeacher
 from gradret.teachers._model import checked
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ _PROMPT = "Query: {query} Document: {document} Relevant:"
 
 
 @dataclass(frozen=True)
-class MonoT5(Teacher):
+class MonoT5(ModelTeacher):
     """``log softmax(true, false)`` of ``true`` at the decoder's first step, for ``Query: Q Document: D Relevant:``.
 
     A log-probability, 0 at most. Of a pair that is too long the document is cut, and ``Relevant:`` is kept.
@@ -32,24 +31,12 @@ class MonoT5(Teacher):
     not in the paper; that code may cut ``Relevant:`` off a long pair, which is not done here.
     """
 
-    model: str
-    """A folder, ``package:NAME``, or a hub id."""
     true: str = "▁true"
     """The token that says relevant, as the tokenizer spells it."""
     false: str = "▁false"
     """The token that says not relevant."""
     max_length: int = 512
     """Tokens of a pair that are read."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """``bfloat16`` multiplies in it, by autocast; weights stay float32."""
-    sha256: str = ""
-    """What the weights must hash to; empty checks nothing."""
-    trust_remote_code: bool = False
-    """Run Python code that comes with the model. Read it first."""
-    resources: ForwardResources = ForwardResources()
-    """How it is run."""
-
-    reranks: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.max_length < 1:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING
 
-from gradret.teachers import Teacher
 from gradret.teachers._first_step import FirstStep, answer_ids
-from gradret.teachers._forward import ForwardGrader, ForwardResources
+from gradret.teachers._forward import ForwardGrader, ModelTeacher
 from gradret.teachers._model import checked
 
 if TYPE_CHECKING:
@@ -21,29 +20,17 @@ _PROMPT = "Query: {query} Document: {document}"
 
 
 @dataclass(frozen=True)
-class RankT5(Teacher):
+class RankT5(ModelTeacher):
     """Logit of the token ``<extra_id_10>`` at the decoder's first step, for ``Query: Q Document: D``.
 
     Source: Zhuang et al. 2022 (2210.10634), not read. Input, token, length and bfloat16 are those of
     Tamber et al. 2025 (2502.19712), whose teacher is RankT5-3B; verified in the paper and its code.
     """
 
-    model: str
-    """A folder, ``package:NAME``, or a hub id."""
     token: str = "<extra_id_10>"  # noqa: S105
     """The token whose logit is the score."""
     max_length: int = 512
     """Tokens of a pair that are read; the end of the document is cut."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """``bfloat16`` multiplies in it, by autocast; weights stay float32."""
-    sha256: str = ""
-    """What the weights must hash to; empty checks nothing."""
-    trust_remote_code: bool = False
-    """Run Python code that comes with the model. Read it first."""
-    resources: ForwardResources = ForwardResources()
-    """How it is run."""
-
-    reranks: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.max_length < 1:
