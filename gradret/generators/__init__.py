@@ -1,17 +1,16 @@
 """Generators: queries about documents, or documents for queries.
 
-A generator is a frozen dataclass. One that writes by itself gives, from ``load``, a function from a
-document to its queries. One that asks an LLM has an ``engine``, names its ``templates``, and gives a
-``Task``: the prompts about a shard of documents, and how their answers are read. One that writes
-documents has ``drawn`` besides, and its shards are of queries. One that only has ``drawn`` gives a
-``Worker`` from a shard of queries to those that are kept. To add one, write
-``gradret/generators/NAME.py`` with a dataclass called NAME.
+A generator is a frozen dataclass that inherits ``Generator`` and declares what it does. By default ``load`` gives
+a function from a document to its queries. One that ``asks_llm`` has an ``engine`` and gives a ``Task``: the prompts
+about a shard, and how their answers are read. One that ``takes_queries`` has ``drawn``, and its shards are of
+queries: with an engine it writes documents for them, without one ``load`` gives a ``Worker`` from a shard of
+queries to those that are kept. To add one, write ``gradret/generators/NAME.py`` with a dataclass called NAME.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,7 +35,17 @@ Write = Callable[[str, str, str], list[Generated]]
 
 
 class Generator(Protocol):
-    """What generate needs of a generator."""
+    """What generate needs of a generator. A component inherits it, and with it the defaults."""
+
+    asks_llm: ClassVar[bool] = False
+    """Whether it has an ``engine`` that answers prompts."""
+    takes_queries: ClassVar[bool] = False
+    """Whether it works on QUERIES that its ``drawn`` gives, not on sampled documents."""
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """Templates that its prompts are made of; their content enters the fingerprint."""
+        return ()
 
     def prepare(self, config: Config, ingested: Artifact, sample: Artifact) -> dict[str, Artifact]:
         """Artifacts that ``load`` will read. What is wrong with the settings is said here, on the driver."""
@@ -51,10 +60,6 @@ class LLMGenerator(Generator, Protocol):
     @property
     def engine(self) -> Engine:
         """Who answers."""
-
-    @property
-    def templates(self) -> tuple[str, ...]:
-        """Templates that its prompts are made of; their content enters the fingerprint."""
 
     def load(self, prepared: dict[str, Artifact], sampled: int, seed: int) -> Task: ...
 

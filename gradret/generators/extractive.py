@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gradret.draw import generator
-from gradret.generators import Generated, Write
+from gradret.generators import Generated, Generator, Write
 from gradret.search.bm25 import Bm25Index, build_bm25, tokenize
 from gradret.text import passage
 
@@ -27,7 +27,7 @@ _KEYWORDS = 20
 
 
 @dataclass(frozen=True)
-class Extractive:
+class Extractive(Generator):
     """Sentences, spans, keywords and the title of the document, in set shares.
 
     Each document gets its share of ``queries`` (at most ``per_doc``), each drawn by a hash of seed

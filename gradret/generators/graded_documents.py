@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from gradret import prompts
 from gradret.components import name_of
@@ -14,6 +14,7 @@ from gradret.config.fields import component
 from gradret.draw import draw, generator
 from gradret.engines import Answer, Prompt, Sampling, Unusable
 from gradret.errors import ConfigError
+from gradret.generators import Generator
 from gradret.generators._answers import document, json_object
 from gradret.pairs import pair_id
 from gradret.stages.generate import generate
@@ -35,7 +36,7 @@ _FEWEST = 2
 
 
 @dataclass(frozen=True)
-class GradedDocuments:
+class GradedDocuments(Generator):
     """For each query one document a grade, from perfectly relevant down to irrelevant.
 
     Gives QUERIES, DOCS and LABELS: document ``generated~QUERY_ID~GRADE`` has the score GRADE, 0 to
@@ -54,6 +55,9 @@ class GradedDocuments:
     reconstruction, here in our own words: the prompt, what the grades mean, one completion from best
     to worst, one example, lengths, difficulties and sampling.
     """
+
+    asks_llm: ClassVar[bool] = True
+    takes_queries: ClassVar[bool] = True
 
     engine: Any = component("engines", {"name": "vllm"})
     """Who answers."""
@@ -93,7 +97,7 @@ class GradedDocuments:
             raise ValueError(f"lengths must be one or more numbers from 0 up: {list(self.lengths)}")
         if not self.difficulties:
             raise ValueError('difficulties must not be empty: [""] says nothing of them')
-        if hasattr(self.queries, "drawn"):
+        if self.queries and self.queries.takes_queries:
             raise ValueError("queries must be a generator that writes queries, not documents")
         for name, least in {"examples": 0, "max_tokens": 1, "max_chars": 1, "max_queries": 1}.items():
             if getattr(self, name) < least:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from gradret.draw import draw
+from gradret.generators import Generator
 from gradret.stages.training_queries import training_queries
 from gradret.store.artifacts import read_shard
 from gradret.store.results import Result, Worker
@@ -21,13 +22,15 @@ __all__ = ["Human"]
 
 
 @dataclass(frozen=True)
-class Human:
+class Human(Generator):
     """The dataset's training queries as they are, for training lists that people or an LLM label.
 
     They have no source document: mine with ``positives`` where the judgments are to be trained with.
     With ``positives`` and an LLM's labels these are the data of the multi-positive paper (2602.12727); its
     MS MARCO example is verified in its code, NQ is known from others' notes only.
     """
+
+    takes_queries: ClassVar[bool] = True
 
     max_queries: int = 0
     """At most this many, drawn by a hash of seed and query_id; 0 takes all."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from gradret import prompts
 from gradret.components import name_of, unknown
@@ -15,6 +15,7 @@ from gradret.config.fields import component
 from gradret.draw import draw
 from gradret.engines import Prompt, Sampling, Unusable
 from gradret.errors import ConfigError
+from gradret.generators import Generator
 from gradret.generators._answers import is_copy, one_line
 from gradret.store.artifacts import read_shard
 from gradret.store.results import Quarantined, Result
@@ -31,7 +32,7 @@ _KINDS = ("question", "claim", "title", "keywords", "search_examples", "search")
 
 
 @dataclass(frozen=True)
-class LLMQueries:
+class LLMQueries(Generator):
     """One query a document and kind: question, claim, title, keywords, and web search with and without examples.
 
     A prompt holds the document, the kind's task, and examples drawn from the kind's pool by a hash of
@@ -44,6 +45,8 @@ class LLMQueries:
     prompt, the cut by tokens (the authors cut at 2,048 characters), and what is quarantined. The
     authors' search examples are human queries of MS MARCO; ours are made up, like all examples here.
     """
+
+    asks_llm: ClassVar[bool] = True
 
     engine: Any = component("engines", {"name": "vllm"})
     """Who answers."""

@@ -91,7 +91,7 @@ class _Rows(NamedTuple):
 
 def asks(config: Config) -> bool:
     """Whether a stage of the config asks a language model."""
-    return _asks(config.generate.generator) or _asks(config.label.teacher)
+    return bool(config.generate.generator.asks_llm or config.label.teacher.asks_llm)
 
 
 def jobs(config: Config, flow: Flow, folder: Path) -> list[Job]:
@@ -111,15 +111,11 @@ def jobs(config: Config, flow: Flow, folder: Path) -> list[Job]:
     if config.generate.training_queries and (human := any_training_queries(config)):
         drawn = set(queries.sample["generator"].to_pylist()) == {"human"}
         queries = queries._replace(total=human.counts["queries"] + (0 if drawn else queries.total))
-    if _asks(config.label.teacher):
+    if config.label.teacher.asks_llm:
         if config.label.teacher.reranks and config.check.queries:
             planner.check(config.label.teacher, queries)
         planner.label(config.label.teacher, queries)
     return planner.found
-
-
-def _asks(component: Any) -> bool:
-    return hasattr(component, "engine")
 
 
 class _Planner:
@@ -131,9 +127,9 @@ class _Planner:
 
     def generate(self, stage: str, generator: Any) -> _Rows:
         """The jobs of a generator, and the queries that it gives."""
-        if not _asks(generator):
+        if not generator.asks_llm:
             return self._written(generator)
-        return self._documents(stage, generator) if hasattr(generator, "drawn") else self._asked(stage, generator)
+        return self._documents(stage, generator) if generator.takes_queries else self._asked(stage, generator)
 
     def check(self, teacher: Any, queries: _Rows) -> None:
         """The job of the teacher check: generated queries stand in for its own."""
@@ -161,7 +157,7 @@ class _Planner:
     def _written(self, generator: Any) -> _Rows:
         """Queries of a generator that asks nobody: it has them, or writes them for the sample."""
         prepared = generator.prepare(self.config, self.flow.ingest, self.flow.dedupe)
-        if hasattr(generator, "drawn"):
+        if generator.takes_queries:
             rows = generator.drawn(prepared, self.config.seed)
             return _Rows(self._drawn(rows), rows.num_rows, at_most=False, notes=())
         write = generator.load(prepared, self.total, self.config.seed)
@@ -190,7 +186,7 @@ class _Planner:
 
     def _documents(self, stage: str, generator: Any) -> _Rows:
         """Queries that a model is asked to write documents for."""
-        if generator.queries is not None and _asks(generator.queries):
+        if generator.queries is not None and generator.queries.asks_llm:
             queries = self.generate(f"{stage}.queries", generator.queries)
             prepared: dict[str, Artifact] = {}
         else:

@@ -38,14 +38,14 @@ def generate(config: Config, ingested: Artifact, deduped: Artifact) -> Artifact:
     """
     generator: Generator = config.generate.generator
     prepared = generator.prepare(config, ingested, deduped)
-    inputs = prepared if hasattr(generator, "drawn") else {"docs": ingested, "sample": deduped} | prepared
+    inputs = prepared if generator.takes_queries else {"docs": ingested, "sample": deduped} | prepared
     human = any_training_queries(config) if config.generate.training_queries else None
     if human:
         inputs = inputs | {"training_queries": human}
     body = functools.partial(_generate, config, ingested, deduped, prepared, human=human)
     settings = {
         "generator": generator,
-        "templates": digests(getattr(generator, "templates", ())),
+        "templates": digests(generator.templates),
         "seed": config.seed,
         "language": config.dataset.language,
     }
@@ -62,13 +62,13 @@ def _generate(
     human: Artifact | None,
 ) -> None:
     settings, generator = config.generate, config.generate.generator
-    if hasattr(generator, "drawn"):
+    if generator.takes_queries:
         table, rows = "queries", generator.drawn(prepared, config.seed)
     else:
         table, rows = "docs", _sampled(ingested, deduped)
     shards = split_rows(draft, rows, table, _ROWS_A_SHARD)
     load = functools.partial(generator.load, prepared, rows.num_rows, config.seed)
-    if hasattr(generator, "engine"):
+    if generator.asks_llm:
         limit = settings.max_bad_share
         ask(draft, shards, load, generator.engine, seed=config.seed, max_bad_share=limit, unit="prompts")
     else:

@@ -37,10 +37,8 @@ def label(config: Config, ingested: Artifact, generated: Artifact, mined: Artifa
     teacher = config.label.teacher
     prepared = teacher.prepare(config, ingested, generated)
     inputs = {"docs": ingested, "queries": generated, "pairs": mined} | prepared
-    settings: dict[str, object] = {"teacher": teacher}
-    if hasattr(teacher, "templates"):
-        settings["templates"] = digests(teacher.templates)
-    if hasattr(teacher, "engine"):
+    settings: dict[str, object] = {"teacher": teacher, "templates": digests(teacher.templates)}
+    if teacher.asks_llm:
         settings["seed"] = config.seed
         body = functools.partial(_ask, config, mined, prepared)
     else:
@@ -70,8 +68,8 @@ def _score(config: Config, generated: Artifact, mined: Artifact, prepared: dict[
     pool = Pool(actors=resources.actors, gpus=resources.gpus)
     total = mined.counts["rows_out"]
     map_shards(draft, mined.shards("pairs"), load, pool=pool, total=total, unit="pairs")
-    if hasattr(teacher, "unknown_pairs"):
-        count, draft.notes["unknown_pairs"] = teacher.unknown_pairs(prepared, mined)
+    if unknown := teacher.unknown_pairs(prepared, mined):
+        count, draft.notes["unknown_pairs"] = unknown
         draft.count(unknown_pairs=count)
 
 

@@ -116,7 +116,8 @@ def _last_draws(first: Draft, seed: int, most: int) -> dict[str, int]:
 
 
 def _positive_above(config: Config) -> float | None:
-    return getattr(config.label.teacher, "positive_above", None)
+    teacher = config.label.teacher
+    return teacher.positive_above if teacher else None
 
 
 class _Selector:

@@ -55,7 +55,7 @@ def train(
         DataError: no list is left, or the loss stopped being a number.
         StageError: a worker failed, or the exported model does not reproduce the trained vectors.
     """
-    if not hasattr(config.train.encoder, "student"):
+    if not config.train.encoder.trainable:
         raise ConfigError(f"train.encoder: {type(config.train.encoder).__name__} cannot be trained")
     inputs = {"model": base_model, "docs": ingested, "queries": generated, "groups": groups}
     body = functools.partial(_train, config, inputs, watch)

@@ -2,7 +2,7 @@
 
 A teacher is a frozen dataclass. ``prepare`` runs on the driver and makes, or finds, what the
 workers need; ``load`` runs in the worker. One that scores by itself gives a ``Grader`` there. One that
-asks an LLM has an ``engine``, names its ``templates``, and gives a ``Task``: the prompts about a shard of
+``asks_llm`` has an ``engine``, names its ``templates``, and gives a ``Task``: the prompts about a shard of
 pairs, and how their answers are read. To add one, write ``gradret/teachers/NAME.py`` with a dataclass
 called NAME.
 """
@@ -37,13 +37,10 @@ class SearchGrader(Grader, Protocol):
 
 
 class Teacher(Protocol):
-    """What label needs of a teacher.
+    """What label needs of a teacher. A component inherits it, and with it the defaults."""
 
-    One whose scores tell what is relevant may also have ``positive_above``: select makes documents whose
-    raw score is above it positives of the query. One whose prompts are made of templates names them as
-    ``templates``; their content enters the fingerprint. One that brings scores of its own may have
-    ``unknown_pairs(prepared, mined)``, which gives how many of them no pair of PAIRS asks for, and a few.
-    """
+    positive_above: float | None = None
+    """Documents whose raw score is above it are positives of the query; None where scores do not say."""
 
     searches: ClassVar[bool] = False
     """Whether it can search the whole corpus; then it is a system of the report."""
@@ -62,6 +59,15 @@ class Teacher(Protocol):
     def load(self, prepared: dict[str, Artifact]) -> Grader | Task:
         """Called once a worker."""
 
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """Templates that its prompts are made of; their content enters the fingerprint."""
+        return ()
+
+    def unknown_pairs(self, prepared: dict[str, Artifact], mined: Artifact) -> tuple[int, list[str]] | None:
+        """How many of its scores no pair of PAIRS asks for, and a few; None where it brings no scores of its own."""
+        return None
+
 
 class LLMTeacher(Teacher, Protocol):
     """What label needs of a teacher that asks an LLM: ``load`` gives a Task over shards of PAIRS."""
@@ -69,9 +75,5 @@ class LLMTeacher(Teacher, Protocol):
     @property
     def engine(self) -> Engine:
         """Who answers."""
-
-    @property
-    def templates(self) -> tuple[str, ...]:
-        """Templates that its prompts are made of; their content enters the fingerprint."""
 
     def load(self, prepared: dict[str, Artifact]) -> Task: ...

@@ -57,7 +57,7 @@ class Annotator(Teacher):
     """A template, or a path that ends in .jinja, with a variable ``system`` and a macro
     ``user(query, documents)``; null is ``annotate/TASK``."""
 
-    positive_above: ClassVar = 0.0
+    positive_above = 0.0
 
     def __post_init__(self) -> None:
         if self.max_candidates < 2:

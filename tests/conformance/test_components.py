@@ -149,7 +149,17 @@ def test_it_has_the_methods_of_its_protocol(component):
             )
     for attribute, hint in protocol.__annotations__.items():
         assert hasattr(cls, attribute)
-        assert "ClassVar" in hint or attribute in {field.name for field in dataclasses.fields(cls)}
+        defaulted = "ClassVar" in hint or attribute in vars(protocol)
+        assert defaulted or attribute in {field.name for field in dataclasses.fields(cls)}
+
+
+def test_it_inherits_its_protocol_where_that_declares_what_it_can_do(component):
+    kind, name = component
+    if kind in components._DECLARED:
+        protocol = getattr(importlib.import_module(f"gradret.{kind}"), kind.removesuffix("s").capitalize())
+        cls = components.find(kind, name)
+        assert protocol in cls.__mro__
+        assert set(components._DECLARED[kind]) <= set(vars(protocol))
 
 
 def test_it_pickles(made):

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import pytest
 
 from gradret.retrievers.teacher import Teacher
+from gradret.teachers import Teacher as TeacherProtocol
 
 DOCS = [(f"d{n:02d}", -float(n)) for n in range(1, 31)]
 QUERIES = [{"query_id": f"q{n}"} for n in range(50)]
 
 
 @dataclass(frozen=True)
-class Fixed:
+class Fixed(TeacherProtocol):
     """A teacher that finds the same for every query: 30 documents."""
 
     size: int = 30

@@ -19,6 +19,7 @@ from gradret.retrievers import Retriever
 from gradret.stages.check import check
 from gradret.stages.queries import queries as queries_stage
 from gradret.stages.verdict import as_data, checked, outcome, require, sentence, skipped
+from gradret.teachers import Teacher as TeacherProtocol
 
 from . import tiny
 
@@ -51,7 +52,7 @@ class Turned(Retriever):
 
 
 @dataclass(frozen=True)
-class Knowing:
+class Knowing(TeacherProtocol):
     """A teacher that knows the grades and gives ``sign`` times them; for ``wrong`` queries the other way round."""
 
     sign: float = 1.0

@@ -13,6 +13,7 @@ import pytest
 from gradret.config.run import Label
 from gradret.stages import rerank as module
 from gradret.stages.rerank import rerank
+from gradret.teachers import Teacher as TeacherProtocol
 from gradret.teachers.judge import Judge
 
 from . import tiny
@@ -23,7 +24,7 @@ DOCS, QUERIES = 30, 9
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Drawn(TeacherProtocol):
     """A teacher whose scores are drawn from few values, so that many are equal; ``silent`` documents get none."""
 
     silent: tuple[str, ...] = ()
