@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import torch
 
+from gradret.config.fields import above_zero, at_least, refuse
 from gradret.encoders import Encoder
 from gradret.errors import ConfigError
 from gradret.models.locate import locate, open_model, positions
@@ -81,15 +82,10 @@ class Transformer(Encoder):
     """Run Python code that comes with the model. Read it first."""
 
     def __post_init__(self) -> None:
-        for name in ("query_length", "document_length"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        refuse(**{name: at_least(1, getattr(self, name)) for name in ("query_length", "document_length")})
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
-        if self.lora_rank < 0:
-            raise ValueError(f"lora_rank must be at least 0, got {self.lora_rank}; 0 trains all weights")
-        if self.lora_alpha <= 0:
-            raise ValueError(f"lora_alpha must be above 0, got {self.lora_alpha}")
+        refuse(lora_rank=at_least(0, self.lora_rank), lora_alpha=above_zero(self.lora_alpha))
 
     def reads(self, config: Config) -> dict[str, object]:
         return {}

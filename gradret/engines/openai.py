@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from gradret.config.fields import above_zero, at_least, refuse
 from gradret.engines import Prompt, Row, Write
 from gradret.engines._counting import Bytes, Tokenizer
 from gradret.engines._fit import Tokens, fit
@@ -53,13 +54,8 @@ class OpenAIResources:
     """Seconds until a request that gets no answer is sent again."""
 
     def __post_init__(self) -> None:
-        for name in ("concurrency", "clients", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.retries < 0:
-            raise ValueError(f"retries must be at least 0, got {self.retries}")
-        if self.timeout <= 0:
-            raise ValueError(f"timeout must be above 0, got {self.timeout}")
+        refuse(**{name: at_least(1, getattr(self, name)) for name in ("concurrency", "clients", "batch_size")})
+        refuse(retries=at_least(0, self.retries), timeout=above_zero(self.timeout))
 
 
 @dataclass(frozen=True)
@@ -110,8 +106,7 @@ class OpenAI:
         if not re.fullmatch("([A-Z_][A-Z0-9_]*)?", self.key_env):
             # Not repeated: it may be the key itself.
             raise ValueError("key_env must be the name of an environment variable, in capitals, never the key itself")
-        if self.max_model_len < 1:
-            raise ValueError(f"max_model_len must be at least 1, got {self.max_model_len}")
+        refuse(max_model_len=at_least(1, self.max_model_len))
 
     @property
     def key(self) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from gradret.config.fields import at_least, refuse
 from gradret.draw import draw
 from gradret.generators import Generator
 from gradret.stages.training_queries import training_queries
@@ -36,8 +37,7 @@ class Human(Generator):
     """At most this many, drawn by a hash of seed and query_id; 0 takes all."""
 
     def __post_init__(self) -> None:
-        if self.max_queries < 0:
-            raise ValueError(f"max_queries must be 0 or more, got {self.max_queries}")
+        refuse(max_queries=at_least(0, self.max_queries))
 
     def prepare(self, config: Config, ingested: Artifact, sample: Artifact) -> dict[str, Artifact]:
         """Raises ``DataError`` where the dataset has no training queries."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from gradret import prompts
 from gradret.components import name_of, unknown
-from gradret.config.fields import component
+from gradret.config.fields import at_least, component, refuse
 from gradret.draw import draw
 from gradret.engines import Prompt, Sampling, Unusable
 from gradret.errors import ConfigError
@@ -77,15 +77,10 @@ class LLMQueries(Generator):
         names = [_name(kind) for kind in self.kinds]
         if len(set(names)) < len(names):
             raise ValueError(f"kinds must have different names, got {', '.join(names)}")
-        if self.examples < 0:
-            raise ValueError(f"examples must be at least 0, got {self.examples}")
-        if self.temperature < 0:
-            raise ValueError(f"temperature must be at least 0, got {self.temperature}")
+        refuse(examples=at_least(0, self.examples), temperature=at_least(0, self.temperature))
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
-        for name in ("max_tokens", "max_doc_tokens"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        refuse(**{name: at_least(1, getattr(self, name)) for name in ("max_tokens", "max_doc_tokens")})
 
     @property
     def templates(self) -> tuple[str, ...]:

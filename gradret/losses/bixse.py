@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from torch.nn import functional
 
+from gradret.config.fields import above_zero, refuse
 from gradret.losses import Mean
 
 if TYPE_CHECKING:
@@ -54,8 +55,7 @@ class BiXSE:
     whole_batch: ClassVar = False
 
     def __post_init__(self) -> None:
-        if self.scale <= 0:
-            raise ValueError(f"scale must be above 0: {self.scale} would invert the objective")
+        refuse(scale=above_zero(self.scale))
 
     def load(self) -> torch.nn.Module:
         return _Pairs(self)

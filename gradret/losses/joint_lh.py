@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from gradret.config.fields import above_zero, refuse
 from gradret.losses import Mean
 
 if TYPE_CHECKING:
@@ -42,8 +43,7 @@ class JointLH:
     whole_batch: ClassVar = False
 
     def __post_init__(self) -> None:
-        if self.temperature <= 0:
-            raise ValueError(f"temperature must be above 0: {self.temperature} would invert the objective")
+        refuse(temperature=above_zero(self.temperature))
 
     def load(self) -> torch.nn.Module:
         return _Joint(self)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from torch.nn import functional
 
+from gradret.config.fields import above_zero, at_least, refuse
 from gradret.losses import Mean
 
 if TYPE_CHECKING:
@@ -50,12 +51,7 @@ class LambdaRank:
     whole_batch: ClassVar = False
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ValueError(f"temperature must be above 0: {self.temperature} would invert the objective")
-        if self.levels < 2:
-            raise ValueError(f"levels must be at least 2: all grades would be worth the same with {self.levels}")
-        if not self.mu >= 0:
-            raise ValueError(f"mu must be at least 0: {self.mu} would turn pairs around")
+        refuse(temperature=above_zero(self.temperature), levels=at_least(2, self.levels), mu=at_least(0, self.mu))
 
     def load(self) -> torch.nn.Module:
         return _WeightedPairs(self)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from torch.nn import functional
 
+from gradret.config.fields import above_zero, refuse
 from gradret.losses import Mean
 
 if TYPE_CHECKING:
@@ -46,8 +47,7 @@ class LSEPair:
     whole_batch: ClassVar = False
 
     def __post_init__(self) -> None:
-        if self.temperature <= 0:
-            raise ValueError(f"temperature must be above 0: {self.temperature} would invert the objective")
+        refuse(temperature=above_zero(self.temperature))
 
     def load(self) -> torch.nn.Module:
         return _Pairs(self)

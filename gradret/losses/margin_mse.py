@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from gradret.config.fields import above_zero, refuse
 from gradret.losses import Mean
 
 if TYPE_CHECKING:
@@ -38,8 +39,7 @@ class MarginMSE:
     whole_batch: ClassVar = False
 
     def __post_init__(self) -> None:
-        if not self.scale > 0:
-            raise ValueError(f"scale must be above 0: {self.scale} would not move scores towards the teacher's margins")
+        refuse(scale=above_zero(self.scale))
 
     def load(self) -> torch.nn.Module:
         return _SquaredMargins(self.scale)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from gradret.config.fields import above_zero, at_least, refuse
 from gradret.losses.infonce import contrast
 
 if TYPE_CHECKING:
@@ -39,10 +40,7 @@ class PositiveAwareInfoNCE:
     whole_batch: ClassVar = False
 
     def __post_init__(self) -> None:
-        if self.temperature <= 0:
-            raise ValueError(f"temperature must be above 0, got {self.temperature}")
-        if self.threshold < 0:
-            raise ValueError(f"threshold must not be below 0, got {self.threshold}")
+        refuse(temperature=above_zero(self.temperature), threshold=at_least(0, self.threshold))
 
     def load(self) -> torch.nn.Module:
         return _PositiveAwareContrast(self.temperature, self.threshold)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch.nn import functional
 
+from gradret.config.fields import above_zero, refuse
 from gradret.losses import Mean
 
 if TYPE_CHECKING:
@@ -39,8 +40,7 @@ class RankNet:
     whole_batch: ClassVar = False
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ValueError(f"temperature must be above 0: {self.temperature} would invert the objective")
+        refuse(temperature=above_zero(self.temperature))
 
     def load(self) -> torch.nn.Module:
         return _Pairs(self.temperature)

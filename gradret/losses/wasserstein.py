@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from gradret.config.fields import above_zero, at_least, refuse
 from gradret.losses import Mean
 
 if TYPE_CHECKING:
@@ -52,10 +53,7 @@ class Wasserstein:
     whole_batch: ClassVar = True
 
     def __post_init__(self) -> None:
-        if self.temperature <= 0:
-            raise ValueError(f"temperature must be above 0, got {self.temperature}")
-        if self.levels < 2:
-            raise ValueError(f"levels must be 2 or more, got {self.levels}")
+        refuse(temperature=above_zero(self.temperature), levels=at_least(2, self.levels))
 
     def load(self) -> torch.nn.Module:
         return _SquaredDistance(self.temperature, self.levels)

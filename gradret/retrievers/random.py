@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gradret.config.fields import at_least, refuse
 from gradret.draw import generator
 from gradret.retrievers import Ranked, Retriever, ranked
 
@@ -26,8 +27,7 @@ class Random(Retriever):
     """Documents a query."""
 
     def __post_init__(self) -> None:
-        if self.k < 0:
-            raise ValueError(f"k must be 0 or more, got {self.k}")
+        refuse(k=at_least(0, self.k))
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         return {"docs": ingested}

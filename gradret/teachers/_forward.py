@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
+from gradret.config.fields import at_least, refuse
 from gradret.models.inference import BATCH_TOKENS, token_batches
 from gradret.teachers import Teacher
 from gradret.texts import doc_texts
@@ -44,9 +45,7 @@ class ForwardResources:
     """Tokens of a batch, padding counted; 0 is 1,024 on a CPU and 65,536 on a GPU."""
 
     def __post_init__(self) -> None:
-        for name in ("threads", "batch_tokens"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        refuse(**{name: at_least(0, getattr(self, name)) for name in ("threads", "batch_tokens")})
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from gradret.components import name_of
-from gradret.config.fields import component
+from gradret.config.fields import at_least, component, refuse
 from gradret.engines import Answer, Prompt, Sampling, Unusable
 from gradret.pairs import labels
 from gradret.prompts import messages
@@ -60,10 +60,7 @@ class Annotator(Teacher):
     positive_above = 0.0
 
     def __post_init__(self) -> None:
-        if self.max_candidates < 2:
-            raise ValueError(f"max_candidates must be at least 2, got {self.max_candidates}")
-        if self.max_doc_tokens < 1:
-            raise ValueError(f"max_doc_tokens must be at least 1, got {self.max_doc_tokens}")
+        refuse(max_candidates=at_least(2, self.max_candidates), max_doc_tokens=at_least(1, self.max_doc_tokens))
 
     @property
     def templates(self) -> tuple[str, ...]:

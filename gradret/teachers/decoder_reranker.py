@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from gradret.config.fields import at_least, refuse
 from gradret.errors import ConfigError
 from gradret.models.locate import locate
 from gradret.prompts import messages
@@ -49,8 +50,7 @@ class DecoderReranker(ModelTeacher):
     """Documents are cut to this many tokens."""
 
     def __post_init__(self) -> None:
-        if self.max_doc_tokens < 1:
-            raise ValueError(f"max_doc_tokens must be at least 1, got {self.max_doc_tokens}")
+        refuse(max_doc_tokens=at_least(1, self.max_doc_tokens))
         if self.yes == self.no:
             raise ValueError(f"yes and no must be two tokens, got {self.yes!r} for both")
 

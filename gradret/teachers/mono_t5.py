@@ -6,6 +6,7 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gradret.config.fields import at_least, refuse
 from gradret.teachers._first_step import FirstStep, answer_ids
 from gradret.teachers._forward import ForwardGrader, ModelTeacher
 from gradret.teachers._model import checked
@@ -39,8 +40,7 @@ class MonoT5(ModelTeacher):
     """Tokens of a pair that are read."""
 
     def __post_init__(self) -> None:
-        if self.max_length < 1:
-            raise ValueError(f"max_length must be at least 1, got {self.max_length}")
+        refuse(max_length=at_least(1, self.max_length))
         if self.true == self.false:
             raise ValueError(f"true and false must be two tokens, got {self.true!r} for both")
 

@@ -6,6 +6,7 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gradret.config.fields import at_least, refuse
 from gradret.teachers._first_step import FirstStep, answer_ids
 from gradret.teachers._forward import ForwardGrader, ModelTeacher
 from gradret.teachers._model import checked
@@ -33,8 +34,7 @@ class RankT5(ModelTeacher):
     """Tokens of a pair that are read; the end of the document is cut."""
 
     def __post_init__(self) -> None:
-        if self.max_length < 1:
-            raise ValueError(f"max_length must be at least 1, got {self.max_length}")
+        refuse(max_length=at_least(1, self.max_length))
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         model = checked(config, self, functools.partial(answer_ids, self, self._answers))

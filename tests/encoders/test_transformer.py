@@ -431,5 +431,5 @@ def test_code_of_the_model_runs_only_where_it_is_trusted(custom, sources, tmp_pa
     ],
 )
 def test_a_wrong_field_is_named(field, value):
-    with pytest.raises(ValueError, match=f"^{field} must be"):
+    with pytest.raises(ValueError, match=f"{field}:? must be"):
         Transformer(**{field: value})

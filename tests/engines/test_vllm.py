@@ -109,7 +109,7 @@ def test_what_cannot_work_is_refused_before_it_starts(llm, tmp_path, ray_session
     engine(llm).check()
     with pytest.raises(ValueError, match="engine_kwargs must not name the model"):
         engine(llm, engine_kwargs={"model": "x"})
-    with pytest.raises(ValueError, match="batch_size must be at least 1"):
+    with pytest.raises(ValueError, match="batch_size: must be at least 1"):
         VllmResources(batch_size=0)
 
 

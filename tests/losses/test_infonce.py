@@ -86,5 +86,5 @@ def test_a_batch_without_positives_is_zero():
 
 
 def test_refuses_a_temperature_that_turns_the_objective_around():
-    with pytest.raises(ValueError, match=r"^temperature must be above 0"):
+    with pytest.raises(ValueError, match=r"temperature: must be above 0"):
         InfoNCE(temperature=0)

@@ -111,5 +111,5 @@ def test_an_ungraded_document_takes_no_rank(place):
     ("field", "value"), [("temperature", 0.0), ("temperature", math.nan), ("levels", 1), ("mu", -1.0), ("mu", math.nan)]
 )
 def test_refuses_what_turns_pairs_around(field, value):
-    with pytest.raises(ValueError, match=f"^{field} must be"):
+    with pytest.raises(ValueError, match=f"{field}:? must be"):
         LambdaRank(**{field: value})

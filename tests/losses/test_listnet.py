@@ -56,5 +56,5 @@ def test_has_the_gradient_of_kl():
 @pytest.mark.parametrize("field", ["temperature", "teacher_temperature"])
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan])
 def test_refuses_temperatures_that_are_not_above_0(field, value):
-    with pytest.raises(ValueError, match=f"^{field} must be above 0"):
+    with pytest.raises(ValueError, match=f"{field}: must be above 0"):
         ListNet(**{field: value})

@@ -99,5 +99,5 @@ def test_the_second_positive_is_in_no_pair():
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, math.nan])
 def test_refuses_a_scale_that_is_not_above_0(scale):
-    with pytest.raises(ValueError, match=r"^scale must be above 0"):
+    with pytest.raises(ValueError, match=r"scale: must be above 0"):
         MarginMSE(scale=scale)

@@ -296,5 +296,5 @@ def test_a_query_without_positives_adds_nothing(component, masked):
 @pytest.mark.parametrize("component", ALL)
 @pytest.mark.parametrize("temperature", [0.0, -1.0])
 def test_refuses_a_temperature_that_turns_the_objective_around(component, temperature):
-    with pytest.raises(ValueError, match=r"^temperature must be above 0"):
+    with pytest.raises(ValueError, match=r"temperature: must be above 0"):
         component(temperature=temperature)

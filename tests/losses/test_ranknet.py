@@ -58,5 +58,5 @@ def test_only_the_order_of_the_grades_matters():
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, math.nan])
 def test_refuses_a_temperature_that_is_not_above_0(temperature):
-    with pytest.raises(ValueError, match=r"^temperature must be above 0"):
+    with pytest.raises(ValueError, match=r"temperature: must be above 0"):
         RankNet(temperature=temperature)

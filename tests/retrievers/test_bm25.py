@@ -115,5 +115,5 @@ def test_a_corpus_without_a_word(settings, tmp_path):
 
 
 def test_what_it_is_asked_for():
-    with pytest.raises(ValueError, match=r"^k must be 1 or more"):
+    with pytest.raises(ValueError, match=r"k: must be at least 1"):
         Bm25(k=0)

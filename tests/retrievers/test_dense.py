@@ -82,5 +82,5 @@ def test_queries_are_found_whichever_are_asked_together(world):
 
 
 def test_what_it_is_asked_for():
-    with pytest.raises(ValueError, match=r"^k must be 1 or more"):
+    with pytest.raises(ValueError, match=r"k: must be at least 1"):
         Dense(k=0)

@@ -35,5 +35,5 @@ def test_the_draw_follows_from_seed_and_query_and_not_from_the_order_of_anything
 def test_a_small_corpus_and_none(tmp_path):
     assert [len(one) for one in drawn(tmp_path, range(3), 4, QUERIES[:2])] == [3, 3]
     assert drawn(tmp_path, range(3), 0, QUERIES[:1]) == [[]]
-    with pytest.raises(ValueError, match=r"^k must be 0 or more"):
+    with pytest.raises(ValueError, match=r"k: must be at least 0"):
         Random(-1)

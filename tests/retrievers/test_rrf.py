@@ -69,7 +69,9 @@ def test_each_part_gets_what_it_prepared(artifact):
     assert fused(Rrf((Named("q0:x"), Source(), Named("q0:y"))), QUERIES[:1]) == [[("y", 1), ("x", 2)]]
 
 
-@pytest.mark.parametrize(("keys", "message"), [({"k": 0}, "^k must be 1"), ({"constant": -1}, "^constant must be 0")])
+@pytest.mark.parametrize(
+    ("keys", "message"), [({"k": 0}, "k: must be at least 1"), ({"constant": -1}, "constant: must be at least 0")]
+)
 def test_what_cannot_be(keys, message):
     with pytest.raises(ValueError, match=message):
         Rrf((Source(),), **keys)

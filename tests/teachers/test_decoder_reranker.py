@@ -78,7 +78,7 @@ def test_an_encoder_decoder_is_refused(prepare, tmp_path):
 @pytest.mark.parametrize(
     ("keys", "told"),
     [
-        ({"max_doc_tokens": 0}, "^max_doc_tokens must be at least 1, got 0"),
+        ({"max_doc_tokens": 0}, "max_doc_tokens: must be at least 1, got 0"),
         ({"yes": "a", "no": "a"}, "^yes and no must be two tokens, got 'a' for both"),
     ],
 )

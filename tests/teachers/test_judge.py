@@ -150,5 +150,5 @@ def test_a_template_that_does_not_fit_is_refused_before_any_work(loaded, tmp_pat
     "wrong", [{"max_outside": 1.0}, {"max_outside": -0.1}, {"max_doc_tokens": 0}, {"positive_above": 1.0}]
 )
 def test_settings_out_of_range_are_refused(wrong):
-    with pytest.raises(ValueError, match=rf"^{next(iter(wrong))} must be"):
+    with pytest.raises(ValueError, match=rf"{next(iter(wrong))}:? must be"):
         Judge(engine=None, **wrong)
