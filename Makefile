@@ -29,21 +29,21 @@ lint: $(VENV)/test  ## ruff and mypy
 	$(BIN)/mypy
 
 bench: $(VENV)/test  ## what is measured: benchmarks/results/
-	$(BIN)/python benchmarks/quality.py $(DATA)
-	$(BIN)/python benchmarks/agreement.py
-	$(BIN)/python benchmarks/published_runs.py $(DATA)
+	$(BIN)/python -m benchmarks.quality $(DATA)
+	$(BIN)/python -m benchmarks.agreement
+	$(BIN)/python -m benchmarks.published_runs $(DATA)
 	$(BIN)/python -m benchmarks.losses $(DATA)
-	$(BIN)/python benchmarks/memory.py
-	for name in scifact cranfield vaswani; do $(BIN)/python benchmarks/speed.py $(DATA) --collection $$name || exit 1; done
+	$(BIN)/python -m benchmarks.memory
+	for name in scifact cranfield vaswani; do $(BIN)/python -m benchmarks.speed $(DATA) --collection $$name || exit 1; done
 	$(BIN)/python -m benchmarks.kill_node
 	$(BIN)/python -m benchmarks.kill_engine_node
 	$(BIN)/python -m benchmarks.engines
-	$(BIN)/python benchmarks/judges.py $(DATA)
+	$(BIN)/python -m benchmarks.judges $(DATA)
 	$(BIN)/python -m benchmarks.dedupe
 	$(BIN)/python -m benchmarks.mining $(DATA)
 	$(BIN)/python -m benchmarks.labelling $(DATA)/cranfield --queries 25
-	$(BIN)/python benchmarks/teacher_check.py $(DATA)
-	$(BIN)/python benchmarks/ablation.py $(DATA)
+	$(BIN)/python -m benchmarks.teacher_check $(DATA)
+	$(BIN)/python -m benchmarks.ablation $(DATA)
 	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.encoding $(DATA)
 	$(BIN)/python -m benchmarks.index_scale

@@ -1,6 +1,6 @@
 """What filters, candidates and the building of lists do: nDCG@10 on human queries, three seeds.
 
-    python benchmarks/ablation.py DATA [--storage FOLDER]
+    python -m benchmarks.ablation DATA [--storage FOLDER]
 
 DATA holds the BEIR folders scifact and cranfield. Every row changes one thing of the quickstart's config,
 with fewer queries and epochs, and runs its stages; a seed decides the queries, the draws and the training.
@@ -18,10 +18,10 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from hardware import hardware, result_path
 from scipy.stats import ttest_1samp
 
 import gradret
+from benchmarks.hardware import hardware, result_path
 from gradret.flow import Flow
 from gradret.stages.evaluate import evaluate
 from gradret.stages.index import index
@@ -135,7 +135,7 @@ def markdown(rows: list[dict]) -> str:
     lines = [
         "# What filters, candidates and lists do",
         "",
-        f"{hardware()}. Command: `python benchmarks/ablation.py DATA`.",
+        f"{hardware()}. Command: `python -m benchmarks.ablation DATA`.",
         f"The quickstart's config with {QUERIES:,} queries and {EPOCHS} epochs, one thing changed a row;",
         f"{len(SEEDS)} seeds of queries, draws and training: mean nDCG@10 and, behind ±, its standard deviation;",
         "`d` is the mean difference to the first row with the same seed, * where a paired t-test over the seeds of",

@@ -1,6 +1,6 @@
 """Agreement of the two passes in which the embedded collection was judged.
 
-    python benchmarks/agreement.py
+    python -m benchmarks.agreement
 
 Cohen's kappa (Cohen 1960), plain and with quadratic weights (Cohen 1968), on the four grades and
 on relevant (2 or 3) against not. Writes ``benchmarks/results/agreement_*.md``.
@@ -11,8 +11,8 @@ from __future__ import annotations
 import csv
 
 import numpy as np
-from hardware import hardware, result_path
 
+from benchmarks.hardware import hardware, result_path
 from gradret.datasets.pydocs import DATA
 
 
@@ -27,7 +27,7 @@ def main() -> None:
     text = [
         "# Agreement of the two judging passes of pydocs",
         "",
-        f"{hardware()}. Command: `python benchmarks/agreement.py`.",
+        f"{hardware()}. Command: `python -m benchmarks.agreement`.",
         "",
         f"{len(rows):,} pairs of {len({row['query-id'] for row in rows})} queries.",
         f"Equal grades: {np.mean(first == second):.4f}. Furthest apart: {np.abs(first - second).max()} grade(s).",

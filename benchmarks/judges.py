@@ -1,6 +1,6 @@
 """Three language models' relevance grades against the human ones of TREC's Deep Learning track 2019.
 
-    python benchmarks/judges.py DATA
+    python -m benchmarks.judges DATA
 
 DATA holds the folder ``trecdl19_judged``, whose ``qrels/`` has ``test.tsv``, the human grades, and
 ``llm_*.tsv`` over the same pairs. Writes ``benchmarks/results/judges_<hardware>_<date>.md``; exits 1
@@ -12,8 +12,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from hardware import hardware, result_path
-
+from benchmarks.hardware import hardware, result_path
 from gradret.stats.agreement import THRESHOLDS, Agreement, compare
 
 EXPECTED = {"llm_4prompts_llama70b": 0.17, "llm_4prompts_llama8b": 0.12, "llm_4prompts_flant5large": 0.23}
@@ -36,7 +35,7 @@ def markdown(found: dict[str, Agreement]) -> str:
     lines = [
         "# Three judges against human grades",
         "",
-        f"{hardware()}. Command: `python benchmarks/judges.py DATA`.",
+        f"{hardware()}. Command: `python -m benchmarks.judges DATA`.",
         "",
         "All judged pairs of TREC DL 2019's 43 queries, grades 0 to 3. Kappas are Cohen's; correlations are",
         "over all queries together.",

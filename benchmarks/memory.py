@@ -1,6 +1,6 @@
 """Memory and time of the training step as the batch grows.
 
-    python benchmarks/memory.py
+    python -m benchmarks.memory
 
 Encoding: the most bytes that autograd keeps for the backward pass while texts are encoded, counted
 tensor by tensor, for two batch sizes and three chunk sizes. Scores: seconds and memory of the loss,
@@ -23,8 +23,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from hardware import hardware, result_path
 
+from benchmarks.hardware import hardware, result_path
 from gradret.encoders.static import Static
 from gradret.encoders.transformer import Transformer
 from gradret.losses.infonce import InfoNCE
@@ -247,7 +247,7 @@ def markdown(results: dict) -> str:
     lines = [
         "# Memory of the training step",
         "",
-        f"{hardware()}. Command: `python benchmarks/memory.py`.",
+        f"{hardware()}. Command: `python -m benchmarks.memory`.",
         f"{DOCUMENTS} documents a query, none shared; every case in a process of its own; memory in MiB.",
         "",
         "## Encoding",

@@ -1,6 +1,6 @@
 """Published runs scored by ``gradret evaluate --qrels``, beside the scores that are published for them.
 
-    python benchmarks/published_runs.py DATA
+    python -m benchmarks.published_runs DATA
 
 DATA holds the folder ``trecdl19_judged`` with ``qrels/test.tsv`` and ``runs/*.trec``: first-stage runs of TREC DL
 2019, the first 100 documents a query. Every value is computed again by loops in float64, which share no code
@@ -16,7 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hardware import hardware, result_path
+from benchmarks.hardware import hardware, result_path
 
 PUBLISHED = {
     "BM25.top100": 0.5058,
@@ -96,7 +96,7 @@ def markdown(found: dict[str, dict[str, float]], off: float, missed: list[str]) 
     lines = [
         "# Published runs of TREC DL 2019, scored here",
         "",
-        f"{hardware()}. Command: `python benchmarks/published_runs.py DATA`.",
+        f"{hardware()}. Command: `python -m benchmarks.published_runs DATA`.",
         f"The greatest distance from loops in float64 is {off:.1g}.",
         f"Published scores missed in their four decimals: {', '.join(missed) or 'none'}.",
         "",

@@ -1,6 +1,6 @@
 """Build the judging pool of the ``pydocs`` collection.
 
-Usage: ``python benchmarks/pydocs_pool.py OUT_DIR``. Several unrelated systems rank the
+Usage: ``python -m benchmarks.pydocs_pool OUT_DIR``. Several unrelated systems rank the
 documents for every query; the union of their first results is written in batches of
 Markdown, in an order that does not reveal which system found what.
 """

@@ -1,6 +1,6 @@
 """nDCG@10 of the quickstart's unchanged config on the embedded collection and on BEIR folders.
 
-    python benchmarks/quality.py [DATA]
+    python -m benchmarks.quality [DATA]
 
 DATA holds BEIR folders (scifact, cranfield, vaswani); those that are missing are left out and
 named. MiniLM by itself is searched beside the run's four systems. The recipe was chosen on scifact's training
@@ -19,9 +19,9 @@ import time
 from pathlib import Path
 
 import pandas as pd
-from hardware import hardware, result_path
 
 import gradret
+from benchmarks.hardware import hardware, result_path
 from gradret.encoders.pretrained import Pretrained
 from gradret.flow import Flow
 from gradret.stages.base import base
@@ -96,7 +96,7 @@ def markdown(rows: list[dict], missing: list[str]) -> str:
     lines = [
         "# Quality of the embedded default",
         "",
-        f"{hardware()}. Command: `make bench DATA=...` (`python benchmarks/quality.py DATA`).",
+        f"{hardware()}. Command: `make bench DATA=...` (`python -m benchmarks.quality DATA`).",
         "One unchanged config (`configs/quickstart.yaml`), one seed, test queries.",
         "",
     ]

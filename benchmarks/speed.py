@@ -1,6 +1,6 @@
 """Training speed beside sentence-transformers' own trainer with its cached loss, in one run.
 
-    python benchmarks/speed.py DATA [--collection scifact] [--device cuda] [--lists FILE]
+    python -m benchmarks.speed DATA [--collection scifact] [--device cuda] [--lists FILE]
 
 DATA holds the BEIR folder. Lists (a query, its source document, hard negatives) come from the
 quickstart's flow with few queries. Both sides train MiniLM on the same batches in the same order:
@@ -30,9 +30,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import torch
-from hardware import hardware, result_path
 
 import gradret
+from benchmarks.hardware import hardware, result_path
 from gradret.encoders.transformer import Transformer
 from gradret.losses.infonce import InfoNCE
 from gradret.models.locate import locate, open_model
@@ -393,7 +393,7 @@ def markdown(results: dict, runs: dict[str, list[Run]]) -> str:
     lines = [
         f"# Training speed on {results['collection']}",
         "",
-        f"{hardware()}.{where} Command: `python benchmarks/speed.py DATA --collection {results['collection']}`.",
+        f"{hardware()}.{where} Command: `python -m benchmarks.speed DATA --collection {results['collection']}`.",
         f"MiniLM in {results['precision']}, batches of {sizes.batch} queries with {sizes.documents} documents each,",
         f"chunks of {sizes.chunk} texts; {sizes.steps} steps a run, median (slowest to fastest) of {sizes.runs} runs,",
         "of the last two rows one run;",

@@ -1,6 +1,6 @@
 """The teacher check on real collections: a weak teacher is caught, a good one passes.
 
-    python benchmarks/teacher_check.py DATA
+    python -m benchmarks.teacher_check DATA
 
 DATA holds the BEIR folders ``trecdl19_judged`` and ``scifact``. Of the 43 judged queries of TREC DL 2019, which
 are all test queries, every other one is made a dev query here. By the command line, as a user meets it: what the
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hardware import hardware, result_path
+from benchmarks.hardware import hardware, result_path
 
 CONFIG = "configs/quickstart.yaml"
 MINILM = "check.retriever={name: dense, k: 100, encoder: {name: pretrained}}"
@@ -116,7 +116,7 @@ def markdown(rows: list[tuple[Case, dict[str, Any], float]], stopped: Any, went_
     lines = [
         "# The teacher check on real collections",
         "",
-        f"{hardware()}. Command: `python benchmarks/teacher_check.py DATA`.",
+        f"{hardware()}. Command: `python -m benchmarks.teacher_check DATA`.",
         "",
         "The teacher ranks the retriever's first 100 documents again. Queries: of scifact at most 200 training",
         "queries; of trecdl19_judged, whose 43 queries are all test queries, every other one, made a dev query",
