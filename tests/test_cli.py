@@ -161,7 +161,7 @@ def test_check_prints_a_table_or_numbers(beir, yaml, artifact, capsys, monkeypat
     monkeypatch.setattr("gradret.stages.generate.generate", lambda config, ingested, deduped: written)
     arguments = ["check", yaml, "dataset.name=beir", f"dataset.path={beir()}", "check.queries=0"]
     assert main(arguments) == 0
-    assert capsys.readouterr().out == "The teacher is not checked: check.queries is 0.\n"
+    assert capsys.readouterr().out == "The teacher was not checked: check.queries is 0.\n"
     assert main([*arguments, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"skipped": "check.queries is 0"}
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradret.stages.check import MEASURE, Checked
-from gradret.stages.verdict import checked, sentence
+from gradret.stages.check import MEASURE, CheckResult
+from gradret.stages.verdict import check_result, sentence
 from gradret.stats.significance import p_text
 
 if TYPE_CHECKING:
@@ -16,24 +16,24 @@ __all__ = ["terminal_text"]
 
 def terminal_text(artifact: Artifact) -> str:
     """A small table and the verdict."""
-    found = checked(artifact)
-    if not found:
+    result = check_result(artifact)
+    if not result:
         return sentence(artifact)
     rows = [
-        (f"retriever {found.retriever}", f"{found.retriever_ndcg:.4f}", ""),
-        (f"teacher {found.teacher}", f"{found.teacher_ndcg:.4f}", ""),
-        ("difference", f"{found.difference:+.4f}", f"{_interval(found)}{p_text(found.p)}"),
+        (f"retriever {result.retriever}", f"{result.retriever_ndcg:.4f}", ""),
+        (f"teacher {result.teacher}", f"{result.teacher_ndcg:.4f}", ""),
+        ("difference", f"{result.difference:+.4f}", f"{_interval(result)}{p_text(result.p)}"),
     ]
-    numbers = {"kappa": found.kappa, "Kendall's tau-b": found.kendall_tau, "Spearman": found.spearman}
-    pairs = f"on {found.judged_pairs:,} pairs with a human grade"
+    numbers = {"kappa": result.kappa, "Kendall's tau-b": result.kendall_tau, "Spearman": result.spearman}
+    pairs = f"on {result.judged_pairs:,} pairs with a human grade"
     rows += [(name, f"{value:.4f}", pairs) for name, value in numbers.items() if value is not None]
-    if found.unscored:
-        rows.append(("without a score", f"{found.unscored:,}", "pairs, which the teacher's order lacks"))
-    head = f"{found.queries:,} queries"
+    if result.unscored:
+        rows.append(("without a score", f"{result.unscored:,}", "pairs, left out of the teacher's ranking"))
+    head = f"{result.queries:,} queries"
     width = max(len(name) for name, *_ in [(head,), *rows])
     lines = [f"{name:<{width}}  {number:>8}  {more}".rstrip() for name, number, more in [(head, MEASURE, ""), *rows]]
     return "\n".join([*lines, "", sentence(artifact)])
 
 
-def _interval(found: Checked) -> str:
-    return "" if found.low is None else f"95% {found.low:+.4f} to {found.high:+.4f}, "
+def _interval(result: CheckResult) -> str:
+    return "" if result.low is None else f"95% {result.low:+.4f} to {result.high:+.4f}, "

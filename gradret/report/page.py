@@ -15,7 +15,7 @@ from gradret.report.indexes import indexes
 from gradret.report.plots import grades_plot, lengths_plot, read_curve, systems_plot, training_plot
 from gradret.report.samples import Change, Shown, changes, documents, quarantined, training_lists
 from gradret.report.selection import Selection, selection
-from gradret.stages.verdict import checked, outcome, sentence
+from gradret.stages.verdict import check_result, outcome, sentence
 from gradret.stats.agreement import Agreement, teacher_agreement
 from gradret.stats.significance import ALPHA, Comparison, Results, headline_measure, p_text
 
@@ -177,11 +177,11 @@ def _agreement(artifacts: Mapping[str, Artifact]) -> Agreement | None:
 
 
 def _check(artifact: Artifact | None) -> dict[str, Any]:
-    """The teacher against the retriever; empty if that was not looked at."""
+    """Teacher against retriever; empty if there was no check."""
     if artifact is None:
         return {}
-    found = checked(artifact)
-    return {"sentence": sentence(artifact), "found": found, "outcome": outcome(found) if found else ""}
+    result = check_result(artifact)
+    return {"sentence": sentence(artifact), "result": result, "outcome": outcome(result) if result else ""}
 
 
 def _copied(dropped: Copies | None) -> list[Shown]:

@@ -1,6 +1,6 @@
-"""The model before training: MODEL, a sentence-transformers folder.
+"""Build the model before training: MODEL, a sentence-transformers folder.
 
-It is what the tuned model starts from and is compared with. A teacher's encoder is made the same way.
+The tuned model starts from it and is compared with it. A teacher's encoder is built the same way.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ __all__ = ["base"]
 
 
 def base(config: Config, ingested: Artifact, encoder: Encoder | None = None) -> Artifact:
-    """The folder ``model`` of ``encoder``, or of ``train.encoder`` where none is given.
+    """Build the folder ``model`` from ``encoder``, by default ``train.encoder``.
 
-    One that reads no documents makes the same model for every corpus, and makes it once.
+    An encoder that reads no documents builds the same model for every corpus, so it is built once.
 
     Raises:
-        ConfigError: the encoder names a model that is not there.
+        ConfigError: the model that the encoder names cannot be found.
     """
     encoder = encoder or config.train.encoder
     body = functools.partial(_base, config, encoder, ingested)

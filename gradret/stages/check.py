@@ -1,11 +1,11 @@
-"""See, before labels are paid for, that the teacher ranks better than what it is to teach.
+"""Check that the teacher outranks the retriever, before labels are paid for.
 
-On a sample of judged queries the teacher ranks a retriever's documents again, and nDCG@10 of both orders is
-compared. Recall is the same by construction, so only the order counts. Who learns from a teacher that orders
-worse learns to order worse: in Tamber et al. (2502.19712) FEVER, Climate-FEVER, SciDocs and ArguAna fell
-(verified in its tables; that a weaker teacher was the reason is not).
+The teacher reranks a retriever's documents for a sample of judged queries, and nDCG@10 before and after is
+compared. Recall is the same by construction, so only the order counts. A student of a teacher that ranks worse
+learns to rank worse: in Tamber et al. (2502.19712) FEVER, Climate-FEVER, SciDocs and ArguAna dropped (verified
+in its tables; that a weaker teacher was the reason is not).
 
-``check_queries`` draws the sample. Of generated queries those count whose source document the retriever finds.
+``check_queries`` draws the sample. A generated query counts only if the retriever finds its source document.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gradret.config.run import Config
     from gradret.retrievers import Retriever
 
-__all__ = ["DEPTH", "MEASURE", "Checked", "check"]
+__all__ = ["DEPTH", "MEASURE", "CheckResult", "check"]
 
 MEASURE = "nDCG@10"
 
@@ -40,55 +40,56 @@ _QUERIES_A_SHARD = 256
 
 
 @dataclass(frozen=True)
-class Checked:
-    """What a check found: means over the queries, and the agreement with human grades."""
+class CheckResult:
+    """Result of a check: means over the queries, and the teacher's agreement with human grades."""
 
     retriever: str
-    """Its name."""
+    """Name of the retriever."""
     teacher: str
-    """Likewise."""
+    """Name of the teacher."""
     sample: str
-    """``dev`` or ``train``, a split of the dataset, or ``generated``."""
+    """Where the queries come from: ``dev`` or ``train`` (splits of the dataset), or ``generated``."""
     drawn: int
-    """Queries drawn."""
+    """Number of queries drawn."""
     queries: int
-    """Those of them that count: of generated ones, those whose source document the retriever finds."""
+    """Number of queries that count: all, or the generated ones whose source document the retriever finds."""
     retriever_ndcg: float
     """Mean nDCG@10 of the retriever."""
     teacher_ndcg: float
     """Mean nDCG@10 of the same documents in the teacher's order."""
     difference: float
-    """The teacher's minus the retriever's."""
+    """``teacher_ndcg - retriever_ndcg``."""
     low: float | None
-    """The difference's 95% bootstrap interval; None below two queries."""
+    """Lower end of the difference's 95% bootstrap interval; None below two queries."""
     high: float | None
+    """Upper end of the same interval."""
     p: float | None
-    """Of a two-sided paired t-test; None below two queries."""
+    """p-value of a two-sided paired t-test; None below two queries."""
     unscored: int
-    """Pairs that the teacher has no score for; its order lacks them."""
+    """Pairs that the teacher gave no score; they are missing from its ranking."""
     judged_pairs: int
     """Ranked pairs that have a human grade; 0 where the queries are generated."""
     kappa: float | None
-    """Cohen's kappa on those, of scores turned into grades that are as frequent as the human ones."""
+    """Cohen's kappa on the judged pairs, with scores cut into grades as frequent as the human ones."""
     kendall_tau: float | None
-    """Kendall's tau-b of the raw scores and the human grades, over all queries together."""
+    """Kendall's tau-b between raw scores and human grades, over all queries together."""
     spearman: float | None
-    """Spearman's rank correlation, likewise."""
+    """Spearman's rank correlation between the same."""
 
 
 def check(config: Config, ingested: Artifact, generated: Artifact) -> Artifact:
-    """The comparison, in the notes: the fields of ``Checked``, or ``skipped`` with the reason.
+    """Compare teacher and retriever; the notes hold the fields of ``CheckResult``, or ``skipped`` with the reason.
 
-    It stops nothing by itself: ``gradret.report.check.require`` does.
+    Does not stop a run: ``gradret.stages.verdict.require`` does.
     """
     teacher = config.label.teacher
     if not config.check.queries:
         return _skipped(config, "check.queries is 0")
     if not teacher.reranks:
-        return _skipped(config, f"the teacher {name_of(teacher)} cannot score any pair that a retriever finds")
+        return _skipped(config, f"the teacher {name_of(teacher)} cannot score arbitrary pairs")
     drawn = sample = draw(config, generated)
     if not drawn.queries:
-        return _skipped(config, "there is no judged query, nor a generated one with a source document")
+        return _skipped(config, "there is no judged query and no generated query with a source document")
     queries = check_queries(config, drawn)
     run = _retrieve(config, ingested, queries)
     if drawn.origin == GENERATED:
@@ -116,7 +117,7 @@ def _skipped(config: Config, reason: str) -> Artifact:
 
 
 def _retrieve(config: Config, ingested: Artifact, queries: Artifact) -> Artifact:
-    """RUN of the first 100 documents that ``check.retriever`` finds; its scores say no more than the order."""
+    """RUN of the first 100 documents of ``check.retriever``; the scores only encode the ranks."""
     retriever = config.check.retriever
     prepared = retriever.prepare(config, ingested, queries)
     body = functools.partial(_search, config, queries, prepared)
@@ -128,12 +129,12 @@ def _retrieve(config: Config, ingested: Artifact, queries: Artifact) -> Artifact
 def _search(config: Config, queries: Artifact, prepared: dict[str, Artifact], draft: Draft) -> None:
     rows = queries.table("queries")
     shards = split_rows(draft, rows, "queries", _QUERIES_A_SHARD)
-    load = functools.partial(_Retrieving, config.check.retriever, prepared, config.seed)
+    load = functools.partial(_RetrieverWorker, config.check.retriever, prepared, config.seed)
     pool = Pool(actors=config.mine.resources.actors, gpus=config.mine.resources.gpus)
     map_shards(draft, shards, load, pool=pool, total=rows.num_rows, unit="queries")
 
 
-class _Retrieving:
+class _RetrieverWorker:
     def __init__(self, retriever: Retriever, prepared: dict[str, Artifact], seed: int) -> None:
         self.find = retriever.load(prepared, seed)
 
@@ -141,25 +142,25 @@ class _Retrieving:
         import numpy as np
 
         queries = read_shard(path, "queries").to_pylist()
-        found = [[doc_id for doc_id, _ in ranked] for ranked in self.find(queries)]
-        scored = [(doc_ids, -np.arange(len(doc_ids), dtype=np.float32)) for doc_ids in found]
+        rankings = [[doc_id for doc_id, _ in ranked] for ranked in self.find(queries)]
+        scored = [(doc_ids, -np.arange(len(doc_ids), dtype=np.float32)) for doc_ids in rankings]
         run = run_table([query["query_id"] for query in queries], scored, DEPTH)
         return Result({"run": run}, len(queries), len(queries))
 
 
 def _compare(settings: dict[str, Any], inputs: dict[str, Artifact], draft: Draft) -> None:
     tables = {side: inputs[side].table("metrics") for side in ("retriever", "teacher")}
-    found = results(tables, [MEASURE], settings["seed"])
-    values = {side: found.values[side][MEASURE] for side in tables}
+    measured = results(tables, [MEASURE], settings["seed"])
+    values = {side: measured.values[side][MEASURE] for side in tables}
     difference, p = paired(values["teacher"] - values["retriever"], settings["seed"])
-    checked = Checked(
+    result = CheckResult(
         retriever=name_of(settings["retriever"]),
         teacher=name_of(settings["teacher"]),
         sample=settings["sample"],
         drawn=settings["drawn"],
-        queries=len(found.query_ids),
-        retriever_ndcg=found.means["retriever"][MEASURE].value,
-        teacher_ndcg=found.means["teacher"][MEASURE].value,
+        queries=len(measured.query_ids),
+        retriever_ndcg=measured.means["retriever"][MEASURE].value,
+        teacher_ndcg=measured.means["teacher"][MEASURE].value,
         difference=difference.value,
         low=difference.low,
         high=difference.high,
@@ -167,12 +168,12 @@ def _compare(settings: dict[str, Any], inputs: dict[str, Artifact], draft: Draft
         unscored=inputs["reranked"].counts["unscored"],
         **_agreement(settings["sample"], inputs),
     )
-    draft.notes |= asdict(checked)
-    draft.count(queries=checked.queries)
+    draft.notes |= asdict(result)
+    draft.count(queries=result.queries)
 
 
 def _agreement(origin: str, inputs: dict[str, Artifact]) -> dict[str, Any]:
-    """The teacher's scores against human grades, on the ranked pairs that have one."""
+    """Compare the teacher's scores with human grades, on the ranked pairs that have both."""
     human = {
         (query_id, doc_id): float(grade)
         for query_id, docs in read_judgments(inputs["queries"]).items()

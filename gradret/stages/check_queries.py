@@ -1,8 +1,8 @@
-"""The sample of the teacher check: judged queries that are not the evaluated ones.
+"""Draw the sample of the teacher check: judged queries outside the evaluated split.
 
-The dataset's dev queries, else its training queries, else generated ones, each with its source document as the
-one that is relevant. As an artifact they are named by their own rows, so that test queries and judgments
-decide nothing.
+These are the dataset's dev queries, else its training queries, else generated queries with their source document
+as the only relevant one. The artifact is fingerprinted by its rows, so that it does not depend on test queries
+and judgments.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ __all__ = ["GENERATED", "Sample", "check_queries", "draw", "round_trip"]
 
 GENERATED = "generated"
 
-# The dataset's splits that may be looked at, the better one first.
+# The dataset's splits that may be used, in order of preference.
 _SPLITS = ("dev", "train")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Queries and their judgments, all marked ``test``, as evaluate takes them."""
+    """Queries and their judgments, all marked ``test``, as ``evaluate`` expects."""
 
     origin: str
-    """``dev`` or ``train``, a split of the dataset, or ``generated``."""
+    """``dev`` or ``train`` (splits of the dataset), or ``generated``."""
     queries: list[Row]
     qrels: list[Row]
 
 
 def check_queries(config: Config, sample: Sample) -> Artifact:
-    """QUERIES and QRELS of the sample."""
+    """Write QUERIES and QRELS of the sample."""
     rows = [sample.queries, sample.qrels]
     settings = {"rows": hashlib.sha256(json.dumps(rows).encode()).hexdigest()}
     body = functools.partial(_write, sample)
@@ -61,43 +61,43 @@ def _write(sample: Sample, draft: Draft) -> None:
 
 
 def draw(config: Config, generated: Artifact) -> Sample:
-    """At most ``check.queries`` queries, by a hash of seed and query_id; none where there are none to draw from."""
+    """Draw at most ``check.queries`` queries, by a hash of seed and query_id; may be empty."""
     try:
         human = next((sample for sample in _human(config) if sample.queries), None)
-    except DataError:  # a corpus without judged queries; the stage queries says what is wrong
+    except DataError:  # no judged queries; the stage ``queries`` reports what is wrong
         human = None
     return human or _generated(config, generated)
 
 
 def round_trip(sample: Sample, run: Artifact) -> Sample:
-    """Those of generated queries for which the run holds the source document."""
+    """Keep the generated queries whose source document is in the run."""
     table = run.table("run", ["query_id", "doc_id"])
-    found = set(zip(table["query_id"].to_pylist(), table["doc_id"].to_pylist(), strict=True))
-    qrels = [row for row in sample.qrels if (row["query_id"], row["doc_id"]) in found]
-    back = {row["query_id"] for row in qrels}
-    return Sample(sample.origin, [row for row in sample.queries if row["query_id"] in back], qrels)
+    retrieved = set(zip(table["query_id"].to_pylist(), table["doc_id"].to_pylist(), strict=True))
+    qrels = [row for row in sample.qrels if (row["query_id"], row["doc_id"]) in retrieved]
+    query_ids = {row["query_id"] for row in qrels}
+    return Sample(sample.origin, [row for row in sample.queries if row["query_id"] in query_ids], qrels)
 
 
 def _human(config: Config) -> Iterator[Sample]:
-    """Of every split: queries that have a relevant document, but none that is judged in the evaluated split."""
+    """For each split, draw queries with a relevant document that are not judged in the evaluated split."""
     texts = texts_by_id(config)
     for split in _SPLITS:
         grades = {pair: row["relevance"] for pair, row in judged(config, split).items()}
         relevant = {query_id for (query_id, _), relevance in grades.items() if relevance > 0} & texts.keys()
-        queries = _few(config, (_query(query_id, texts[query_id]) for query_id in relevant))
+        queries = _draw_rows(config, (_query(query_id, texts[query_id]) for query_id in relevant))
         drawn = {row["query_id"] for row in queries}
-        own = [_judgment(*pair, relevance) for pair, relevance in sorted(grades.items()) if pair[0] in drawn]
-        yield Sample(split, queries, own)
+        qrels = [_judgment(*pair, relevance) for pair, relevance in sorted(grades.items()) if pair[0] in drawn]
+        yield Sample(split, queries, qrels)
 
 
 def _generated(config: Config, generated: Artifact) -> Sample:
-    sourced = (row for batch in generated.batches("queries") for row in batch.to_pylist() if row["source_doc_id"])
-    queries = [row | {"split": "test"} for row in _few(config, sourced)]
+    rows = (row for batch in generated.batches("queries") for row in batch.to_pylist() if row["source_doc_id"])
+    queries = [row | {"split": "test"} for row in _draw_rows(config, rows)]
     return Sample(GENERATED, queries, [_judgment(row["query_id"], row["source_doc_id"], 1) for row in queries])
 
 
-def _few(config: Config, rows: Iterable[Row]) -> list[Row]:
-    """At most ``check.queries`` of them, by query_id."""
+def _draw_rows(config: Config, rows: Iterable[Row]) -> list[Row]:
+    """Draw at most ``check.queries`` rows, sorted by query_id."""
     drawn = heapq.nsmallest(config.check.queries, rows, lambda row: by_hash("check", config.seed, row["query_id"]))
     return sorted(drawn, key=lambda row: str(row["query_id"]))
 

@@ -1,11 +1,10 @@
-"""Choose the documents to write queries about: SAMPLE, and which documents are copies: DUPLICATES.
+"""Choose the documents to write queries about (SAMPLE) and list the copies among them (DUPLICATES).
 
-The rule is Tamber et al.'s (2502.19712, their released preparation script): normalise, sort by
-text and again by reversed text, and take a document that is contained in one of its next
-neighbours for its copy. Here, too: of equal texts the smallest doc_id stays, neighbours are
-different texts, the second pass sees only what the first one kept, and what matches in its first
-2,048 characters (backwards: its last) must be contained in whole. Only writing queries leaves
-copies out; index and evaluation use every document, for a copy may be a judged one.
+The rule is from Tamber et al. (2502.19712, their released preparation script): normalise, sort by text and again
+by reversed text, and treat a document as a copy if it is contained in one of its next neighbours. In addition, of
+equal texts the smallest doc_id stays, neighbours are different texts, the second pass sees only what the first
+kept, and a match of the first 2,048 characters (in the reversed pass, the last) is confirmed on the whole text.
+Only query generation leaves copies out; index and evaluation use every document, since a copy may be judged.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ __all__ = ["dedupe"]
 
 
 def dedupe(config: Config, ingested: Artifact) -> Artifact:
-    """SAMPLE (documents to write queries about) and DUPLICATES (``doc_id`` is a copy of ``kept_doc_id``).
+    """Write SAMPLE (documents to write queries about) and DUPLICATES (``doc_id`` is a copy of ``kept_doc_id``).
 
-    Neither depends on how DOCS is sharded. A copy's reason is ``equal``, ``contained`` or ``near``.
+    Neither depends on how DOCS is sharded. The reason of a copy is ``equal``, ``contained`` or ``near``.
 
     Raises:
         DataError: no document is long enough to write a query about.
@@ -51,15 +50,15 @@ def _dedupe(config: Config, ingested: Artifact, draft: Draft) -> None:
     pool = Pool(actors=settings.resources.actors, gpus=settings.resources.gpus)
     docs = ingested.shards("docs")
     files = without_copies(draft, docs, min_chars=settings.min_chars, window=settings.window, pool=pool)
-    copies = _written(draft)
+    copies = _read_duplicates(draft)
     if settings.near:
         copies = pa.concat_tables([copies, near_copies(draft, files, settings.near, pool)])
     copies = _resolve_chains(copies)
     kept = _kept(files, copies)
     if not len(kept):
         raise DataError(
-            f"none of the {draft.counts['rows_in']:,} documents has {settings.min_chars} letters once digits and "
-            "punctuation are gone; nothing to write queries about"
+            f"none of the {draft.counts['rows_in']:,} documents has dedupe.min_chars={settings.min_chars} characters "
+            "without digits and punctuation, so there is nothing to write queries about; lower dedupe.min_chars"
         )
     sample = _sample(kept, config.seed, settings.max_docs)
     draft.write("sample", sample)
@@ -69,8 +68,8 @@ def _dedupe(config: Config, ingested: Artifact, draft: Draft) -> None:
         draft.count(**{reason: pc.sum(pc.equal(copies["reason"], reason), min_count=0).as_py()})
 
 
-def _written(draft: Draft) -> pa.Table:
-    """DUPLICATES that the steps left."""
+def _read_duplicates(draft: Draft) -> pa.Table:
+    """DUPLICATES written by the steps of ``without_copies``."""
     import pyarrow as pa
 
     from gradret.store.contracts import schema
@@ -80,24 +79,25 @@ def _written(draft: Draft) -> pa.Table:
 
 
 def _resolve_chains(copies: pa.Table) -> pa.Table:
-    """DUPLICATES by doc_id, each with the document at the end of its chain, which is no copy."""
+    """DUPLICATES sorted by doc_id, each pointing to the end of its chain, which is not a copy itself."""
     import numpy as np
     import pyarrow.compute as pc
 
     copies = copies.sort_by("doc_id").combine_chunks()
     kept = copies["kept_doc_id"]
-    # Where a copy's own kept document stands as a copy, -1 at the end; every round doubles what a row sees of it.
-    after = pc.fill_null(pc.index_in(kept, value_set=copies["doc_id"]), -1).to_numpy().astype(np.int64)
-    last = np.arange(len(after))
-    while (after >= 0).any():
-        more = after >= 0
-        last[more] = last[after[more]]
-        after[more] = after[after[more]]
+    # The row in which a row's kept document is itself a copy, -1 if in none. Pointer jumping: each round doubles
+    # the part of the chain that a row has followed.
+    following = pc.fill_null(pc.index_in(kept, value_set=copies["doc_id"]), -1).to_numpy().astype(np.int64)
+    last = np.arange(len(following))
+    while (following >= 0).any():
+        open_rows = following >= 0
+        last[open_rows] = last[following[open_rows]]
+        following[open_rows] = following[following[open_rows]]
     return copies.set_column(1, "kept_doc_id", kept.take(last))
 
 
 def _kept(files: Sequence[Path], copies: pa.Table) -> pa.ChunkedArray:
-    """doc_ids in ``files`` that are no copies."""
+    """doc_ids in ``files`` that are not copies."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
@@ -107,7 +107,7 @@ def _kept(files: Sequence[Path], copies: pa.Table) -> pa.ChunkedArray:
 
 
 def _sample(doc_ids: pa.ChunkedArray, seed: int, size: int) -> pa.Table:
-    """SAMPLE: the ``size`` documents with the smallest draws."""
+    """SAMPLE: the ``size`` documents with the smallest hash draws."""
     import numpy as np
     import pyarrow as pa
 

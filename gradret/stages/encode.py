@@ -1,7 +1,7 @@
-"""Turn documents or queries into VECTORS with a MODEL; what mine, label, index and search share.
+"""Encode documents or queries with a MODEL: VECTORS. Shared by mine, label, index and search.
 
-Texts are tokenised once, in parts of about equally long ones, and batches are cut where padded tokens would
-pass a budget; the model's own modules do the rest, as in sentence-transformers' ``encode``.
+Texts are tokenised once, sorted by length, and batched up to a budget of padded tokens; the model's own modules do
+the rest, as in sentence-transformers' ``encode``.
 """
 
 from __future__ import annotations
@@ -36,24 +36,25 @@ Table = Literal["docs", "queries"]
 Features = dict[str, Any]
 
 _QUERIES_A_SHARD = 4000
-_WORK = 4 * 10**11
-"""Rows of a piece times bytes of the model: about a minute of two cores."""
-_FEWEST = 256
+_PIECE_WORK = 4 * 10**11
+"""Rows of a piece times bytes of the model: about a minute on two cores."""
+_MIN_PIECE = 256
 _PROMPTS: dict[Table, tuple[str, ...]] = {"queries": ("query",), "docs": ("document", "passage", "corpus")}
 _TASKS: dict[Table, str] = {"queries": "query", "docs": "document"}
 _STATIC_TEXTS = 1024
-"""Texts of a batch of a static encoder, which pads nothing."""
+"""Batch size, in texts, of a static encoder, which does not pad."""
 _PADDED = {"input_ids", "attention_mask", "token_type_ids"}
 
 
 def encode(config: Config, model: Artifact, texts: Artifact, table: Table) -> Artifact:
-    """VECTORS of all rows of ``table``: documents as title and text, queries as their text.
+    """Write VECTORS of all rows of ``table``: documents as title and text, queries as text.
 
-    Prompts and lengths of either kind are the model's own. A piece of a shard is what a killed run loses.
+    Prompts and maximum lengths come from the model. A killed run loses at most the piece of a shard that each
+    worker was encoding.
 
     Raises:
-        StageError: the model gave a vector that is not finite, or is too large for ``encode.precision``; names
-            the row.
+        StageError: the model returned a vector that is not finite, or too large for ``encode.precision``; names the
+            row.
     """
     body = functools.partial(_encode, config, model, texts, table)
     inputs = {"model": model, "texts": texts}
@@ -73,7 +74,7 @@ def _encode(config: Config, model: Artifact, texts: Artifact, table: Table, draf
         table,
         config.encode.precision,
         resources.threads,
-        trust_remote_code=_trusts(config),
+        trust_remote_code=_trusts_remote_code(config),
     )
     total = sum(piece.rows for piece in pieces)
     pool = Pool(actors=resources.actors, gpus=resources.gpus)
@@ -90,11 +91,11 @@ class _Piece:
 
 
 def _pieces(shards: list[Path], folder: Path) -> list[_Piece]:
-    """The shards, cut where their work would be much to lose; the same for any workers."""
+    """Cut shards into pieces small enough to lose; the cuts do not depend on the number of workers."""
     import pyarrow.parquet as pq
 
     size = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
-    most = max(_FEWEST, _WORK // max(1, size))
+    most = max(_MIN_PIECE, _PIECE_WORK // max(1, size))
     pieces = []
     for path in shards:
         rows = pq.read_metadata(path).num_rows
@@ -104,14 +105,14 @@ def _pieces(shards: list[Path], folder: Path) -> list[_Piece]:
     return pieces
 
 
-def _trusts(config: Config) -> bool:
-    """The config lets a model run code of its own; base has refused one that needs it without leave."""
+def _trusts_remote_code(config: Config) -> bool:
+    """Whether the config allows remote code; ``base`` has refused a model that needs it without permission."""
     encoders = (config.train.encoder, getattr(config.label.teacher, "encoder", None))
     return any(getattr(encoder, "trust_remote_code", False) for encoder in encoders)
 
 
 def load_model(folder: Path, threads: int = 0, *, trust_remote_code: bool = False) -> SentenceTransformer:
-    """The sentence-transformers model in ``folder``, on the GPU if Ray gave this process one."""
+    """Load the sentence-transformers model in ``folder``, on the GPU if Ray assigned one to this process."""
     import torch
 
     torch.set_num_threads(threads or cores())
@@ -122,7 +123,11 @@ def load_model(folder: Path, threads: int = 0, *, trust_remote_code: bool = Fals
 
 
 def encode_texts(model: SentenceTransformer, texts: list[str], table: Table, threads: int = 0) -> np.ndarray:
-    """``(len(texts), dimension)`` in float32: what ``encode_document`` or ``encode_query`` gives, up to rounding."""
+    """Encode texts as ``encode_document`` or ``encode_query`` does, up to rounding.
+
+    Returns:
+        ``(len(texts), dimension)``, float32.
+    """
     import numpy as np
     import torch
 
@@ -145,17 +150,16 @@ def encode_texts(model: SentenceTransformer, texts: list[str], table: Table, thr
     else:
         return _encode_whole(model, texts, table)
     lanes = Lanes(threads, device.type, alone=_keeps_state(model))
-    found = lanes.map(run, batches)
-    vectors = np.empty(
-        (len(texts), found[0][1].shape[1] if found else model.get_embedding_dimension() or 0), np.float32
-    )
-    for rows, part in found:
+    encoded = lanes.map(run, batches)
+    width = encoded[0][1].shape[1] if encoded else model.get_embedding_dimension() or 0
+    vectors = np.empty((len(texts), width), np.float32)
+    for rows, part in encoded:
         vectors[rows] = part
     return vectors
 
 
 def _encode_whole(model: SentenceTransformer, texts: list[str], table: Table) -> np.ndarray:
-    """By sentence-transformers, for modules whose input cannot be cut here."""
+    """Encode with sentence-transformers itself, for modules whose features cannot be sliced into batches here."""
     import numpy as np
 
     encode = model.encode_query if table == "queries" else model.encode_document
@@ -164,12 +168,12 @@ def _encode_whole(model: SentenceTransformer, texts: list[str], table: Table) ->
 
 
 def _prompt_name(model: SentenceTransformer, table: Table) -> str | None:
-    """As ``encode_query`` and ``encode_document`` choose it."""
+    """The prompt name that ``encode_query`` and ``encode_document`` choose."""
     return next((name for name in _PROMPTS[table] if name in model.prompts), model.default_prompt_name)
 
 
 def _keeps_state(model: SentenceTransformer) -> bool:
-    """A batch may leave a mark on the model: code of its own is not known, and these positions depend on lengths."""
+    """Whether a batch may change the model: remote code is unknown, and these RoPE types update on long input."""
     return any(
         type(module).__module__.startswith("transformers_modules")
         or getattr(module, "rope_type", None) in ("dynamic", "longrope")
@@ -186,13 +190,13 @@ def _is_static(model: SentenceTransformer) -> bool:
 def _static_batches(
     model: SentenceTransformer, texts: list[str], prompt: str | None
 ) -> Iterator[tuple[np.ndarray, Features]]:
-    """As ``StaticEmbedding.preprocess`` makes them, without the places of tokens in the text."""
+    """The batches of ``StaticEmbedding.preprocess``, tokenised without character offsets, which is faster."""
     import numpy as np
     import torch
 
     for start in range(0, len(texts), _STATIC_TEXTS):
         part = [(prompt or "") + text for text in texts[start : start + _STATIC_TEXTS]]
-        rows = [found.ids for found in model.tokenizer.encode_batch_fast(part, add_special_tokens=False)]
+        rows = [encoding.ids for encoding in model.tokenizer.encode_batch_fast(part, add_special_tokens=False)]
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
         ids = np.fromiter(chain.from_iterable(rows), np.int64, lengths.sum())
         offsets = torch.from_numpy(lengths.cumsum() - lengths)
@@ -200,7 +204,7 @@ def _static_batches(
 
 
 def _is_padded(features: Features) -> bool:
-    """Rows of tokens and nothing else, so that rows and columns may be left out."""
+    """Whether the features are padded token rows and nothing else, so that rows and columns can be sliced."""
     import torch
 
     tensors = {name for name, value in features.items() if torch.is_tensor(value)}
@@ -210,11 +214,11 @@ def _is_padded(features: Features) -> bool:
 def _padded_batches(
     prepare: Callable[[list[str]], Features], texts: list[str], budget: int
 ) -> Iterator[tuple[np.ndarray, Features]]:
-    """Places in ``texts``, and their features padded to the longest of them."""
+    """Positions in ``texts`` and their features, padded to the longest text of the batch."""
     import numpy as np
     import torch
 
-    # By characters first: parts that are tokenised together are padded, too.
+    # Sort by characters first: texts that are tokenised together are padded together.
     order = np.argsort([-len(text) for text in texts], kind="stable")
     size = budget // 4
     for part in (order[start : start + size] for start in range(0, len(order), size)):
@@ -249,20 +253,20 @@ class _Encoder:
 
         rows = read_shard(piece.path, self.table).slice(piece.start, piece.rows)
         ids, texts = _texts(rows, self.table)
-        vectors = self._stored(encode_texts(self.model, texts, self.table, self.threads), ids)
+        vectors = self._to_precision(encode_texts(self.model, texts, self.table, self.threads), ids)
         column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
         table = pa.table({"id": pa.array(ids, pa.string()), "vector": column.cast(pa.list_(column.type.value_type))})
         return Result({"vectors": table}, len(ids), len(ids))
 
-    def _stored(self, vectors: np.ndarray, ids: list[str]) -> np.ndarray:
+    def _to_precision(self, vectors: np.ndarray, ids: list[str]) -> np.ndarray:
         import numpy as np
 
         with np.errstate(over="ignore"):
             stored = vectors.astype(self.precision)
-        for found, why in ((vectors, "is not finite"), (stored, "is too large for encode.precision=float16")):
-            broken = np.flatnonzero(~np.isfinite(found).all(axis=1))
+        for matrix, why in ((vectors, "is not finite"), (stored, "is too large for encode.precision=float16")):
+            broken = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
             if len(broken):
-                raise StageError(f"the model gave a vector that {why} for {self.table} {ids[broken[0]]!r}")
+                raise StageError(f"the model returned a vector that {why} for {self.table} {ids[broken[0]]!r}")
         return stored
 
 

@@ -1,7 +1,7 @@
 """Measure a run against the test judgments: METRICS.
 
-In: QUERIES with QRELS, RUN. Out: table ``metrics`` with a row for each judged test query and measure, also
-where the run found nothing (value 0).
+Reads QUERIES with QRELS, and RUN. Writes the table ``metrics``: a row for each judged test query and measure, with
+value 0 for a query that the run has no documents for.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ __all__ = ["evaluate", "read_judgments"]
 
 
 def evaluate(config: Config, queries: Artifact, run: Artifact) -> Artifact:
-    """METRICS of one system, for every query that has a test judgment.
+    """Compute METRICS of one system, for every query that has a test judgment.
 
     Raises:
-        ConfigError: ``evaluate.measures`` names something that cannot be computed.
-        ContractError: the run lists a document twice for one query.
+        ConfigError: ``evaluate.measures`` names a measure that cannot be computed.
+        ContractError: the run lists a document twice for a query.
     """
     measures = parse_measures(config.evaluate.measures)
     body = functools.partial(_evaluate, measures, queries, run)
@@ -40,7 +40,7 @@ def evaluate(config: Config, queries: Artifact, run: Artifact) -> Artifact:
 
 
 def read_judgments(queries: Artifact) -> Judgments:
-    """Relevance by document by query, of the queries to evaluate on."""
+    """Test judgments as ``{query_id: {doc_id: relevance}}``."""
     import pyarrow.compute as pc
 
     judgments: Judgments = {}

@@ -1,4 +1,4 @@
-"""Write queries about the sampled documents: QUERIES; or documents for queries: QUERIES, DOCS and LABELS."""
+"""Generate queries for sampled documents (QUERIES), or graded documents for queries (QUERIES, DOCS and LABELS)."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ _ROWS_A_SHARD = 2000
 
 
 def generate(config: Config, ingested: Artifact, deduped: Artifact) -> Artifact:
-    """QUERIES about the documents of SAMPLE; a document or a prompt that yields none is quarantined.
+    """Write QUERIES for the documents of SAMPLE; a document or prompt that yields no query is quarantined.
 
-    A generator that writes documents gives DOCS and LABELS for the QUERIES that it draws, and depends
-    on nothing but these. People's training queries may stand beside generated ones, in a shard of their own.
+    A generator that writes documents draws QUERIES and writes DOCS and LABELS for them; it depends on these
+    queries alone. With ``generate.training_queries`` the dataset's human training queries are added, in a shard of
+    their own.
 
     Raises:
-        DataError: nothing was written.
+        DataError: the generator wrote nothing.
     """
     generator: Generator = config.generate.generator
     prepared = generator.prepare(config, ingested, deduped)
@@ -76,13 +77,15 @@ def _generate(
         writer = load if table == "queries" else functools.partial(_Writer, load, name_of(generator))
         map_shards(draft, shards, writer, pool=pool, total=rows.num_rows, unit=table)
     if not draft.counts.get("rows_out"):
-        raise DataError(f"nothing could be written for any of {rows.num_rows:,} {table} ({draft.quarantined})")
+        raise DataError(
+            f"generate: {name_of(generator)} wrote nothing for any of {rows.num_rows:,} {table} ({draft.quarantined})"
+        )
     if human:
-        _add(human, draft, len(shards))
+        _add_training_queries(human, draft, len(shards))
 
 
-def _add(human: Artifact, draft: Draft, shard: int) -> None:
-    """Write the training queries that the generator has not drawn itself."""
+def _add_training_queries(human: Artifact, draft: Draft, shard: int) -> None:
+    """Write the training queries that the generator did not draw, as the given shard."""
     import pyarrow.compute as pc
 
     rows = human.table("queries")
@@ -93,7 +96,7 @@ def _add(human: Artifact, draft: Draft, shard: int) -> None:
 
 
 def _sampled(ingested: Artifact, deduped: Artifact) -> pa.Table:
-    """Rows of DOCS in SAMPLE, by doc_id; one shard of the others at a time is in memory."""
+    """Rows of DOCS in SAMPLE, sorted by doc_id; reads one shard of DOCS at a time."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -112,12 +115,12 @@ class _Writer:
         from gradret.store.contracts import schema
 
         rows: list[dict[str, Any]] = []
-        silent = []
+        failed = []
         docs = read_shard(path, "docs").to_pylist()
         for doc in docs:
             written = list(dict.fromkeys(self.write(doc["doc_id"], doc["title"] or "", doc["text"])))
             if not written:
-                silent.append(Quarantined(doc["doc_id"], "no query could be written", doc["text"][:200]))
+                failed.append(Quarantined(doc["doc_id"], "no query could be written", doc["text"][:200]))
             for number, query in enumerate(written):
                 rows.append(
                     {
@@ -129,4 +132,4 @@ class _Writer:
                     }
                 )
         table = pa.Table.from_pylist(rows, schema("queries"))
-        return Result({"queries": table}, len(docs), len(docs) - len(silent), silent)
+        return Result({"queries": table}, len(docs), len(docs) - len(failed), failed)

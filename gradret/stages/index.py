@@ -1,4 +1,4 @@
-"""Build the FAISS shards of a model over all documents: INDEX."""
+"""Build the FAISS index of a model's document vectors, in shards: INDEX."""
 
 from __future__ import annotations
 
@@ -30,39 +30,39 @@ __all__ = ["build", "index"]
 
 
 def index(config: Config, model: Artifact, ingested: Artifact) -> Artifact:
-    """``index.num_shards`` shards under ``shards``: inner product, with ids, vectors and checksums.
+    """Build ``index.num_shards`` inner-product shards under ``shards``, with ids, vectors and checksums.
 
-    A type that has to be trained is trained once, on a sample of all vectors, and every shard
-    starts from the trained, empty index. Where an earlier run found a shard damaged, that shard alone is
-    built again. Notes say what was built, of what size, and why.
+    An index type that needs training is trained once, on a sample of all vectors; every shard starts from the
+    trained, empty index. If an earlier run found a damaged shard, only that shard is rebuilt. Notes hold what was
+    built, its size, and why this type.
 
     Raises:
-        ConfigError: FAISS refuses ``index.factory``, there are too few vectors to train it, or it does not
-            fit the memory or the disk; nothing is built then.
-        StorageError: VECTORS hold one that is not finite, or of another dimension.
+        ConfigError: FAISS rejects ``index.factory``, there are too few vectors to train it, or the index does not
+            fit in memory or on disk; nothing is built then.
+        StorageError: a vector is not finite, or has another dimension.
     """
     return build(config, model, encode(config, model, ingested, "docs"))
 
 
 def build(config: Config, model: Artifact, vectors: Artifact) -> Artifact:
-    """As ``index``, of a model's VECTORS."""
+    """Build the index as ``index`` does, from the model's VECTORS."""
     factory, why = _factory(config, vectors)
     body = functools.partial(_index, config, vectors, factory, why)
     inputs = {"model": model, "vectors": vectors}
-    # The reason is logged but not fingerprinted: it names this machine's memory.
+    # The reason is noted but not fingerprinted: it names this machine's memory.
     auto = factory != config.index.factory.strip()
     settings = {"factory": factory, "auto": auto, "num_shards": config.index.num_shards, "seed": config.seed}
     return make("index", config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body)
 
 
 def _factory(config: Config, vectors: Artifact) -> tuple[str, str]:
-    """``index.factory`` as FAISS knows it, and why it is that."""
+    """The FAISS factory string, and the reason for it."""
     given = config.index.factory.strip()
     if given != "auto":
         return given, "as configured"
     total = vectors.counts["rows_out"]
     chosen, why = choose(total, dimension(vectors), total_memory(config.index.resources.memory_gib))
-    say(f"  index: auto takes {chosen}: {why}")
+    say(f"  index: auto chose {chosen}: {why}")
     return chosen, f"auto: {why}"
 
 
@@ -80,9 +80,9 @@ def _index(config: Config, vectors: Artifact, factory: str, why: str, draft: Dra
     total, shards = sum(sources.values()), config.index.num_shards
     planned = plan(factory, total, dimension(vectors), shards, max(sources.values(), default=0))
     memory = node_memory(resources.memory_gib)
-    check(planned, memory, _room(draft))
+    check(planned, memory, _available_disk(draft))
     say(f"  index: {planned}")
-    empty = None if is_exact(factory) else _trained(draft, sources, planned, config)
+    empty = None if is_exact(factory) else _train_empty(draft, sources, planned, config)
     bounds = [total * number // shards for number in range(shards + 1)]
     ranges = [_Range(number, bounds[number], bounds[number + 1]) for number in range(shards)]
     workers = min(shards, resources.actors or max(1, min(cores(), memory // planned.building)))
@@ -95,24 +95,24 @@ def _index(config: Config, vectors: Artifact, factory: str, why: str, draft: Dra
     draft.notes["bytes"] = shard_bytes(draft.path / "shards")
 
 
-def _room(draft: Draft) -> int:
-    """Bytes that the disk has for the index, what it holds of it already among them."""
-    held = sum(path.stat().st_size for path in (draft.path / "shards").glob("*"))
-    return free_disk(draft.path) + held
+def _available_disk(draft: Draft) -> int:
+    """Bytes that the disk has for the index, including those of shards already written."""
+    written = sum(path.stat().st_size for path in (draft.path / "shards").glob("*"))
+    return free_disk(draft.path) + written
 
 
 def _sources(vectors: Artifact) -> dict[Path, int]:
-    """Shards of VECTORS and how many they hold."""
+    """Shards of VECTORS and the number of rows in each."""
     import pyarrow.parquet as pq
 
     return {path: pq.read_metadata(path).num_rows for path in vectors.shards("vectors")}
 
 
-def _trained(draft: Draft, sources: dict[Path, int], planned: Plan, config: Config) -> Path:
-    """The trained, empty index that all shards start from, made by a worker unless it is there."""
+def _train_empty(draft: Draft, sources: dict[Path, int], planned: Plan, config: Config) -> Path:
+    """Train, unless done before, the empty index that all shards start from; runs on a worker."""
     path, sums = draft.path / "empty.faiss", draft.path / "empty.sha256"
     if not (path.exists() and sums.exists() and sums.read_text(encoding="ascii") == file_sum(path)):
-        draft.folder("shards")  # of another training
+        draft.folder("shards")  # drop shards that start from another training
         resources = config.index.resources
         load = functools.partial(_Trainer, sources, planned, config.seed, gpu=resources.gpus > 0)
         run_step(draft, "train", [path], load, Pool(1, resources.gpus))
@@ -121,7 +121,7 @@ def _trained(draft: Draft, sources: dict[Path, int], planned: Plan, config: Conf
 
 
 class _Trainer:
-    """Trains the index on vectors drawn evenly from all shards and writes it to a path, empty."""
+    """Trains the index on a uniform sample of all vectors and writes it, without vectors, to a path."""
 
     def __init__(self, sources: dict[Path, int], planned: Plan, seed: int, *, gpu: bool) -> None:
         self.sources, self.planned, self.seed, self.gpu = sources, planned, seed, gpu
@@ -148,7 +148,7 @@ class _Trainer:
             (moved or index).train(sample)
         except RuntimeError as error:
             raise ConfigError(
-                f"index.factory={self.planned.factory}: FAISS refuses it for {len(sample):,} training vectors "
+                f"index.factory={self.planned.factory}: FAISS cannot train it on {len(sample):,} vectors "
                 f"of dimension {self.planned.dimension}: {reason(error)}"
             ) from error
         return faiss.index_gpu_to_cpu(moved) if moved else index
@@ -158,20 +158,20 @@ class _Trainer:
 
         draw = np.random.Generator(np.random.PCG64(self.seed))
         total = sum(self.sources.values())
-        places = np.sort(draw.choice(total, self.planned.training, replace=False, shuffle=False))
-        sample = np.empty((len(places), self.planned.dimension), np.float32)
+        positions = np.sort(draw.choice(total, self.planned.training, replace=False, shuffle=False))
+        sample = np.empty((len(positions), self.planned.dimension), np.float32)
         start = 0
         for path, size in self.sources.items():
-            first, last = np.searchsorted(places, [start, start + size])
+            first, last = np.searchsorted(positions, [start, start + size])
             if first < last:
                 _, matrix = _read(path, self.planned.dimension)
-                sample[first:last] = matrix[places[first:last] - start]
+                sample[first:last] = matrix[positions[first:last] - start]
             start += size
         return sample
 
 
 class _Builder:
-    """Adds the vectors of a shard to the trained, empty index."""
+    """Adds the vectors of a shard to the empty index."""
 
     def __init__(
         self, sources: dict[Path, int], dimension: int, empty: Path | None, folder: Path, threads: int
@@ -200,10 +200,10 @@ class _Builder:
 
 
 def _read(path: Path, dimension: int) -> tuple[Any, np.ndarray]:
-    """Ids, an Arrow array, and vectors of a shard of VECTORS.
+    """Ids (an Arrow array) and vectors, ``(rows, dimension)``, of a shard of VECTORS.
 
     Raises:
-        StorageError: a vector is not finite or of another dimension.
+        StorageError: a vector is not finite or has another dimension.
     """
     import numpy as np
 
@@ -214,9 +214,9 @@ def _read(path: Path, dimension: int) -> tuple[Any, np.ndarray]:
     try:
         matrix = as_matrix(rows)
     except ValueError:
-        raise StorageError(f"{path} holds vectors of several dimensions; {again}") from None
+        raise StorageError(f"{path}: vectors have different dimensions; {again}") from None
     if rows.num_rows and matrix.shape[1] != dimension:
-        raise StorageError(f"{path} holds vectors of dimension {matrix.shape[1]}, not of {dimension}; {again}")
+        raise StorageError(f"{path}: vectors have dimension {matrix.shape[1]}, expected {dimension}; {again}")
     broken = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
     if len(broken):
         raise StorageError(f"{path}: the vector of {rows['id'][broken[0]].as_py()!r} is not finite; {again}")

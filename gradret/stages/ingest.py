@@ -1,7 +1,4 @@
-"""Read a dataset's documents into DOCS.
-
-In: the dataset's files. Out: table ``docs``, quarantined rows with their reasons.
-"""
+"""Read a dataset's documents into DOCS; unusable rows are quarantined with a reason."""
 
 from __future__ import annotations
 
@@ -29,10 +26,11 @@ _SHARDS_AT_ONCE = 64
 
 
 def ingest(config: Config) -> Artifact:
-    """DOCS of the dataset; ids are checked to be unique, empty or broken rows are quarantined.
+    """Read DOCS of the dataset; empty or broken rows are quarantined.
 
     Raises:
-        DataError: a file is missing or empty, an id occurs twice, or too many rows are bad.
+        DataError: a file is missing or empty, a doc_id is not unique, or more than ``ingest.max_bad_share`` of the
+            rows are unusable.
     """
     settings = {
         "dataset": read_settings(config.dataset),
@@ -49,8 +47,8 @@ def _ingest(config: Config, draft: Draft) -> None:
     map_shards(draft, parts, functools.partial(_Reader, dataset, config.ingest.max_words))
     refuse_mostly_bad(draft, "docs", config.ingest.max_bad_share)
     if not draft.counts.get("rows_out"):
-        raise DataError(f"{', '.join(dict.fromkeys(part.path for part in parts))}: holds no documents")
-    _refuse_twice(draft, dataset, parts)
+        raise DataError(f"{', '.join(dict.fromkeys(part.path for part in parts))}: contains no documents")
+    _require_unique_ids(draft, dataset, parts)
 
 
 class _Reader:
@@ -63,7 +61,7 @@ class _Reader:
         from gradret.store.contracts import schema
 
         placed, bad = read_part(self.dataset, "docs", part)
-        reason = f"doc_id begins with {GENERATED}, which is for documents that an LLM writes"
+        reason = f"doc_id begins with {GENERATED}, which is reserved for generated documents"
         bad += [Quarantined(where, reason, row["doc_id"]) for where, row in placed if _is_reserved(row)]
         rows = [row for _, row in placed if not _is_reserved(row)]
         columns = {name: [row[name] for row in rows] for name in ("doc_id", "title", "text")}
@@ -78,7 +76,7 @@ def _is_reserved(row: Row) -> bool:
 
 
 def read_part(dataset: Dataset, table: str, part: Part) -> tuple[list[tuple[str, Row]], list[Quarantined]]:
-    """Good rows of a part, each with its ``file:line``, and quarantined ones."""
+    """Read a part: good rows with their ``file:line``, and quarantined rows."""
     rows, bad = [], []
     for number, row in dataset.read(table, part):
         where = f"{part.path}:{number}"
@@ -90,31 +88,31 @@ def read_part(dataset: Dataset, table: str, part: Part) -> tuple[list[tuple[str,
 
 
 def refuse_mostly_bad(draft: Draft, table: str, share: float) -> None:
-    """Stop when a file is not what it was taken for.
+    """Stop if too many rows are unusable: the file probably has another format.
 
     Raises:
-        DataError: more than ``share`` of the rows were quarantined; names the first.
+        DataError: more than ``share`` of the rows were quarantined; quotes the first.
     """
     bad = draft.counts.get("quarantined", 0)
     if bad <= share * draft.counts.get("rows_in", 0):
         return
     first = read_shard(min((draft.path / "quarantine").glob("part-*.parquet")), "quarantine").to_pylist()[0]
-    held = " ".join(first["raw"].split())[:120]
+    raw = " ".join(first["raw"].split())[:120]
     raise DataError(
         f"{table}: {bad:,} of {draft.counts['rows_in']:,} rows cannot be used, more than "
-        f"ingest.max_bad_share={share}; the first: {first['where']}: {first['reason']}: {held}"
+        f"ingest.max_bad_share={share}; the first: {first['where']}: {first['reason']}: {raw}"
     )
 
 
 def known_docs(ingested: Artifact, doc_ids: pa.Array) -> pa.Array:
-    """Those of ``doc_ids`` that DOCS holds; the corpus's own ids need not fit in memory."""
+    """Filter ``doc_ids`` to those in DOCS; the ids of the whole corpus need not fit in memory."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     known: list[pa.Array] = []
     for paths in _batched(ingested.shards("docs"), _SHARDS_AT_ONCE):
-        own = pa.chunked_array([read_shard(path, "docs", ["doc_id"])["doc_id"].combine_chunks() for path in paths])
-        known += own.filter(pc.is_in(own, value_set=doc_ids)).chunks
+        ids = pa.chunked_array([read_shard(path, "docs", ["doc_id"])["doc_id"].combine_chunks() for path in paths])
+        known += ids.filter(pc.is_in(ids, value_set=doc_ids)).chunks
     return pa.chunked_array(known, pa.string())
 
 
@@ -122,7 +120,7 @@ def _batched(paths: list[Path], size: int) -> Iterator[list[Path]]:
     return (paths[start : start + size] for start in range(0, len(paths), size))
 
 
-def _refuse_twice(draft: Draft, dataset: Dataset, parts: list[Part]) -> None:
+def _require_unique_ids(draft: Draft, dataset: Dataset, parts: list[Part]) -> None:
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
@@ -132,6 +130,7 @@ def _refuse_twice(draft: Draft, dataset: Dataset, parts: list[Part]) -> None:
     if pc.count_distinct(ids).as_py() == len(ids):
         return
     counts = ids.value_counts()
-    twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")[0].as_py()
-    places = [where for part in parts for where, row in read_part(dataset, "docs", part)[0] if row["doc_id"] == twice]
-    raise DataError(f"doc_id {twice!r} occurs {len(places)} times: {', '.join(places[:5])}; ids must be unique")
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")[0].as_py()
+    rows = (row for part in parts for row in read_part(dataset, "docs", part)[0])
+    places = [where for where, row in rows if row["doc_id"] == repeated]
+    raise DataError(f"doc_id {repeated!r} occurs {len(places)} times: {', '.join(places[:5])}; ids must be unique")

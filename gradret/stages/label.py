@@ -1,4 +1,4 @@
-"""Score every pair once with the teacher: LABELS."""
+"""Score every pair with the teacher, once: LABELS."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ __all__ = ["label"]
 
 
 def label(config: Config, ingested: Artifact, generated: Artifact, mined: Artifact) -> Artifact:
-    """LABELS: the teacher's raw score of every pair; a pair that gets none, or none that is finite, is quarantined.
+    """Write LABELS, the teacher's raw score of every pair; a pair without a finite score is quarantined.
 
     Args:
-        config: the teacher, and who works.
+        config: the run's config; ``label`` sets the teacher and its workers.
         ingested: DOCS.
-        generated: QUERIES, all that the pairs name; written or human.
-        mined: PAIRS; those of a query stand together.
+        generated: QUERIES, generated or human; must contain every query of the pairs.
+        mined: PAIRS; the pairs of a query must be consecutive.
     """
     teacher = config.label.teacher
     prepared = teacher.prepare(config, ingested, generated)
@@ -52,11 +52,11 @@ def _ask(config: Config, mined: Artifact, prepared: dict[str, Artifact], draft: 
     teacher, limit = config.label.teacher, config.label.max_bad_share
     load = functools.partial(teacher.load, prepared)
     ask(draft, mined.shards("pairs"), load, teacher.engine, seed=config.seed, max_bad_share=limit)
-    draft.notes |= _outside(sorted((draft.path / "answers").glob("part-*.parquet")))
+    draft.notes |= _outside_mass(sorted((draft.path / "answers").glob("part-*.parquet")))
 
 
-def _outside(shards: Iterable[Path]) -> dict[str, float]:
-    """The mean probability that answers with choices left to other tokens, if there are such answers."""
+def _outside_mass(shards: Iterable[Path]) -> dict[str, float]:
+    """Mean probability that multiple-choice answers put on tokens other than the choices; empty if there are none."""
     rows = (row for path in shards for row in read_shard(path, "answers", ["logprobs"])["logprobs"].to_pylist())
     outside = [max(0.0, 1 - sum(map(math.exp, row))) for row in rows if row]
     return {"outside_mean": sum(outside) / len(outside)} if outside else {}
@@ -64,7 +64,7 @@ def _outside(shards: Iterable[Path]) -> dict[str, float]:
 
 def _score(config: Config, generated: Artifact, mined: Artifact, prepared: dict[str, Artifact], draft: Draft) -> None:
     teacher, resources = config.label.teacher, config.label.resources
-    load = functools.partial(_Labeler, functools.partial(teacher.load, prepared), name_of(teacher), generated)
+    load = functools.partial(_LabelWorker, functools.partial(teacher.load, prepared), name_of(teacher), generated)
     pool = Pool(actors=resources.actors, gpus=resources.gpus)
     total = mined.counts["rows_out"]
     map_shards(draft, mined.shards("pairs"), load, pool=pool, total=total, unit="pairs")
@@ -73,7 +73,7 @@ def _score(config: Config, generated: Artifact, mined: Artifact, prepared: dict[
         draft.count(unknown_pairs=count)
 
 
-class _Labeler:
+class _LabelWorker:
     def __init__(self, load: Callable[[], Grader], source: str, generated: Artifact) -> None:
         self.grader, self.source, self.generated = load(), source, generated
 
@@ -84,5 +84,5 @@ class _Labeler:
         known = query_rows(self.generated, [query_id for query_id, _ in groups])
         scored = self.grader.score([known[query_id] for query_id, _ in groups], [doc_ids for _, doc_ids in groups])
         if [len(row) for row in scored] != [len(doc_ids) for _, doc_ids in groups]:
-            raise StageError(f"teacher {self.source}: score() must give one score a document of every query's list")
+            raise StageError(f"teacher {self.source}: score() must return one score for each document of each query")
         return labels(pairs, [score for row in scored for score in row.tolist()], self.source)

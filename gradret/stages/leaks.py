@@ -1,7 +1,7 @@
-"""Training queries that say almost what a test query says: LEAKS.
+"""Find training queries that are near-duplicates of test queries: LEAKS.
 
-The one stage before ``search`` that reads test queries: their texts, no judgments. What it gives to the stages
-after it is named by the leaks that were found, so another test set without leaks changes no model.
+This is the only stage before ``search`` that reads test queries: their texts, not their judgments. Its artifact is
+fingerprinted by the leaks themselves, so another test set without leaks does not change the model.
 """
 
 from __future__ import annotations
@@ -29,26 +29,25 @@ _ROWS_A_BLOCK = 1000
 
 
 def leaks(config: Config, generated: Artifact, queries: Artifact | None) -> Artifact:
-    """LEAKS: each training query with every test query that it is like, and how much.
+    """Write LEAKS: each training query with every test query that it resembles, and their similarity.
 
-    Similarity is the Jaccard similarity of the sets of character 4-grams within words, lower case and in
-    Unicode's NFKC; of equal texts it is 1. A pair is a leak at ``mine.leak_similarity`` or more; at 0 nothing
-    is looked for.
+    This is the Jaccard similarity of the sets of character 4-grams within words, after NFKC normalisation and lower
+    casing; equal texts have 1. A pair is a leak if its similarity is at least ``mine.leak_similarity``; 0 turns the
+    check off.
 
     Args:
-        config: of the run.
+        config: the run's config.
         generated: QUERIES to train on.
-        queries: QUERIES of the dataset; those of split ``test`` are what must not be trained on. None where
-            there are none.
+        queries: QUERIES of the dataset, whose split ``test`` must not be trained on; None if the dataset has none.
     """
     threshold = config.mine.leak_similarity
-    rows = _found(config, generated, queries).table("leaks") if threshold and queries else _none()
+    rows = _compare_queries(config, generated, queries).table("leaks") if threshold and queries else _empty()
     settings = {"rows": hashlib.sha256(json.dumps(rows.to_pylist()).encode()).hexdigest()}
     body = functools.partial(_leaks, rows)
     return make("leaks", config.storage_path, module=__name__, settings=settings, inputs={}, body=body)
 
 
-def _none() -> pa.Table:
+def _empty() -> pa.Table:
     from gradret.store.contracts import schema
 
     return schema("leaks").empty_table()
@@ -61,15 +60,15 @@ def _leaks(rows: pa.Table, draft: Draft) -> None:
     draft.count(leaks=pc.count_distinct(rows["query_id"]).as_py())
 
 
-def _found(config: Config, generated: Artifact, queries: Artifact) -> Artifact:
-    """LEAKS, named by what was compared."""
+def _compare_queries(config: Config, generated: Artifact, queries: Artifact) -> Artifact:
+    """LEAKS as an artifact that is fingerprinted by the compared queries."""
     settings = {"leak_similarity": config.mine.leak_similarity}
     inputs = {"queries": generated, "test_queries": queries}
-    body = functools.partial(_look, config, generated, queries)
+    body = functools.partial(_compare, config, generated, queries)
     return make("leak_check", config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body)
 
 
-def _look(config: Config, generated: Artifact, queries: Artifact, draft: Draft) -> None:
+def _compare(config: Config, generated: Artifact, queries: Artifact, draft: Draft) -> None:
     import pyarrow.compute as pc
 
     test = queries.table("queries", ["query_id", "split", "text"])
@@ -80,7 +79,7 @@ def _look(config: Config, generated: Artifact, queries: Artifact, draft: Draft) 
 
 
 class _Comparer:
-    """Pairs of a shard's queries and test queries that are alike."""
+    """Finds the pairs of a shard's queries and the test queries that are similar."""
 
     def __init__(self, test: pa.Table, threshold: float) -> None:
         self.ids, self.threshold = test["query_id"], threshold
@@ -93,10 +92,10 @@ class _Comparer:
 
         rows = read_shard(path, "queries")
         blocks = [rows.slice(start, _ROWS_A_BLOCK) for start in range(0, rows.num_rows, _ROWS_A_BLOCK)]
-        found = pa.concat_tables([schema("leaks").empty_table(), *(self._alike(block) for block in blocks)])
-        return Result({"leaks": found}, rows.num_rows, rows.num_rows)
+        pairs = pa.concat_tables([schema("leaks").empty_table(), *(self._similar(block) for block in blocks)])
+        return Result({"leaks": pairs}, rows.num_rows, rows.num_rows)
 
-    def _alike(self, rows: pa.Table) -> pa.Table:
+    def _similar(self, rows: pa.Table) -> pa.Table:
         import pyarrow as pa
 
         from gradret.store.contracts import schema
@@ -105,17 +104,17 @@ class _Comparer:
         common = (sets @ self.sets.T).tocoo()
         row, column = common.coords
         similarity = common.data / (sets.sum(axis=1)[row] + self.sets.sum(axis=1)[column] - common.data)
-        alike = similarity >= self.threshold
+        similar = similarity >= self.threshold
         pairs = {
-            "query_id": rows["query_id"].take(row[alike]),
-            "test_query_id": self.ids.take(column[alike]),
-            "similarity": pa.array(similarity[alike], pa.float32()),
+            "query_id": rows["query_id"].take(row[similar]),
+            "test_query_id": self.ids.take(column[similar]),
+            "similarity": pa.array(similarity[similar], pa.float32()),
         }
         return pa.table(pairs, schema("leaks"))
 
 
 def _grams(texts: list[str]) -> csr_array:
-    """``(len(texts), 2**20)``, 1 where a text has a 4-gram; two of a text meet in a column once in a thousand texts."""
+    """Hashed 4-grams, ``(len(texts), 2**20)``, 1 where a text has one; one text in a thousand has a collision."""
     import numpy as np
     from scipy.sparse import csr_array
     from sklearn.feature_extraction.text import HashingVectorizer

@@ -1,4 +1,4 @@
-"""Choose which documents each query is graded against: PAIRS."""
+"""Choose the documents that the teacher grades for each query: PAIRS."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ _SMALLEST_POOL = 2
 
 
 def mine(config: Config, ingested: Artifact, generated: Artifact, leaks: Artifact) -> Artifact:
-    """PAIRS: the union of what ``mine.retrievers`` find, one row a pair, with who found it at which rank.
+    """Write PAIRS, the union of the documents of ``mine.retrievers``: one row a pair, with its origins and ranks.
 
-    A query for which fewer than two documents are found is quarantined, as there is nothing to rank; so is
-    one of ``leaks``, which tells of the test queries. ``short_lists`` counts queries for which a retriever
-    finds fewer documents than it was asked for.
+    A query with fewer than two documents is quarantined, as there is nothing to rank; so is a query in ``leaks``,
+    which nearly duplicates a test query. ``short_lists`` counts queries for which a retriever returns fewer documents
+    than its ``k``.
 
     Args:
-        config: of the run.
+        config: the run's config.
         ingested: DOCS.
         generated: QUERIES.
         leaks: LEAKS.
 
     Raises:
-        DataError: no query is left that has two documents.
+        DataError: no query has two documents.
     """
     retrievers: tuple[Retriever, ...] = config.mine.retrievers
     prepared = [retriever.prepare(config, ingested, generated) for retriever in retrievers]
@@ -61,8 +61,8 @@ def _mine(
     map_shards(draft, shards, load, pool=pool, total=rows.num_rows, unit="queries")
     if not draft.counts.get("rows_out"):
         raise DataError(
-            f"no query is left that has two documents to compare, of {rows.num_rows:,} ({draft.quarantined}); "
-            "the corpus is too small for a training list, or mine.retrievers find too little"
+            f"mine: none of the {rows.num_rows:,} queries has two documents to compare ({draft.quarantined}); "
+            "use a larger corpus, or mine.retrievers that return more documents"
         )
 
 
@@ -72,7 +72,7 @@ class _Miner:
     ) -> None:
         self.origins = origins(retrievers)
         self.leaked = set(leaks.table("leaks", ["query_id"])["query_id"].to_pylist())
-        self.asked = [getattr(retriever, "k", 0) for retriever in retrievers]
+        self.wanted = [getattr(retriever, "k", 0) for retriever in retrievers]
         self.find = [retriever.load(more, seed) for retriever, more in zip(retrievers, prepared, strict=True)]
 
     def __call__(self, path: Path) -> Result:
@@ -89,31 +89,31 @@ class _Miner:
         ]
         pairs: list[dict[str, Any]] = []
         short = 0
-        for query, found in zip(clean, zip(*(find(clean) for find in self.find), strict=True), strict=True):
-            short += any(len(ranked) < asked for ranked, asked in zip(found, self.asked, strict=True))
-            pool = self._union(found)
+        for query, rankings in zip(clean, zip(*(find(clean) for find in self.find), strict=True), strict=True):
+            short += any(len(ranked) < wanted for ranked, wanted in zip(rankings, self.wanted, strict=True))
+            pool = self._union(rankings)
             if len(pool) < _SMALLEST_POOL:
                 dropped.append(Quarantined(query["query_id"], "fewer than two documents found", query["text"]))
             else:
-                pairs += [_pair(query["query_id"], doc_id, who) for doc_id, who in sorted(pool.items())]
-        # By column: from_pylist takes thirty times as long.
+                pairs += [_pair(query["query_id"], doc_id, ranks) for doc_id, ranks in sorted(pool.items())]
+        # Built by column: from_pylist takes thirty times as long.
         table = pa.table({name: [pair[name] for pair in pairs] for name in schema("pairs").names}, schema("pairs"))
         kept = len(queries) - len(dropped)
         return Result({"pairs": table}, len(queries), kept, dropped, {"short_lists": short})
 
-    def _union(self, found: Sequence[Ranked]) -> dict[str, list[tuple[str, int]]]:
+    def _union(self, rankings: Sequence[Ranked]) -> dict[str, list[tuple[str, int]]]:
         pool: dict[str, list[tuple[str, int]]] = {}
-        for origin, ranked in zip(self.origins, found, strict=True):
+        for origin, ranked in zip(self.origins, rankings, strict=True):
             for doc_id, rank in ranked:
                 pool.setdefault(doc_id, []).append((origin, rank))
         return pool
 
 
-def _pair(query_id: str, doc_id: str, who: list[tuple[str, int]]) -> dict[str, Any]:
+def _pair(query_id: str, doc_id: str, ranks: list[tuple[str, int]]) -> dict[str, Any]:
     return {
         "pair_id": pair_id(query_id, doc_id),
         "query_id": query_id,
         "doc_id": doc_id,
-        "origins": [origin for origin, _ in who],
-        "ranks": [rank for _, rank in who],
+        "origins": [origin for origin, _ in ranks],
+        "ranks": [rank for _, rank in ranks],
     }

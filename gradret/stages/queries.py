@@ -1,8 +1,8 @@
 """Read a dataset's human queries and judgments into QUERIES and QRELS.
 
-They are an artifact of their own, so that nothing before ``search`` depends on a test judgment.
-Judgments of documents that the corpus lacks are kept and counted: trec_eval counts them as
-relevant documents that were not found, and so do published numbers.
+They are a separate artifact, so that nothing before ``search`` depends on a test judgment. Judgments of documents
+that the corpus lacks are kept and counted: trec_eval counts them as relevant documents that were not retrieved, and
+so do published results.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _COLUMNS = {"queries": ("query_id", "text"), "qrels": ("query_id", "doc_id", "re
 
 
 def queries(config: Config, ingested: Artifact) -> Artifact:
-    """QUERIES and QRELS of the dataset, the queries of ``dataset.split`` marked ``test``.
+    """Read QUERIES and QRELS of the dataset, with the queries of ``dataset.split`` marked ``test``.
 
     Raises:
-        DataError: a file is missing, a query_id occurs twice, no query of the split is judged, or
-            most judgments name documents that the corpus lacks.
+        DataError: a file is missing, a query_id is not unique, no query of the split has a judgment, or most
+            judgments name documents that the corpus lacks.
     """
     settings = {
         "dataset": read_settings(config.dataset),
@@ -48,7 +48,7 @@ def queries(config: Config, ingested: Artifact) -> Artifact:
 
 
 def texts_by_id(config: Config) -> dict[str, str]:
-    """The queries' texts by query_id.
+    """Texts of all queries by query_id.
 
     Raises:
         DataError: a query_id occurs twice; names both places.
@@ -58,19 +58,20 @@ def texts_by_id(config: Config) -> dict[str, str]:
 
 
 def judged(config: Config, split: str) -> dict[tuple[str, str], Row]:
-    """Judgments of another split than the evaluated one, by query_id and doc_id.
+    """Judgments of a split other than the evaluated one, by ``(query_id, doc_id)``.
 
-    Queries that are judged in the evaluated split too are left out. Of two judgments of a pair the first counts.
+    Leaves out queries that are also judged in the evaluated split. If a pair is judged twice, the first counts.
     """
     import pyarrow.compute as pc
 
     rows = _read(config, "qrels")[0].drop_columns("where")
     evaluated = rows.filter(pc.equal(rows["split"], config.dataset.split))["query_id"]
-    own = rows.filter(pc.equal(rows["split"], split))
-    found: dict[tuple[str, str], Row] = {}
-    for row in own.filter(pc.invert(pc.is_in(own["query_id"], value_set=pc.unique(evaluated)))).to_pylist():
-        found.setdefault((row["query_id"], row["doc_id"]), row)
-    return found
+    rows = rows.filter(pc.equal(rows["split"], split))
+    rows = rows.filter(pc.invert(pc.is_in(rows["query_id"], value_set=pc.unique(evaluated))))
+    judgments: dict[tuple[str, str], Row] = {}
+    for row in rows.to_pylist():
+        judgments.setdefault((row["query_id"], row["doc_id"]), row)
+    return judgments
 
 
 def _queries(config: Config, ingested: Artifact, draft: Draft) -> None:
@@ -90,7 +91,7 @@ def _queries(config: Config, ingested: Artifact, draft: Draft) -> None:
     draft.count(rows_in=total, queries=texts.num_rows, judgments=judgments.num_rows, quarantined=len(bad))
     if not texts.num_rows and not bad_queries:
         places = dict.fromkeys(part.path for part in config.dataset.parts("queries"))
-        raise DataError(f"{', '.join(places)}: holds no queries")
+        raise DataError(f"{', '.join(places)}: contains no queries")
     refuse_mostly_bad(draft, "queries and qrels", config.ingest.max_bad_share)
 
     splits = _splits(texts["query_id"], judgments)
@@ -99,17 +100,17 @@ def _queries(config: Config, ingested: Artifact, draft: Draft) -> None:
         raise DataError(f"no query has a judgment in split {config.dataset.split!r}; set dataset.split")
     _count_unknown(draft, ingested, judgments["doc_id"])
     draft.count(test_queries=test, queries_without_judgments=splits.null_count)
-    nothing = pa.nulls(texts.num_rows, pa.string())
+    nulls = pa.nulls(texts.num_rows, pa.string())
     columns = {"query_id": texts["query_id"], "text": texts["text"], "split": splits}
-    columns |= {"source_doc_id": nothing, "kind": nothing, "generator": pa.array(["human"] * texts.num_rows)}
+    columns |= {"source_doc_id": nulls, "kind": nulls, "generator": pa.array(["human"] * texts.num_rows)}
     draft.write("queries", pa.table(columns, schema("queries")).sort_by("query_id"))
     draft.write("qrels", judgments.cast(schema("qrels")))
 
 
 def _read(config: Config, table: str) -> tuple[pa.Table, list[Quarantined]]:
-    """Good rows of ``queries`` or ``qrels``, with their ``file:line`` as ``where``, and quarantined ones.
+    """Read ``queries`` or ``qrels``: good rows with their ``file:line`` in column ``where``, and quarantined rows.
 
-    They are columns from the start: a training split has half a million rows.
+    Rows become columns as they are read: a training split has half a million rows.
     """
     import pyarrow as pa
 
@@ -117,28 +118,28 @@ def _read(config: Config, table: str) -> tuple[pa.Table, list[Quarantined]]:
     wanted = pa.schema([*fields, ("where", pa.string())])
     tables, bad = [wanted.empty_table()], []
     for part in config.dataset.parts(table):
-        good, worse = read_part(config.dataset, table, part)
+        good, quarantined = read_part(config.dataset, table, part)
         columns = {field.name: [row[field.name] for _, row in good] for field in fields}
         tables.append(pa.table(columns | {"where": [where for where, _ in good]}, wanted))
-        bad += worse
+        bad += quarantined
     return pa.concat_tables(tables), bad
 
 
 def _texts(config: Config) -> tuple[pa.Table, list[Quarantined]]:
-    """Queries, each once, and quarantined rows."""
+    """Read queries with unique ids, and quarantined rows."""
     import pyarrow.compute as pc
 
     rows, bad = _read(config, "queries")
     if pc.count_distinct(rows["query_id"]).as_py() < rows.num_rows:
         counts = rows["query_id"].value_counts()
-        twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")[0]
-        places = rows["where"].filter(pc.equal(rows["query_id"], twice)).to_pylist()
-        raise DataError(f"query_id {twice.as_py()!r} occurs twice: {', '.join(places[:2])}; ids must be unique")
+        repeated = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")[0]
+        places = rows["where"].filter(pc.equal(rows["query_id"], repeated)).to_pylist()
+        raise DataError(f"query_id {repeated.as_py()!r} occurs twice: {', '.join(places[:2])}; ids must be unique")
     return rows, bad
 
 
 def _usable(rows: pa.Table, texts: pa.Table, split: str) -> tuple[pa.Table, list[Quarantined]]:
-    """Judgments of known queries, once each, with the evaluated split named ``test``."""
+    """Keep judgments of known queries, each pair once, with the evaluated split renamed to ``test``."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -157,14 +158,14 @@ def _usable(rows: pa.Table, texts: pa.Table, split: str) -> tuple[pa.Table, list
 
 
 def _splits(query_ids: pa.ChunkedArray, judgments: pa.Table) -> pa.ChunkedArray:
-    """The split that each query is judged in, ``test`` before ``dev`` before ``train``; null where in none."""
+    """The split in which each query is judged, ``test`` before ``dev`` before ``train``; null if in none."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     splits: pa.ChunkedArray = pa.chunked_array([pa.nulls(len(query_ids), pa.string())])
     for split in ("train", "dev", "test"):
-        own = pc.unique(judgments.filter(pc.equal(judgments["split"], split))["query_id"])
-        splits = pc.if_else(pc.is_in(query_ids, value_set=own), split, splits)
+        judged_ids = pc.unique(judgments.filter(pc.equal(judgments["split"], split))["query_id"])
+        splits = pc.if_else(pc.is_in(query_ids, value_set=judged_ids), split, splits)
     return splits
 
 
@@ -177,5 +178,5 @@ def _count_unknown(draft: Draft, ingested: Artifact, doc_ids: pa.ChunkedArray) -
     if len(unknown) > _MAX_UNKNOWN * len(doc_ids):
         raise DataError(
             f"{len(unknown):,} of {len(doc_ids):,} judgments name documents that the corpus lacks "
-            f"({unknown[0].as_py()!r}, for one); do the qrels belong to this corpus?"
+            f"(such as {unknown[0].as_py()!r}); do the qrels belong to this corpus?"
         )

@@ -1,6 +1,6 @@
-"""Have the teacher rank anew what other systems found: RUN.
+"""Rerank the documents of other systems with the teacher: RUN.
 
-What they found becomes PAIRS, which ``label`` scores as it does any others; the scores are the order.
+The documents become PAIRS, which ``label`` scores like any other pairs; the scores give the new order.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ if TYPE_CHECKING:
 
 __all__ = ["rerank"]
 
-# Small, so that actors share the work and a killed run has little to score again; but a teacher may read the
-# whole corpus for the texts of every shard.
+# Small enough to spread over actors and to lose little in a killed run; not smaller, since a teacher may read the
+# whole corpus to look up the texts of each shard.
 _QUERIES_A_SHARD = 128
 
 
 def rerank(
     config: Config, ingested: Artifact, queries: Artifact, runs: Mapping[str, Artifact], k: int = 100
 ) -> Artifact:
-    """RUN of ``label.teacher`` over the union of every run's first ``k`` documents, all of them.
+    """Write RUN: the union of each run's first ``k`` documents, ranked by ``label.teacher``.
 
-    Ordered by float32 score descending, then doc_id descending. A pair that the teacher has no score for is
-    left out, and counted as ``unscored``.
+    Ordered by float32 score descending, then doc_id descending. A pair that the teacher does not score is left out
+    and counted as ``unscored``.
 
     Args:
-        config: of the run.
+        config: the run's config.
         ingested: DOCS.
-        queries: QUERIES; one that no run found anything for gets no rows.
-        runs: RUN of each system, by its name, which becomes an origin of the pairs.
-        k: documents a query and run.
+        queries: QUERIES; a query for which no run has documents gets no rows.
+        runs: RUN of each system by name; the name becomes an origin of its pairs.
+        k: number of documents per query and run.
     """
-    found = _pairs(config, queries, runs, k)
-    scored = label(config, ingested, queries, found)
+    pairs = _pairs(config, queries, runs, k)
+    scored = label(config, ingested, queries, pairs)
     body = functools.partial(_rank, scored)
-    inputs = {"pairs": found, "labels": scored}
+    inputs = {"pairs": pairs, "labels": scored}
     return make("rerank", config.storage_path, module=__name__, settings={}, inputs=inputs, body=body)
 
 
 def _pairs(config: Config, queries: Artifact, runs: Mapping[str, Artifact], k: int) -> Artifact:
-    """PAIRS: one row a pair, with the systems that found it and at which ranks."""
+    """PAIRS: one row a pair, with the systems that returned it and their ranks."""
     body = functools.partial(_collect, queries, runs, k)
     inputs = {"queries": queries} | {f"run.{system}": run for system, run in runs.items()}
     settings = {"k": k, "systems": list(runs)}
@@ -59,22 +59,22 @@ def _pairs(config: Config, queries: Artifact, runs: Mapping[str, Artifact], k: i
 
 
 def _collect(queries: Artifact, runs: Mapping[str, Artifact], k: int, draft: Draft) -> None:
-    query_ids = _found(queries, runs)
+    query_ids = _answered(queries, runs)
     blocks = [query_ids[start : start + _QUERIES_A_SHARD] for start in range(0, len(query_ids), _QUERIES_A_SHARD)]
     draft.count(rows_out=0)
     map_shards(draft, blocks, functools.partial(_Collector, runs, k), total=len(query_ids), unit="queries")
 
 
-def _found(queries: Artifact, runs: Mapping[str, Artifact]) -> list[str]:
-    """Queries that a run found something for, sorted."""
+def _answered(queries: Artifact, runs: Mapping[str, Artifact]) -> list[str]:
+    """The queries for which any run has documents, sorted."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     query_ids = queries.table("queries", ["query_id"])["query_id"]
     columns = (read_shard(path, "run", ["query_id"])["query_id"] for run in runs.values() for path in run.shards("run"))
-    named = pa.chunked_array([pc.unique(column) for column in columns], pa.string())
-    found: list[str] = query_ids.filter(pc.is_in(query_ids, value_set=named)).to_pylist()
-    return found
+    in_runs = pa.chunked_array([pc.unique(column) for column in columns], pa.string())
+    answered: list[str] = query_ids.filter(pc.is_in(query_ids, value_set=in_runs)).to_pylist()
+    return answered
 
 
 class _Collector:
@@ -86,11 +86,11 @@ class _Collector:
 
         from gradret.store.contracts import schema
 
-        found = {system: reader.ranked(query_ids) for system, reader in self.readers.items()}
+        rankings = {system: reader.ranked(query_ids) for system, reader in self.readers.items()}
         pairs = []
         for number, query_id in enumerate(query_ids):
             pool: dict[str, dict[str, int]] = {}
-            for system, ranked in found.items():
+            for system, ranked in rankings.items():
                 for doc_id, rank in ranked[number]:
                     if rank <= self.k:
                         pool.setdefault(doc_id, {})[system] = rank
@@ -113,14 +113,14 @@ def _rank(scored: Artifact, draft: Draft) -> None:
 
 
 def _by_score(path: Path) -> Result:
-    """RUN of a shard of LABELS, where the rows of a query stand together."""
+    """RUN of a shard of LABELS, in which the rows of a query are consecutive."""
     import numpy as np
 
     labels = read_shard(path, "labels", ["query_id", "doc_id", "score"])
     rows = zip(*(column.to_pylist() for column in labels.columns), strict=True)
     groups = {query_id: [row[1:] for row in group] for query_id, group in groupby(rows, key=lambda row: row[0])}
-    found = [
+    scored = [
         ([doc_id for doc_id, _ in group], np.array([score for _, score in group], np.float32))
         for group in groups.values()
     ]
-    return Result({"run": run_table(list(groups), found, labels.num_rows)}, labels.num_rows, labels.num_rows)
+    return Result({"run": run_table(list(groups), scored, labels.num_rows)}, labels.num_rows, labels.num_rows)

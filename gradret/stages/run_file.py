@@ -1,8 +1,8 @@
-"""Take a TREC run file that was made elsewhere: RUN.
+"""Import a TREC run file of another system: RUN.
 
-Documents that the corpus lacks stay in, for trec_eval counts them as found and not relevant; they are
-counted, and so are the queries. Where a dataset leaves out documents with the query's own id, they are
-dropped here as a search drops them.
+Documents that the corpus lacks are kept, since trec_eval counts them as retrieved and not relevant; they and
+unjudged queries are counted. If the dataset sets ``exclude_same_ids``, a document whose id is that of the query is
+dropped, as search does.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ __all__ = ["run_file"]
 
 
 def run_file(config: Config, ingested: Artifact, queries: Artifact, path: str | Path) -> Artifact:
-    """RUN of a file, plain or gzipped.
+    """Read RUN from a TREC run file, plain or gzipped.
 
     Raises:
         DataError: the file cannot be read (see ``gradret.search.trec.read_run``), none of its documents is in the
-            corpus, or none of its queries is judged.
+            corpus, or none of its queries has a test judgment.
     """
     path = Path(path)
     try:
@@ -47,27 +47,33 @@ def run_file(config: Config, ingested: Artifact, queries: Artifact, path: str | 
 def _run_file(path: Path, ingested: Artifact, queries: Artifact, same_ids: bool, draft: Draft) -> None:  # noqa: FBT001
     import pyarrow.compute as pc
 
-    read = rows = read_run(path)
+    all_rows = rows = read_run(path)
     if same_ids:
-        rows = _ranked_anew(rows.filter(pc.not_equal(rows["query_id"], rows["doc_id"])))
-    doc_ids, query_ids = pc.unique(read["doc_id"]), pc.unique(read["query_id"])
+        rows = _rerank_rows(rows.filter(pc.not_equal(rows["query_id"], rows["doc_id"])))
+    doc_ids, query_ids = pc.unique(all_rows["doc_id"]), pc.unique(all_rows["query_id"])
     unknown = len(doc_ids) - len(known_docs(ingested, doc_ids))
     if unknown == len(doc_ids):
-        raise DataError(f"{path}: the corpus has none of its {unknown:,} documents ({doc_ids[0]}, for one)")
+        raise DataError(
+            f"{path}: none of its {unknown:,} documents (such as {doc_ids[0]}) is in the corpus; "
+            "was the run made on this dataset?"
+        )
     judged = queries.table("qrels", ["query_id", "split"])
     judged_ids = pc.unique(judged.filter(pc.equal(judged["split"], "test"))["query_id"])
     unjudged = len(query_ids) - pc.sum(pc.is_in(query_ids, value_set=judged_ids)).as_py()
     if unjudged == len(query_ids):
-        raise DataError(f"{path}: none of its {unjudged:,} queries ({query_ids[0]}, for one) has a judgment")
+        raise DataError(
+            f"{path}: none of its {unjudged:,} queries (such as {query_ids[0]}) has a test judgment; "
+            "was the run made on this split?"
+        )
     draft.count(
-        rows_in=read.num_rows, rows_out=rows.num_rows, same_ids=read.num_rows - rows.num_rows,
+        rows_in=all_rows.num_rows, rows_out=rows.num_rows, same_ids=all_rows.num_rows - rows.num_rows,
         queries=len(query_ids), unjudged_queries=unjudged, unknown_docs=unknown,
     )  # fmt: skip
     draft.write("run", rows.select(["query_id", "doc_id", "score", "rank"]))
 
 
-def _ranked_anew(rows: pa.Table) -> pa.Table:
-    """Ranks without the gaps that dropped rows left."""
+def _rerank_rows(rows: pa.Table) -> pa.Table:
+    """Renumber the ranks, so that dropped rows leave no gaps."""
     import pyarrow as pa
 
     return rows.set_column(rows.schema.get_field_index("rank"), "rank", pa.array(ranks(rows)))

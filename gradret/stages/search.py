@@ -1,8 +1,8 @@
-"""Search the test queries with a system: RUN.
+"""Retrieve documents for the test queries with a system: RUN.
 
-Systems: a model with its index, BM25, the teacher over the corpus. Every one orders its results by
-float32 score descending, then doc_id descending, and leaves out a document with the query's own id
-where the dataset demands it.
+The systems are a model with its index, BM25, and the teacher over the whole corpus. Each orders its results by
+float32 score descending, then doc_id descending, and leaves out a document whose id is that of the query if the
+dataset sets ``exclude_same_ids``.
 """
 
 from __future__ import annotations
@@ -34,32 +34,32 @@ _QUERIES_A_BLOCK = 256
 
 
 def search(config: Config, model: Artifact, index: Artifact, queries: Artifact) -> Artifact:
-    """RUN of a model over its index; Ray actors hold the shards, queries go to all of them.
+    """Search a model's index: Ray actors hold the shards, and each query goes to all of them.
 
-    Notes say what the index loses against exact search, and how long it takes.
+    Notes hold the recall against exact search and the latency.
     """
     return search_index("search", config, index, queries, model=model, k=config.search.k, split="test", measure=True)
 
 
 def search_bm25(config: Config, ingested: Artifact, queries: Artifact) -> Artifact:
-    """RUN of BM25, with the parameters of the ``bm25`` retriever's defaults."""
+    """Search with BM25, with the default parameters of the ``bm25`` retriever."""
     settings = Bm25()
     built = build_bm25(config, ingested, settings.k1, settings.b)
-    load = functools.partial(_Lexical, built, _Cut.of(config))
-    return _mapped(config, "bm25", load, queries, {"bm25": built})
+    load = functools.partial(_Bm25Worker, built, _Cut.of(config))
+    return _search(config, "bm25", load, queries, {"bm25": built})
 
 
 def search_teacher(config: Config, ingested: Artifact, queries: Artifact) -> Artifact:
-    """RUN of the teacher over the whole corpus."""
+    """Search the whole corpus with the teacher; requires one with ``searches``."""
     teacher: Teacher = config.label.teacher
     prepared = teacher.prepare(config, ingested, queries)
-    load = functools.partial(_Taught, teacher, prepared, _Cut.of(config))
-    return _mapped(config, teacher, load, queries, prepared)
+    load = functools.partial(_TeacherWorker, teacher, prepared, _Cut.of(config))
+    return _search(config, teacher, load, queries, prepared)
 
 
 @dataclass(frozen=True)
 class _Cut:
-    """How many documents a query are searched for, and which are left out."""
+    """Number of documents to return per query, and whether to leave out one with the query's id."""
 
     k: int
     exclude_same_ids: bool
@@ -70,26 +70,26 @@ class _Cut:
 
     @property
     def wanted(self) -> int:
-        """One more where the query's own document may be among them."""
+        """Number of documents to search for: one more than ``k`` if one may be left out."""
         return self.k + self.exclude_same_ids
 
 
-def _mapped(config: Config, system: object, load: Any, queries: Artifact, prepared: dict[str, Artifact]) -> Artifact:
-    """RUN of a system whose worker turns query rows into ``(doc_ids, scores)``."""
-    body = functools.partial(_map, load, queries)
+def _search(config: Config, system: object, load: Any, queries: Artifact, prepared: dict[str, Artifact]) -> Artifact:
+    """RUN of a system whose worker searches a shard of queries on its own."""
+    body = functools.partial(_search_shards, load, queries)
     cut = _Cut.of(config)
     settings = {"k": cut.k, "exclude_same_ids": cut.exclude_same_ids, "system": system}
     inputs = {"queries": queries} | prepared
     return make("search", config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body)
 
 
-def _map(load: Any, queries: Artifact, draft: Draft) -> None:
+def _search_shards(load: Any, queries: Artifact, draft: Draft) -> None:
     rows = _test_queries(queries)
     shards = split_rows(draft, rows, "queries", _QUERIES_A_BLOCK)
     map_shards(draft, shards, load, pool=Pool(actors=1), total=rows.num_rows, unit="queries")
 
 
-class _Lexical:
+class _Bm25Worker:
     def __init__(self, built: Artifact, cut: _Cut) -> None:
         self.index, self.cut = Bm25Index(built), cut
 
@@ -99,7 +99,7 @@ class _Lexical:
         return _result(queries, runs, self.cut)
 
 
-class _Taught:
+class _TeacherWorker:
     def __init__(self, teacher: Teacher, prepared: dict[str, Artifact], cut: _Cut) -> None:
         self.grader = cast("SearchGrader", teacher.load(prepared))
         self.cut = cut

@@ -1,7 +1,7 @@
-"""Search an index with all its shards: RUN.
+"""Search all shards of an index: RUN.
 
-Blocks of queries are read and written one after the other, and a search that was killed goes on with those that
-are not there: memory holds a few blocks, whatever the number of queries.
+Queries are read and results written in blocks, so memory holds a few blocks whatever the number of queries, and a
+killed search resumes with the missing ones.
 """
 
 from __future__ import annotations
@@ -40,30 +40,30 @@ def search_index(
     split: str = "",
     measure: bool = False,
 ) -> Artifact:
-    """RUN of the ``k`` best documents of each query, float32 score descending, then doc_id descending.
+    """Write RUN: the ``k`` best documents of each query, by float32 score descending, then doc_id descending.
 
-    A document with the query's own id is left out where the dataset demands it.
+    A document whose id is that of the query is left out if the dataset sets ``exclude_same_ids``.
 
     Args:
-        stage: what the artifact is called.
-        config: where to store, who encodes, how to search.
-        index: the documents' shards.
+        stage: name of the artifact's stage.
+        config: the run's config; ``search`` and ``encode`` apply.
+        index: INDEX, built with ``model``.
         queries: QUERIES.
-        model: what the index was made with, and the queries get their vectors from.
-        k: documents a query.
-        split: only queries of this split; all if not given.
-        measure: note recall against exact search, latency and size, as ``gradret.search.recall`` does.
+        model: MODEL that encodes the queries.
+        k: number of documents per query.
+        split: search only queries of this split; by default all.
+        measure: note recall against exact search, latency and size (see ``gradret.search.recall``).
 
     Raises:
-        ConfigError: the index is another model's, or it has no such search parameters.
-        StorageError: a shard is missing or damaged; the next run builds it anew.
-        StageError: an actor failed in another way.
+        ConfigError: the index was built with another model, or does not accept ``search.parameters``.
+        StorageError: a shard is missing or damaged; the next run rebuilds it.
+        StageError: an actor failed for another reason.
     """
     made_with = f"{model.stage}/{model.fingerprint}"
     if index.manifest["inputs"].get("model") != made_with:
         raise ConfigError(
-            f"{stage}: the index {index.path} is of model {index.manifest['inputs'].get('model')}, not of {made_with}, "
-            "whose vectors cannot be compared with its; build an index with that model"
+            f"{stage}: the index {index.path} was built with model {index.manifest['inputs'].get('model')}, and cannot "
+            f"be searched with {made_with}; build an index with that model"
         )
     vectors = encode(config, model, queries, "queries")
     inputs = {"index": index, "queries": queries, "vectors": vectors}
@@ -118,7 +118,7 @@ def _query_ids(queries: Artifact, split: str) -> pa.Array:
 
 
 def _blocks(vectors: Artifact, query_ids: pa.Array) -> Iterator[tuple[pa.Array, np.ndarray]]:
-    """Blocks of queries and their vectors, in stored order, which is that of the ids."""
+    """Blocks of query_ids and their vectors, in stored order, which is by query_id."""
     import pyarrow.compute as pc
 
     for rows in vectors.batches("vectors"):

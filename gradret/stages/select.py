@@ -1,9 +1,9 @@
 """Turn scored pairs into training lists: GROUPS, one list a query.
 
-Positives are the query's source document, what people judged relevant for it, the documents that score
-above the teacher's ``positive_above``, and their copies; the rules of ``select.mix`` may say otherwise.
-Queries of one source document stay on one side of the dev split. AUDIT counts what the lists are made of
-and which of their negatives the teacher takes for positives.
+Positives are the query's source document, documents that people judged relevant, documents that score above the
+teacher's ``positive_above``, and copies of all these; rules of ``select.mix`` can override this. All queries of a
+source document are on the same side of the dev split. AUDIT counts the composition of the lists and the negatives
+that the teacher scores like positives.
 """
 
 from __future__ import annotations
@@ -39,24 +39,24 @@ Shard = tuple[Path, Path, Path]
 
 @dataclass(frozen=True)
 class _Facts:
-    """What a worker needs to know of other shards than its own."""
+    """Facts about all shards that the worker of one shard needs."""
 
     scale: Scale
     repeated: pa.Table
-    """As ``repeated`` gives it."""
+    """Repeated queries (see ``gradret.lists.filters.repeated``)."""
     last_draws: dict[str, int] = field(default_factory=dict)
-    """By kind, the draw of the last query that is kept; empty keeps all."""
+    """For each kind of query, the largest draw that is kept; empty keeps all."""
 
 
 def select(config: Config, deduped: Artifact, generated: Artifact, mined: Artifact, labels: Artifact) -> Artifact:
-    """GROUPS: each query's documents, positives first, with grades; filtered queries are kept with the reason.
+    """Write GROUPS, each query's documents with grades, positives first; dropped queries are quarantined.
 
-    With it come AUDIT, what is in the lists by origin and band of ranks, and SUSPECTS, some of the
-    negatives that score as high as the best positive.
+    Also writes AUDIT, the composition of the lists by origin and band of ranks, and SUSPECTS, a sample of the
+    negatives that score at least as high as the best positive.
 
     Raises:
-        DataError: all scores are equal, or one is to be a grade and is none; no list is left, or none for
-            the dev split.
+        DataError: all scores are equal, a score cannot be used as a grade, or no list is left for the train or dev
+            split.
     """
     inputs = {"deduped": deduped, "queries": generated, "pairs": mined, "labels": labels}
     body = functools.partial(_select, config, inputs)
@@ -68,17 +68,17 @@ def _select(config: Config, inputs: dict[str, Artifact], draft: Draft) -> None:
     settings = config.select
     queries = inputs["queries"].table("queries")
     shards = _shards(queries, inputs["pairs"], inputs["labels"], draft)
-    found = scale(settings, ((queries, labels) for queries, _, labels in shards))
+    score_scale = scale(settings, ((queries, labels) for queries, _, labels in shards))
     draft.notes["percentiles"] = {
         scope: {f"{percent:g}": score for percent, score in zip(percentiles(settings), scores, strict=True)}
-        for scope, scores in found.marks.items()
+        for scope, scores in score_scale.marks.items()
     }
-    facts = _Facts(found, repeated(queries if settings.unique else queries.slice(0, 0)))
+    facts = _Facts(score_scale, repeated(queries if settings.unique else queries.slice(0, 0)))
     if settings.max_per_kind:
         first = run_step(draft, "first", shards, functools.partial(_Selector, config, inputs["deduped"], facts))
         facts = replace(facts, last_draws=_last_draws(first, config.seed, settings.max_per_kind))
     map_shards(draft, shards, functools.partial(_Selector, config, inputs["deduped"], facts))
-    # Lists alone: what the audit counts goes nowhere from here.
+    # Rows out are lists alone, without rows of AUDIT and SUSPECTS.
     draft.counts["rows_out"] = draft.counts.get("train", 0) + draft.counts.get("dev", 0)
     for split in ("train", "dev"):
         if not draft.counts.get(split):
@@ -104,7 +104,7 @@ def _shards(queries: pa.Table, mined: Artifact, labels: Artifact, draft: Draft) 
 
 
 def _last_draws(first: Draft, seed: int, most: int) -> dict[str, int]:
-    """By kind, the draw of the last query that is kept, of those that pass all other filters."""
+    """For each kind, the ``most``-th smallest draw of the queries that pass all other filters."""
     import numpy as np
 
     draws: dict[str, list[int]] = {}
@@ -112,7 +112,7 @@ def _last_draws(first: Draft, seed: int, most: int) -> dict[str, int]:
         rows = read_shard(path, "groups", ["query_id", "kind"])
         for query_id, kind in zip(rows["query_id"].to_pylist(), rows["kind"].to_pylist(), strict=True):
             draws.setdefault(kind or NO_KIND, []).append(draw("kind", seed, query_id))
-    return {kind: int(np.sort(np.array(own, np.uint64))[:most][-1]) for kind, own in draws.items()}
+    return {kind: int(np.sort(np.array(values, np.uint64))[:most][-1]) for kind, values in draws.items()}
 
 
 def _positive_above(config: Config) -> float | None:
@@ -145,11 +145,11 @@ class _Selector:
         groups: list[dict[str, Any]] = []
         dropped: list[Quarantined] = []
         for query_id, pool in pools(pairs, labels):
-            made = self._group(rows[query_id], pool, copies, repeats, audit)
-            if isinstance(made, Quarantined):
-                dropped.append(made)
+            group = self._group(rows[query_id], pool, copies, repeats, audit)
+            if isinstance(group, Quarantined):
+                dropped.append(group)
             else:
-                groups.append(made)
+                groups.append(group)
         table = pa.Table.from_pylist(groups, schema("groups"))
         splits = table["split"].to_pylist()
         counts = {"train": splits.count("train"), "dev": splits.count("dev")}
@@ -168,79 +168,79 @@ class _Selector:
         listed = mixed(pool, settings.mix)
         if len(listed) < SHORTEST_LIST:
             return self._drop(query, "candidates", f"{len(listed)}")
-        of = next(iter(repeats.get(query_id, [])), None)
-        failure = failed(settings, Seen(query["text"], source, pool, of, self.facts.scale.floor, self.searching))
-        if failure:
+        original = next(iter(repeats.get(query_id, [])), None)
+        seen = Seen(query["text"], source, pool, original, self.facts.scale.floor, self.searching)
+        if failure := failed(settings, seen):
             return self._drop(query, *failure)
         if not self._grade(query["kind"], pool, listed):
             return self._drop(query, "normalise", f"{listed[0].score}")
         relevant = self._relevant(source, pool, copies)
-        for one in listed:
-            said = one.rule.positive if one.rule else None
-            one.positive = one.doc_id in relevant if said is None else said
-        left = in_order(within_margins(listed, settings), settings.mix)
+        for doc in listed:
+            by_rule = doc.rule.positive if doc.rule else None
+            doc.positive = doc.doc_id in relevant if by_rule is None else by_rule
+        kept = in_order(within_margins(listed, settings), settings.mix)
         last_draw = self.facts.last_draws.get(query["kind"] or NO_KIND, math.inf)
-        if len(left) >= SHORTEST_LIST and draw("kind", self.seed, query_id) > last_draw:
+        if len(kept) >= SHORTEST_LIST and draw("kind", self.seed, query_id) > last_draw:
             return self._drop(query, "max_per_kind", query["kind"] or NO_KIND)
         audit.add_negatives(query_id, listed)
-        if len(left) < SHORTEST_LIST:
-            return self._drop(query, "margins", f"{len(left)} of {len(listed)}")
-        audit.add_list(left)
+        if len(kept) < SHORTEST_LIST:
+            return self._drop(query, "margins", f"{len(kept)} of {len(listed)}")
+        audit.add_list(kept)
         return {
             "query_id": query_id,
             "split": _split(self.seed, source or query_id, settings.dev_share),
             "source_doc_id": source,
             "kind": query["kind"],
-            "doc_ids": [one.doc_id for one in left],
-            "grades": [one.grade for one in left],
-            "scores": [one.score for one in left],
-            "positives": [one.positive for one in left],
+            "doc_ids": [doc.doc_id for doc in kept],
+            "grades": [doc.grade for doc in kept],
+            "scores": [doc.score for doc in kept],
+            "positives": [doc.positive for doc in kept],
             "relevant_doc_ids": sorted(relevant),
         }
 
-    def _drop(self, query: dict[str, Any], by: str, found: str) -> Quarantined:
-        return Quarantined(query["query_id"], self.reasons[by], f"{found}: {query['text']}")
+    def _drop(self, query: dict[str, Any], by: str, detail: str) -> Quarantined:
+        return Quarantined(query["query_id"], self.reasons[by], f"{detail}: {query['text']}")
 
     def _grade(self, kind: str | None, pool: Sequence[Candidate], listed: Sequence[Candidate]) -> bool:
-        """Grade the documents of the list; False where the query's own scores are to be compared and are all alike."""
+        """Grade the documents of the list; False if grades compare a query's own scores and these are all alike."""
         import numpy as np
 
-        for one in listed:
-            one.grade = one.rule.grade if one.rule else None
-        ungraded = [one for one in listed if one.grade is None]
+        for doc in listed:
+            doc.grade = doc.rule.grade if doc.rule else None
+        ungraded = [doc for doc in listed if doc.grade is None]
         if not ungraded:
             return True
-        found: Marks | None = self.facts.scale.of(kind)
+        scale_marks: Marks | None = self.facts.scale.of(kind)
         if self.settings.normalise == "query":
-            found = marks(self.settings, np.array([one.score for one in pool if one.score is not None]))
-        if found is None:
+            scale_marks = marks(self.settings, np.array([doc.score for doc in pool if doc.score is not None]))
+        if scale_marks is None:
             return False
-        given = grades(self.settings, found, np.array([one.score for one in ungraded]))
-        for one, grade in zip(ungraded, given.tolist(), strict=True):
-            one.grade = grade
+        values = grades(self.settings, scale_marks, np.array([doc.score for doc in ungraded]))
+        for doc, grade in zip(ungraded, values.tolist(), strict=True):
+            doc.grade = grade
         return True
 
     def _relevant(self, source: str | None, pool: Sequence[Candidate], copies: dict[str, list[str]]) -> set[str]:
-        """Documents that are known to be relevant for the query, in its list or not."""
-        known = {one.doc_id for one in pool if self._is_relevant(one)} | ({source} if source else set())
+        """Documents known to be relevant to the query, whether in its list or not."""
+        known = {doc.doc_id for doc in pool if self._is_relevant(doc)} | ({source} if source else set())
         return known.union(*(copies.get(doc_id, []) for doc_id in known))
 
-    def _is_relevant(self, one: Candidate) -> bool:
-        judged = any(retriever(origin) == "positives" for origin in one.ranks)
-        ruled = one.rule is not None and one.rule.positive is True
-        scored = one.score is not None and one.score > self.positive_above
-        return judged or ruled or scored or (one.grade is not None and one.grade >= self.positive_from)
+    def _is_relevant(self, doc: Candidate) -> bool:
+        judged = any(retriever(origin) == "positives" for origin in doc.ranks)
+        ruled = doc.rule is not None and doc.rule.positive is True
+        scored = doc.score is not None and doc.score > self.positive_above
+        return judged or ruled or scored or (doc.grade is not None and doc.grade >= self.positive_from)
 
 
-def _by_first(table: pa.Table, wanted: pa.ChunkedArray) -> dict[str, list[str]]:
-    """The second column's values by those of the first that are wanted."""
+def _by_first(table: pa.Table, keys: pa.ChunkedArray) -> dict[str, list[str]]:
+    """Group the second column of a table by its first column, for the given keys."""
     import pyarrow.compute as pc
 
-    found: dict[str, list[str]] = {}
-    rows = table.filter(pc.is_in(table[0], value_set=wanted))
+    groups: dict[str, list[str]] = {}
+    rows = table.filter(pc.is_in(table[0], value_set=keys))
     for key, value in zip(rows[0].to_pylist(), rows[1].to_pylist(), strict=True):
-        found.setdefault(key, []).append(value)
-    return found
+        groups.setdefault(key, []).append(value)
+    return groups
 
 
 def _split(seed: int, doc_id: str, dev_share: float) -> str:

@@ -1,7 +1,7 @@
-"""Search a dataset with a system of an evaluation: RUN.
+"""Search a dataset with a system of ``gradret evaluate``: RUN.
 
-A model is a MODEL as every other: that of a run in the same storage is the artifact itself, so what the
-run encoded and searched is found again; any other becomes one, once for all datasets.
+The model of a run in the same storage is used as the artifact that it is, so what the run encoded and searched is
+reused; any other model is imported as MODEL, once for all datasets.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ __all__ = ["search_system"]
 
 
 def search_system(config: Config, system: System, dataset: str, ingested: Artifact, queries: Artifact) -> Artifact:
-    """RUN of the test queries.
+    """Retrieve documents for the test queries with ``system``.
 
     Args:
-        config: with the dataset, and how to index and search.
-        system: what searches.
-        dataset: its name, as run files have it.
+        config: a config with the dataset; ``index`` and ``search`` apply.
+        system: a model, a run, BM25 or TREC run files.
+        dataset: name of the dataset, which selects the run file.
         ingested: DOCS.
         queries: QUERIES and QRELS.
 
     Raises:
-        ConfigError: there is no such model or run.
+        ConfigError: the model or run does not exist.
         DataError: a run file cannot be used.
     """
     if system.bm25:
@@ -49,15 +49,15 @@ def search_system(config: Config, system: System, dataset: str, ingested: Artifa
 
 
 def _model(config: Config, system: System, ingested: Artifact) -> tuple[Config, Artifact]:
-    """The model, with the config that encodes with it: a run's says whether it may run code of its own."""
+    """The model, and the config to encode with; that of a run also says whether to trust remote code."""
     if system.encoder:
         config = _with_encoder(config, system.encoder)
         return config, base(config, ingested)
     if not is_run(system.model):
-        return config, base(config, ingested, _as_it_is(system.model))
+        return config, base(config, ingested, _unchanged(system.model))
     path = model_folder(system.model, system.version)
     if path.parents[2].resolve() != Path(config.storage_path).resolve():
-        return config, base(config, ingested, _as_it_is(str(path / "model")))
+        return config, base(config, ingested, _unchanged(str(path / "model")))
     trained = load(Path(system.model) / "config.yaml")
     return _with_encoder(config, trained.train.encoder), opened(path)
 
@@ -66,5 +66,5 @@ def _with_encoder(config: Config, encoder: Any) -> Config:
     return replace(config, train=replace(config.train, encoder=encoder))
 
 
-def _as_it_is(model: str) -> Pretrained:
+def _unchanged(model: str) -> Pretrained:
     return Pretrained(model=model, max_length=0, precision="float32")

@@ -30,9 +30,9 @@ __all__ = ["train"]
 Watcher = Callable[[dict[str, Any]], None]
 
 _CHECKED = 32
-"""Documents, and queries, whose vectors must come out the same of the exported model."""
-_APART = 1e-5
-"""How far apart their numbers may be."""
+"""Number of documents, and of queries, for which the exported model must reproduce the trained vectors."""
+_TOLERANCE = 1e-5
+"""Largest allowed difference of a component of these vectors."""
 
 
 def train(
@@ -44,15 +44,22 @@ def train(
     *,
     watch: Watcher | None = None,
 ) -> Artifact:
-    """The folder ``model``, trained from ``base_model``, and ``loss.safetensors`` where losses learn something.
+    """Train from ``base_model`` and write the folder ``model``, and ``loss.safetensors`` if a loss has parameters.
 
-    ``metrics.jsonl`` holds the curve, ``tensorboard`` the same for TensorBoard. Lists that are broken
-    or that no loss can use are quarantined. ``watch`` is given the dev measures as they come, soon after each
-    epoch; not of an artifact that is there already.
+    ``metrics.jsonl`` holds the training curve, and ``tensorboard`` the same for TensorBoard. Lists that are broken or
+    that no loss can use are quarantined.
+
+    Args:
+        config: the run's config; ``train`` applies.
+        base_model: MODEL to start from.
+        ingested: DOCS.
+        generated: QUERIES, with the documents that were generated for them, if any.
+        groups: GROUPS to train on.
+        watch: called with the dev measures soon after each epoch; not called if the artifact already exists.
 
     Raises:
         ConfigError: the encoder cannot be trained, or a loss can use none of the lists.
-        DataError: no list is left, or the loss stopped being a number.
+        DataError: no list is left, or the loss is not finite.
         StageError: a worker failed, or the exported model does not reproduce the trained vectors.
     """
     if not config.train.encoder.trainable:
@@ -61,7 +68,7 @@ def train(
     body = functools.partial(_train, config, inputs, watch)
     settings: dict[str, object] = {"train": dataclasses.replace(config.train, seed=_seed(config))}
     if getattr(config.train.encoder, "dropout", 0):
-        settings["chunk_size"] = config.train.resources.chunk_size  # decides what is dropped
+        settings["chunk_size"] = config.train.resources.chunk_size  # decides the dropout masks
     return make("train", config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body)
 
 
@@ -85,7 +92,7 @@ def _train(config: Config, inputs: dict[str, Artifact], watch: Watcher | None, d
 
 
 def _prepare(job: Job, inputs: dict[str, Artifact], draft: Draft) -> dict[str, Any]:
-    """Counts and notes for the manifest; what was set aside is quarantined."""
+    """Prepare the lists, quarantine the unusable ones, and return counts and notes for the manifest."""
     from gradret.training.prepare import prepare
 
     queries = inputs["queries"].table("queries", ["query_id", "text"])
@@ -103,7 +110,7 @@ def _prepare(job: Job, inputs: dict[str, Artifact], draft: Draft) -> dict[str, A
 
 
 def _docs(inputs: dict[str, Artifact]) -> pa.Table:
-    """The corpus, and the documents that were generated for the queries, if any; sorted by doc_id."""
+    """The corpus and the documents generated for the queries, if any; sorted by doc_id."""
     import pyarrow as pa
 
     parts = [inputs[name].table("docs", ["doc_id", "title", "text"]) for name in ("docs", "queries")]
@@ -111,7 +118,7 @@ def _docs(inputs: dict[str, Artifact]) -> pa.Table:
 
 
 def _fit(job: Job, queries: int, watch: Watcher | None, draft: Draft) -> None:
-    """Run the loop on Ray Train's workers."""
+    """Run the training loop on Ray Train's workers."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -119,7 +126,7 @@ def _fit(job: Job, queries: int, watch: Watcher | None, draft: Draft) -> None:
 
     connect()
     resources = job.settings.resources
-    with _Watch(job, queries, watch):
+    with _ProgressWatcher(job, queries, watch):
         trainer = TorchTrainer(
             functools.partial(_worker, job),
             torch_config=TorchConfig(backend="nccl" if resources.gpus else "gloo"),
@@ -134,13 +141,13 @@ def _fit(job: Job, queries: int, watch: Watcher | None, draft: Draft) -> None:
                 failure_config=FailureConfig(max_failures=2),
             ),
         )
-        _refusal(job).unlink(missing_ok=True)
+        _error_file(job).unlink(missing_ok=True)
         try:
             trainer.fit()
         except Exception as error:
             raise _worker_error(error) from error
-    if _refusal(job).exists():
-        raise DataError(_refusal(job).read_text(encoding="utf-8"))
+    if _error_file(job).exists():
+        raise DataError(_error_file(job).read_text(encoding="utf-8"))
 
 
 def _worker(job: Job) -> None:
@@ -154,16 +161,16 @@ def _worker(job: Job) -> None:
     try:
         train_loop(job)
     except DataError as error:
-        # All workers raise it, and would again: it is not for Ray Train to try three times.
-        _refusal(job).write_text(str(error), encoding="utf-8")
+        # Every worker raises it, and would again, so Ray Train must not retry.
+        _error_file(job).write_text(str(error), encoding="utf-8")
 
 
-def _refusal(job: Job) -> Path:
+def _error_file(job: Job) -> Path:
     return job.work / "refused"
 
 
 def _worker_error(error: BaseException) -> BaseException:
-    """What a worker raised, without Ray Train's wrapping."""
+    """The error that a worker raised, without Ray Train's wrapper."""
     from gradret.errors import GradretError
 
     failures = getattr(error, "worker_failures", None) or {}
@@ -173,8 +180,8 @@ def _worker_error(error: BaseException) -> BaseException:
     return StageError(f"training failed: {error}")
 
 
-class _Watch:
-    """Prints the progress that the workers write to the metrics file."""
+class _ProgressWatcher:
+    """Shows the progress that the workers write to the metrics file."""
 
     def __init__(self, job: Job, queries: int, watch: Watcher | None) -> None:
         self.job, self.watch, self.stop = job, watch, threading.Event()
@@ -201,7 +208,7 @@ class _Watch:
 
 
 def _last_lines(metrics: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """The newest training line and the newest dev line."""
+    """The last training line and the last dev line."""
     last = dev = None
     try:
         lines = metrics.read_text(encoding="utf-8").splitlines()
@@ -220,27 +227,27 @@ def _last_lines(metrics: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | 
 
 
 def _export(job: Job, inputs: dict[str, Artifact], draft: Draft) -> dict[str, Any]:
-    """Write the best checkpoint as a model folder and see that it reads back."""
+    """Write the best checkpoint as a model folder and check that it loads and gives the same vectors."""
     from safetensors.torch import save_file
 
     from gradret.training.checkpoint import load_checkpoint, restore
     from gradret.training.loop import load_student
 
-    found = load_checkpoint(job.work / "best.safetensors")
+    best = load_checkpoint(job.work / "best.safetensors")
     last = load_checkpoint(job.work / "last.safetensors")
-    assert found is not None
+    assert best is not None
     assert last is not None
-    tensors, progress = found
-    student = load_student(dataclasses.replace(job, settings=_plain(job.settings)))
+    tensors, progress = best
+    student = load_student(dataclasses.replace(job, settings=_as_loaded(job.settings)))
     parameters = {f"student.{number}": parameter for number, parameter in enumerate(student.parameters())}
     restore(parameters, tensors, job.work / "best.safetensors")
     folder = draft.folder("model")
     student.save(folder)
-    _check_reads_back(student, folder, job, inputs)
+    _check_export(student, folder, job, inputs)
     learned = {name: tensor for name, tensor in tensors.items() if name.startswith("loss.")}
     if learned:
         save_file(learned, draft.path / "loss.safetensors")
-    # First, so that what a kill leaves of the folder is not taken for a whole one.
+    # Deleted first, so that a kill during rmtree does not leave a folder that looks complete.
     (job.work / "prepared.json").unlink()
     shutil.rmtree(job.work)
     return {
@@ -255,19 +262,19 @@ def _export(job: Job, inputs: dict[str, Artifact], draft: Draft) -> dict[str, An
     }
 
 
-def _plain(settings: Train) -> Train:
-    """On the CPU and in float32, as whoever loads the model will see it."""
+def _as_loaded(settings: Train) -> Train:
+    """Settings for the CPU and float32, as users load the model."""
     encoder = settings.encoder
     if hasattr(encoder, "precision"):
         encoder = dataclasses.replace(encoder, precision="float32")
     return dataclasses.replace(settings, encoder=encoder, resources=dataclasses.replace(settings.resources, gpus=0.0))
 
 
-def _check_reads_back(student: Student, folder: Path, job: Job, inputs: dict[str, Artifact]) -> None:
-    """The folder gives the student's vectors of some documents and queries.
+def _check_export(student: Student, folder: Path, job: Job, inputs: dict[str, Artifact]) -> None:
+    """Compare the vectors of the exported model and the student on some documents and queries.
 
     Raises:
-        StageError: it does not.
+        StageError: they differ by more than ``_TOLERANCE``.
     """
     import numpy as np
 
@@ -283,12 +290,12 @@ def _check_reads_back(student: Student, folder: Path, job: Job, inputs: dict[str
     trusted = getattr(job.settings.encoder, "trust_remote_code", False)
     model = load_model(folder, job.settings.resources.threads, trust_remote_code=trusted)
     student.train(False)  # noqa: FBT003 - torch.nn.Module's
-    for table, some in texts.items():
-        tokens = student.tokenize(some, table)
+    for table, sample in texts.items():
+        tokens = student.tokenize(sample, table)
         starts = np.cumsum([0, *map(len, tokens)])
         want = student(np.concatenate(tokens), starts).detach().float().numpy()
-        apart = np.abs(encode_texts(model, some, table) - want).max()
-        if not apart <= _APART:
+        difference = np.abs(encode_texts(model, sample, table) - want).max()
+        if not difference <= _TOLERANCE:
             raise StageError(
-                f"{folder} does not reproduce the trained vectors of {table} (largest difference {apart:.2g})"
+                f"{folder} does not reproduce the trained vectors of {table} (largest difference {difference:.2g})"
             )

@@ -1,7 +1,7 @@
-"""The dataset's human training queries and their judgments: QUERIES and QRELS.
+"""Read the dataset's human training queries and their judgments: QUERIES and QRELS.
 
-An artifact apart from ``queries``, whose test queries and judgments nothing before ``search`` may
-depend on: this one is named by a hash of the training queries and their judgments alone.
+They are kept apart from the artifact ``queries``, whose test queries and judgments nothing before ``search`` may
+depend on: this artifact is fingerprinted by the training queries and their judgments alone.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ __all__ = ["any_training_queries", "training_queries"]
 
 
 def training_queries(config: Config) -> Artifact:
-    """QUERIES judged in split ``train``, marked so, and these judgments.
+    """Read the QUERIES judged in split ``train``, marked ``train``, and their judgments.
 
-    A query that is judged in the evaluated split too is left out. Broken rows are skipped; ``queries``
-    quarantines and counts them. Of two judgments of a pair the first counts.
+    Leaves out queries that are also judged in the evaluated split. Skips broken rows; the stage ``queries``
+    quarantines and counts them. If a pair is judged twice, the first judgment counts.
 
     Raises:
-        DataError: there are none, or a query_id occurs twice.
+        DataError: the dataset has no such queries, or a query_id occurs twice.
     """
-    found = any_training_queries(config)
-    if found is None:
+    artifact = any_training_queries(config)
+    if artifact is None:
         raise DataError(
-            "the dataset has no training queries: none is judged in split 'train' and not in "
+            "the dataset has no training queries: no query is judged in split 'train' and not in "
             f"{config.dataset.split!r}. The generator human needs them; for "
-            "graded_documents set generate.generator.queries to a generator that writes some, such as "
+            "graded_documents set generate.generator.queries to a generator that writes queries, such as "
             "{name: extractive}"
         )
-    return found
+    return artifact
 
 
 def any_training_queries(config: Config) -> Artifact | None:
-    """The same; None where there are none."""
+    """As ``training_queries``, but None if the dataset has none."""
     tables = _tables(config)
     if not tables["queries"]:
         return None

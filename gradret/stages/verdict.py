@@ -1,4 +1,4 @@
-"""What the teacher check says, and whether it stops the run."""
+"""The verdict of the teacher check, and whether it stops the run."""
 
 from __future__ import annotations
 
@@ -6,94 +6,94 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from gradret.errors import DataError
-from gradret.stages.check import MEASURE, Checked
+from gradret.stages.check import MEASURE, CheckResult
 from gradret.stats.significance import ALPHA, p_text
 
 if TYPE_CHECKING:
     from gradret.config.run import Config
     from gradret.store.artifacts import Artifact
 
-__all__ = ["FEW", "as_data", "checked", "outcome", "require", "sentence", "skipped", "verdict"]
+__all__ = ["FEW", "as_data", "check_result", "outcome", "require", "sentence", "skipped", "verdict"]
 
 
 FEW = 20
-"""Fewer queries decide little: then only a significant loss stops a run."""
+"""With fewer queries, only a significant loss stops a run."""
 
 
-def checked(artifact: Artifact) -> Checked | None:
-    """What the check found; None where it was skipped."""
-    return None if skipped(artifact) else Checked(**artifact.manifest["notes"])
+def check_result(artifact: Artifact) -> CheckResult | None:
+    """Result of the check; None if it was skipped."""
+    return None if skipped(artifact) else CheckResult(**artifact.manifest["notes"])
 
 
 def skipped(artifact: Artifact) -> str:
-    """Why the teacher was not checked; empty if it was."""
+    """Why the check was skipped; empty if it was not."""
     reason: str = artifact.manifest["notes"].get("skipped", "")
     return reason
 
 
-def outcome(found: Checked) -> str:
+def outcome(result: CheckResult) -> str:
     """``better``, ``better, not significant`` or ``not better`` than the retriever."""
-    if found.difference <= 0:
+    if result.difference <= 0:
         return "not better"
-    return "better" if _significant(found) else "better, not significant"
+    return "better" if _significant(result) else "better, not significant"
 
 
-def verdict(found: Checked) -> str:
-    """A sentence or two for people."""
+def verdict(result: CheckResult) -> str:
+    """The verdict in a sentence or two."""
     ranks = {
         "better": "ranks better than",
         "better, not significant": "ranks better than, but not significantly so,",
         "not better": "ranks no better than",
     }
     text = (
-        f"The teacher {found.teacher} {ranks[outcome(found)]} the retriever {found.retriever}, whose documents it "
-        f"orders anew: {MEASURE} {found.teacher_ndcg:.3f} against {found.retriever_ndcg:.3f} "
-        f"({found.difference:+.3f}, {p_text(found.p)}) on {_sample(found)}."
+        f"The teacher {result.teacher} {ranks[outcome(result)]} the retriever {result.retriever}, whose documents it "
+        f"reranks: {MEASURE} {result.teacher_ndcg:.3f} against {result.retriever_ndcg:.3f} "
+        f"({result.difference:+.3f}, {p_text(result.p)}) on {_sample(result)}."
     )
-    return f"{text} So few queries decide little." if found.queries < FEW else text
+    return f"{text} These are too few queries to tell." if result.queries < FEW else text
 
 
 def sentence(artifact: Artifact) -> str:
-    """The verdict, or why there is none; what is to be worried about begins with WARNING."""
-    found = checked(artifact)
-    if not found:
-        return f"The teacher is not checked: {skipped(artifact)}."
-    return verdict(found) if outcome(found) == "better" else f"WARNING: {verdict(found)}"
+    """The verdict, or why there is none; begins with WARNING unless the teacher is significantly better."""
+    result = check_result(artifact)
+    if not result:
+        return f"The teacher was not check_result: {skipped(artifact)}."
+    return verdict(result) if outcome(result) == "better" else f"WARNING: {verdict(result)}"
 
 
 def require(config: Config, artifact: Artifact) -> None:
-    """Stop where the teacher is to teach what it does no better, unless ``check.stop`` is off.
+    """Stop the run if the teacher ranks no better than the retriever, unless ``check.stop`` is off.
 
     Raises:
-        DataError: the teacher ranks no better than the retriever, on at least ``FEW`` queries or
-            significantly worse.
+        DataError: the teacher ranks no better, on at least ``FEW`` queries, or significantly worse.
     """
-    found = checked(artifact)
-    if not found or not config.check.stop or outcome(found) != "not better":
+    result = check_result(artifact)
+    if not result or not config.check.stop or outcome(result) != "not better":
         return
-    if found.queries >= FEW or _significant(found):
+    if result.queries >= FEW or _significant(result):
         raise DataError(
-            f"check: {verdict(found)}\n"
-            "A student learns its teacher's order, and this one's is no improvement: Tamber et al. (2025) saw "
-            "retrieval on FEVER, Climate-FEVER, SciDocs and ArguAna fall, and a weaker teacher would explain it. "
-            "Nothing is labelled for training yet. Set label.teacher to a stronger one, or go on with check.stop=false."
+            f"check: {verdict(result)}\n"
+            "A student learns its teacher's ranking, and this one is no improvement: in Tamber et al. (2025) "
+            "retrieval on FEVER, Climate-FEVER, SciDocs and ArguAna got worse, and a weaker teacher would explain it. "
+            "No training pair has been labelled yet. Set label.teacher to a stronger teacher, or continue with "
+            "check.stop=false."
         )
 
 
 def as_data(artifact: Artifact) -> dict[str, Any]:
-    """What programs read: the fields of ``Checked`` with the outcome, or ``skipped`` with the reason."""
-    found = checked(artifact)
-    return {"outcome": outcome(found), **asdict(found)} if found else {"skipped": skipped(artifact)}
+    """The check for ``metrics.json``: the fields of ``CheckResult`` and the outcome, or ``skipped`` with the reason."""
+    result = check_result(artifact)
+    return {"outcome": outcome(result), **asdict(result)} if result else {"skipped": skipped(artifact)}
 
 
-def _significant(found: Checked) -> bool:
-    return found.p is not None and found.p < ALPHA
+def _significant(result: CheckResult) -> bool:
+    return result.p is not None and result.p < ALPHA
 
 
-def _sample(found: Checked) -> str:
-    if found.sample == "generated":
+def _sample(result: CheckResult) -> str:
+    if result.sample == "generated":
         return (
-            f"{found.queries:,} generated queries, those of {found.drawn:,} whose source document, taken as the "
-            "relevant one, the retriever finds"
+            f"{result.queries:,} of {result.drawn:,} generated queries, those whose source document the retriever "
+            "finds; it counts as the only relevant document"
         )
-    return f"{found.queries:,} queries judged in the dataset's split {found.sample}"
+    return f"{result.queries:,} queries judged in the dataset's split {result.sample}"

@@ -335,5 +335,5 @@ def test_answers_that_cannot_be_used_stop_the_stage_and_are_kept(vllm_server, tr
     assert len(kept) == len(set(kept)) >= int(found[2])
     # With a limit that allows it the same artifact is finished, from what is there.
     tree["generate"]["max_bad_share"] = 1.0
-    with pytest.raises(gradret.DataError, match="nothing could be written for any of 100 docs"):
+    with pytest.raises(gradret.DataError, match="wrote nothing for any of 100 docs"):
         assert Flow(gradret.config.loading.parse(tree)).generate

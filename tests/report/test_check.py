@@ -15,14 +15,14 @@ from gradret.config.run import Check, Config
 from gradret.errors import DataError
 from gradret.report.check import terminal_text
 from gradret.report.run import report
-from gradret.stages.check import Checked
+from gradret.stages.check import CheckResult
 from gradret.stages.verdict import outcome, require, sentence
 from gradret.store.artifacts import Artifact, make
 
 from .test_page import Toy, read, section, tables, whole_flow
 from .test_page import config as toy
 
-FOUND = Checked(
+FOUND = CheckResult(
     retriever="dense", teacher="fusion", sample="train", drawn=40, queries=40,
     retriever_ndcg=0.51234, teacher_ndcg=0.61234, difference=0.1, low=0.04, high=0.16, p=0.002,
     unscored=0, judged_pairs=70, kappa=0.5, kendall_tau=0.25, spearman=None,
@@ -68,7 +68,7 @@ def test_a_check_that_was_skipped_says_why(tmp_path: Path) -> None:
     made = artifact(tmp_path, {"skipped": "check.queries is <0>"})
     folder = report(config(tmp_path), {"check": made})
     html = section(folder, "check")
-    assert "The teacher is not checked: check.queries is &lt;0&gt;." in html
+    assert "The teacher was not checked: check.queries is &lt;0&gt;." in html
     assert "<table" not in html
     assert json.loads((folder / "metrics.json").read_text())["teacher_check"] == {"skipped": "check.queries is <0>"}
 

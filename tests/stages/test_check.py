@@ -18,7 +18,7 @@ from gradret.report.check import terminal_text
 from gradret.retrievers import Retriever
 from gradret.stages.check import check
 from gradret.stages.queries import queries as queries_stage
-from gradret.stages.verdict import as_data, checked, outcome, require, sentence, skipped
+from gradret.stages.verdict import as_data, check_result, outcome, require, sentence, skipped
 from gradret.teachers import Teacher as TeacherProtocol
 
 from . import tiny
@@ -150,18 +150,18 @@ def sampled(made, storage):
 
 def test_a_teacher_that_knows_beats_its_retriever(world):
     settings, made = world({"dev": judged(range(30))})
-    found = checked(made)
+    result = check_result(made)
     before = [ndcg([1 + n % 5, 2 + n % 5]) for n in range(30)]
-    assert (found.sample, found.queries, found.drawn, found.unscored) == ("dev", 30, 30, 0)
-    assert found.retriever_ndcg == pytest.approx(np.mean(before), abs=1e-6)
-    assert found.teacher_ndcg == pytest.approx(1)
-    assert found.difference == pytest.approx(1 - np.mean(before), abs=1e-6)
-    assert found.p == pytest.approx(ttest_rel(np.ones(30), before).pvalue, rel=1e-3)
+    assert (result.sample, result.queries, result.drawn, result.unscored) == ("dev", 30, 30, 0)
+    assert result.retriever_ndcg == pytest.approx(np.mean(before), abs=1e-6)
+    assert result.teacher_ndcg == pytest.approx(1)
+    assert result.difference == pytest.approx(1 - np.mean(before), abs=1e-6)
+    assert result.p == pytest.approx(ttest_rel(np.ones(30), before).pvalue, rel=1e-3)
     draws = np.random.default_rng(5).choice(1 - np.array(before), (20000, 30)).mean(axis=1)
-    assert [found.low, found.high] == pytest.approx(np.percentile(draws, [2.5, 97.5]), abs=0.01)
-    assert found.judged_pairs == 90
-    assert (found.kappa, found.kendall_tau, found.spearman) == pytest.approx((1, 1, 1))
-    assert outcome(found) == "better"
+    assert [result.low, result.high] == pytest.approx(np.percentile(draws, [2.5, 97.5]), abs=0.01)
+    assert result.judged_pairs == 90
+    assert (result.kappa, result.kendall_tau, result.spearman) == pytest.approx((1, 1, 1))
+    assert outcome(result) == "better"
     require(settings, made)
     assert sentence(made).startswith("The teacher tests.stages.test_check:Knowing ranks better than the retriever ")
     assert "on 30 queries judged in the dataset's split dev." in sentence(made)
@@ -169,12 +169,12 @@ def test_a_teacher_that_knows_beats_its_retriever(world):
 
 def test_a_teacher_that_ranks_worse_stops_the_run_unless_told_to_go_on(world):
     settings, made = world({"dev": judged(range(30))}, teacher={"sign": -1.0})
-    found = checked(made)
+    result = check_result(made)
     before = np.mean([ndcg([1 + n % 5, 2 + n % 5]) for n in range(30)])
     # Last and last but one of 40 documents: no gain in the first ten.
-    assert (found.retriever_ndcg, found.teacher_ndcg) == pytest.approx((before, 0), abs=1e-6)
-    assert found.difference == pytest.approx(-before, abs=1e-6)
-    assert (found.kendall_tau, found.spearman) == pytest.approx((-1, -1))
+    assert (result.retriever_ndcg, result.teacher_ndcg) == pytest.approx((before, 0), abs=1e-6)
+    assert result.difference == pytest.approx(-before, abs=1e-6)
+    assert (result.kendall_tau, result.spearman) == pytest.approx((-1, -1))
     with pytest.raises(DataError) as stopped:
         require(settings, made)
     said = str(stopped.value)
@@ -196,8 +196,8 @@ def test_a_teacher_that_ranks_worse_stops_the_run_unless_told_to_go_on(world):
 def test_a_teacher_that_is_its_retriever_again_is_no_better(world):
     # The retriever begins with the relevant documents, so both orders are the same.
     settings, made = world({"dev": judged(range(30))}, retriever={"spread": 1})
-    found = checked(made)
-    assert (found.retriever_ndcg, found.difference, found.p) == (1, 0, 1)
+    result = check_result(made)
+    assert (result.retriever_ndcg, result.difference, result.p) == (1, 0, 1)
     with pytest.raises(DataError, match="ranks no better than"):
         require(settings, made)
 
@@ -206,30 +206,30 @@ def test_better_by_chance_goes_on_and_says_so(world):
     # 27 queries gain a little, if anything, and 3 lose all.
     wrong = [n for n in range(30) if n % 5 == 4][:3]
     settings, made = world({"dev": judged(range(30))}, teacher={"wrong": wrong}, retriever={"spread": 2})
-    found = checked(made)
+    result = check_result(made)
     before = np.array([ndcg([1 + n % 2, 2 + n % 2]) for n in range(30)])
     after = np.array([0.0 if n in wrong else 1.0 for n in range(30)])
-    assert found.difference == pytest.approx((after - before).mean(), abs=1e-6)
-    assert found.difference > 0
-    assert found.p == pytest.approx(ttest_rel(after, before).pvalue, rel=1e-3)
-    assert found.p > 0.05
-    assert outcome(found) == "better, not significant"
+    assert result.difference == pytest.approx((after - before).mean(), abs=1e-6)
+    assert result.difference > 0
+    assert result.p == pytest.approx(ttest_rel(after, before).pvalue, rel=1e-3)
+    assert result.p > 0.05
+    assert outcome(result) == "better, not significant"
     require(settings, made)
     assert "not significantly so" in sentence(made)
 
 
 def test_few_queries_stop_a_run_only_if_the_loss_is_significant(world):
     settings, made = world({"dev": judged(range(19))}, teacher={"sign": -1.0})
-    with pytest.raises(DataError, match="So few queries decide little"):
+    with pytest.raises(DataError, match="These are too few queries to tell"):
         require(settings, made)
     settings, made = world({"dev": judged(range(3))}, name="b", teacher={"wrong": [0, 2]}, retriever={"spread": 2})
-    found = checked(made)
-    assert found.difference < 0
-    assert found.p > 0.05
+    result = check_result(made)
+    assert result.difference < 0
+    assert result.p > 0.05
     require(settings, made)
-    assert "So few queries decide little" in sentence(made)
+    assert "These are too few queries to tell" in sentence(made)
     settings, made = world({"dev": judged([1])}, name="c", teacher={"sign": -1.0})
-    assert (checked(made).low, checked(made).p) == (None, None)
+    assert (check_result(made).low, check_result(made).p) == (None, None)
     require(settings, made)
     assert "p unknown" in sentence(made)
 
@@ -238,25 +238,25 @@ def test_agreement_with_human_grades(world, tmp_path):
     # A teacher that is wrong about every second query.
     wrong = list(range(0, 30, 2))
     _, made = world({"dev": judged(range(30))}, teacher={"wrong": wrong})
-    found = checked(made)
+    result = check_result(made)
     human = [grade for _ in range(30) for grade in (2, 1, 0)]
     scores = [(-1 if n in wrong else 1) * grade for n in range(30) for grade in (2, 1, 0)]
     # As many of each grade as the humans gave, equal scores alike: the grade in the middle of their places.
     order = sorted(scores)
     middle = {score: order.index(score) + (order.count(score) - 1) / 2 for score in scores}
     grades = [sorted(human)[math.ceil(middle[score])] for score in scores]
-    assert found.kappa == pytest.approx(cohen_kappa_score(human, grades), abs=1e-9)
-    assert -1 < found.kendall_tau < 1
+    assert result.kappa == pytest.approx(cohen_kappa_score(human, grades), abs=1e-9)
+    assert -1 < result.kendall_tau < 1
 
 
 def test_pairs_without_a_score_are_left_out_and_counted(world):
     _, made = world({"dev": judged(range(30))}, teacher={"silent": "d004"})
-    found = checked(made)
-    assert found.unscored == 30
+    result = check_result(made)
+    assert result.unscored == 30
     # Query 4 has lost its best document, query 3 its second.
     after = [1.0] * 28 + [2 / (2 + 1 / math.log2(3)), (1 / 1) / (2 + 1 / math.log2(3))]
-    assert found.teacher_ndcg == pytest.approx(np.mean(after), abs=1e-6)
-    assert "30  pairs, which the teacher's order lacks" in terminal_text(made)
+    assert result.teacher_ndcg == pytest.approx(np.mean(after), abs=1e-6)
+    assert "30  pairs, left out of the teacher's ranking" in terminal_text(made)
 
 
 def test_dev_queries_are_taken_before_training_queries_and_never_evaluated_ones(world, tmp_path):
@@ -267,12 +267,12 @@ def test_dev_queries_are_taken_before_training_queries_and_never_evaluated_ones(
     rows, grades = sampled(made, tmp_path / "storage")
     assert [row["query_id"] for row in rows] == ["q001", "q003", "q004"]
     assert {(row["query_id"], row["doc_id"], row["relevance"]) for row in grades} == set(judged([1, 3, 4]))
-    assert checked(made).sample == "dev"
+    assert check_result(made).sample == "dev"
     del qrels["dev"]
     _, made = world(qrels, name="train")
     rows, _ = sampled(made, tmp_path / "storage")
     assert [row["query_id"] for row in rows] == ["q004", "q005"]
-    assert checked(made).sample == "train"
+    assert check_result(made).sample == "train"
     # Evaluated on dev: its queries are for that alone.
     qrels = {"dev": judged([1, 2]), "train": judged([2, 3])}
     _, made = world(qrels, name="on_dev", split="dev")
@@ -296,16 +296,18 @@ def test_at_most_so_many_drawn_by_seed_and_query_id(world, tmp_path):
 def test_generated_queries_whose_source_the_retriever_finds(world, tmp_path):
     written = [tiny.query(n, f"about {n}", source=f"d{n:03d}") for n in range(30)] + [tiny.query(35, "no source")]
     settings, made = world({}, generated=written, retriever={"blind": True}, teacher={"wrong": [1]})
-    found = checked(made)
-    assert (found.sample, found.drawn, found.queries, found.judged_pairs) == ("generated", 30, 15, 0)
+    result = check_result(made)
+    assert (result.sample, result.drawn, result.queries, result.judged_pairs) == ("generated", 30, 15, 0)
     rows, grades = sampled(made, tmp_path / "storage")
     assert [row["query_id"] for row in rows] == [f"q{n:03d}" for n in range(1, 30, 2)]
     assert {(row["query_id"], row["doc_id"], row["relevance"]) for row in grades} == {
         (f"q{n:03d}", f"d{n:03d}", 1) for n in range(1, 30, 2)
     }
-    assert found.retriever_ndcg == pytest.approx(np.mean([1 / math.log2(2 + n % 5) for n in range(1, 30, 2)]), abs=1e-6)
-    assert found.teacher_ndcg == pytest.approx(14 / 15, abs=1e-6)
-    assert found.kappa is None
+    assert result.retriever_ndcg == pytest.approx(
+        np.mean([1 / math.log2(2 + n % 5) for n in range(1, 30, 2)]), abs=1e-6
+    )
+    assert result.teacher_ndcg == pytest.approx(14 / 15, abs=1e-6)
+    assert result.kappa is None
     assert "15 generated queries, those of 30 whose source document" in sentence(made)
     require(settings, made)
 
@@ -314,7 +316,7 @@ def test_only_the_first_hundred_documents_are_ranked(world, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "SIZE", 130)
     _, made = world({"dev": judged(range(100, 125))}, retriever={"spread": 125, "k": 130})
     # Documents 0 to 99 come first: none of the relevant ones.
-    assert (checked(made).retriever_ndcg, checked(made).teacher_ndcg) == (0, 0)
+    assert (check_result(made).retriever_ndcg, check_result(made).teacher_ndcg) == (0, 0)
     written = [tiny.query(n, "a", source=f"d{n:03d}") for n in range(100, 110)]
     _, made = world({}, name="b", generated=written, retriever={"spread": 125, "k": 130})
     assert "does not find the source document" in skipped(made)
@@ -324,8 +326,8 @@ def test_only_the_first_hundred_documents_are_ranked(world, monkeypatch):
     ("keys", "generated", "reason"),
     [
         ({"queries": 0}, [], "check.queries is 0"),
-        ({"teacher": {"name": "tests.stages.test_check:Useless"}}, [], "cannot score any pair"),
-        ({}, [], "there is no judged query, nor a generated one with a source document"),
+        ({"teacher": {"name": "tests.stages.test_check:Useless"}}, [], "cannot score arbitrary pairs"),
+        ({}, [], "there is no judged query and no generated query with a source document"),
         ({}, [tiny.query(1, "a")], "there is no judged query"),
         (
             {"retriever": {"k": 1, "blind": True}},
@@ -337,9 +339,9 @@ def test_only_the_first_hundred_documents_are_ranked(world, monkeypatch):
 def test_what_cannot_be_checked_is_skipped_with_the_reason(world, keys, generated, reason):
     settings, made = world({}, generated=generated, **keys)
     assert reason in skipped(made)
-    assert checked(made) is None
+    assert check_result(made) is None
     assert as_data(made) == {"skipped": skipped(made)}
-    assert sentence(made) == terminal_text(made) == f"The teacher is not checked: {skipped(made)}."
+    assert sentence(made) == terminal_text(made) == f"The teacher was not checked: {skipped(made)}."
     require(settings, made)
 
 

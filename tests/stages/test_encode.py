@@ -250,8 +250,8 @@ def test_shards_are_cut_into_pieces(world, tmp_path, monkeypatch):
     config, ingested, models = world
     whole = encode(config, models["transformer"], ingested, "docs")
     assert len(whole.shards("vectors")) == len(ingested.shards("docs")) == 2
-    monkeypatch.setattr(encoding, "_FEWEST", 8)
-    monkeypatch.setattr(encoding, "_WORK", 0)
+    monkeypatch.setattr(encoding, "_MIN_PIECE", 8)
+    monkeypatch.setattr(encoding, "_PIECE_WORK", 0)
     config = dataclasses.replace(config, storage_path=str(tmp_path))
     cut = encode(config, models["transformer"], ingested, "docs")
     assert [len(rows) for rows in cut.batches("vectors")] == [7, 7, 7, 7, 7, 6, 6, 6, 7]

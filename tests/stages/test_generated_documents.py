@@ -188,6 +188,6 @@ def test_a_corpus_whose_ids_look_generated_is_told_so(beir, config):
         file.write('{"_id": "generated~q1~3", "title": "", "text": "x"}\n')
     ingested = ingest(config(folder))
     (row,) = ingested.table("quarantine").to_pylist()
-    assert row["reason"] == "doc_id begins with generated~, which is for documents that an LLM writes"
+    assert row["reason"] == "doc_id begins with generated~, which is reserved for generated documents"
     assert row["where"].endswith("corpus.jsonl:31")
     assert (ingested.counts["rows_in"], ingested.counts["rows_out"], ingested.counts["quarantined"]) == (31, 30, 1)

@@ -88,7 +88,7 @@ def test_a_type_that_has_to_be_trained(world, brute_force):
         ({"factory": "Falt"}, "factory: FAISS does not know 'Falt'"),
         ({"factory": "PQ7x8"}, "PQ7x8: FAISS refuses it for vectors of dimension 12: .*multiple of the number of sub"),
         ({"factory": "HNSW32", "resources": IndexResources(memory_gib=0.1)}, "(?s)does not fit:.*no type fits"),
-        ({"factory": "IVF4096,Flat"}, "IVF4096,Flat: FAISS refuses it for 60 training vectors of dimension 12"),
+        ({"factory": "IVF4096,Flat"}, "IVF4096,Flat: FAISS cannot train it on 60 vectors of dimension 12"),
         ({"num_shards": 0}, "num_shards"),
     ],
 )
@@ -127,7 +127,10 @@ def test_a_damaged_shard_is_named_and_the_next_run_builds_it_alone(world, factor
 def test_an_index_of_another_model_is_an_error(world):
     config, ingested, models = world
     built = index(config, models["static"], ingested)
-    with pytest.raises(ConfigError, match=rf"is of model base/{models['static'].fingerprint}, not of base/"):
+    with pytest.raises(
+        ConfigError,
+        match=rf"was built with model base/{models['static'].fingerprint}, and cannot be searched with base/",
+    ):
         search(config, models["transformer"], built, ingested)
 
 
@@ -162,7 +165,7 @@ def test_auto_takes_exact_search_for_a_small_corpus_and_says_so(world, capfd):
     built, _ = searched(world, factory="auto")
     assert built.manifest["notes"]["factory"] == "Flat"
     assert "60 vectors are few enough" in built.manifest["notes"]["why"]
-    assert "auto takes Flat: 60 vectors are few enough" in capfd.readouterr().err
+    assert "auto chose Flat: 60 vectors are few enough" in capfd.readouterr().err
 
 
 def test_recall_latency_and_size_are_noted(world, brute_force):

@@ -85,7 +85,7 @@ def test_too_many_bad_rows_stop_with_the_first(beir, config):
 @pytest.mark.parametrize("data", [b"", b"\n \n"])
 def test_a_corpus_without_documents(beir, config, data):
     folder = beir(docs=data)
-    assert refused(config(folder)) == f"{folder / 'corpus.jsonl'}: holds no documents"
+    assert refused(config(folder)) == f"{folder / 'corpus.jsonl'}: contains no documents"
 
 
 def test_neither_place_nor_split_nor_language_nor_queries_make_another_artifact(beir, config):

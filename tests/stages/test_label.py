@@ -118,7 +118,9 @@ def test_scores_that_are_not_finite_are_quarantined(settings, tmp_path):
 
 
 def test_a_teacher_that_forgets_a_score_is_named(settings, tmp_path):
-    with pytest.raises(StageError, match=rf"teacher {NAME}: score\(\) must give one score a document"):
+    with pytest.raises(
+        StageError, match=rf"teacher {NAME}: score\(\) must return one score for each document of each query"
+    ):
         labelled(settings, tmp_path, Numbers(short=True))
 
 

@@ -88,7 +88,9 @@ def test_queries_that_are_like_a_test_query_are_put_aside(settings, tmp_path, mo
 
 def test_when_every_query_is_like_a_test_query(settings, tmp_path):
     docs = [tiny.doc(n, "text") for n in range(5)]
-    with pytest.raises(DataError, match=r"no query is left .* of 1 \(.*near-duplicate of a test query': 1"):
+    with pytest.raises(
+        DataError, match=r"none of the 1 queries has two documents .*\(.*near-duplicate of a test query': 1"
+    ):
         mined(settings, tmp_path, docs, [tiny.query(0, "a", source="d000")], [Random()], leaked=[("q000", "t")])
 
 
@@ -112,7 +114,7 @@ def test_a_tiny_corpus(settings, tmp_path, size):
 
 
 def test_a_corpus_of_one_document_is_refused(settings, tmp_path):
-    with pytest.raises(DataError, match=r"no query is left that has two documents to compare, of 1 \("):
+    with pytest.raises(DataError, match=r"none of the 1 queries has two documents to compare \("):
         mined(settings, tmp_path, [tiny.doc(0, "text")], [tiny.query(0, "a", source="d000")], [Source(), Random()])
 
 

@@ -86,7 +86,7 @@ def test_judgments_of_unknown_documents_are_kept_and_counted(beir, config, docs)
 
 def test_qrels_of_another_corpus(beir, config, docs):
     folder = beir(qrels={"test": [("q1", "d1", 1), ("q1", "x", 1), ("q2", "y", 1)]})
-    said = "2 of 3 judgments name documents that the corpus lacks ('x', for one); do the qrels belong to this corpus?"
+    said = "2 of 3 judgments name documents that the corpus lacks (such as 'x'); do the qrels belong to this corpus?"
     assert refused(config(folder), docs) == said
 
 
@@ -127,7 +127,7 @@ def test_a_duplicate_query_id_names_both_places(beir, config, docs):
 @pytest.mark.parametrize("data", [b"", b"\n\n"])
 def test_no_queries(beir, config, docs, data):
     folder = beir(queries=data)
-    assert refused(config(folder), docs) == f"{folder / 'queries.jsonl'}: holds no queries"
+    assert refused(config(folder), docs) == f"{folder / 'queries.jsonl'}: contains no queries"
 
 
 def test_no_judged_query_in_the_split(beir, config, docs):

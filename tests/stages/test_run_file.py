@@ -64,8 +64,8 @@ def test_own_ids_are_dropped_only_where_the_dataset_says_so(beir, config, docs, 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([("q1", "x1", 2), ("q1", "x2", 1)], "the corpus has none of its 2 documents (x"),
-        ([("q7", "d1", 2)], "none of its 1 queries (q7, for one) has a judgment"),
+        ([("q1", "x1", 2), ("q1", "x2", 1)], "none of its 2 documents (such as x"),
+        ([("q7", "d1", 2)], "none of its 1 queries (such as q7) has a test judgment"),
         ([], "elsewhere.trec is empty"),
     ],
 )

@@ -16,7 +16,7 @@ from gradret.encoders.transformer import Transformer
 from gradret.errors import ConfigError, DataError, StageError
 from gradret.losses.infonce import InfoNCE
 from gradret.losses.kl import KL
-from gradret.stages.train import _last_lines, _refusal, _worker, _worker_error, train
+from gradret.stages.train import _error_file, _last_lines, _worker, _worker_error, train
 from gradret.training.loop import Job
 
 from . import outside, tiny
@@ -113,7 +113,7 @@ def test_a_refusal_comes_back_as_it_is(settings, tmp_path, monkeypatch):
     monkeypatch.setattr("gradret.training.loop.train_loop", _raise)
     job = Job(settings_of(), 0, tmp_path, tmp_path / "work", tmp_path / "metrics.jsonl")
     _worker(job)
-    assert _refusal(job).read_text() == "the loss became nan in the batch that begins with query 'q1'"
+    assert _error_file(job).read_text() == "the loss became nan in the batch that begins with query 'q1'"
 
 
 def test_an_encoder_that_cannot_be_trained_is_refused(settings, tmp_path):
