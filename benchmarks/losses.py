@@ -38,8 +38,8 @@ RATE, OTHER_RATES = 2e-3, (1e-3, 5e-3)
 # A loss's name in the table, its component and fields; one of GRID's fields is tried at each of its values.
 TEMPERATURES = {"temperature": (0.02, 0.05, 0.1)}
 LOSSES = {
-    "infonce": ("infonce", {}, {"temperature": (0.05, 0.1, 0.2)}),
-    "infonce, hard negatives": ("infonce", {"hard_negatives": True}, TEMPERATURES),
+    "infonce": ("infonce", {}, TEMPERATURES),
+    "infonce, first positives": ("infonce", {"hard_negatives": False}, {"temperature": (0.05, 0.1, 0.2)}),
     "positive_aware_infonce": ("positive_aware_infonce", {}, {"temperature": (0.01, 0.02, 0.05)}),
     "kl": ("kl", {}, {"student_temperature": (0.05, 0.1, 0.2)}),
     "kl, whole batch": ("kl", {"columns": "batch"}, {"student_temperature": (0.02, 0.05, 0.1)}),

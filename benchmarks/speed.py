@@ -189,7 +189,7 @@ def drawn(folder: Path, sizes: Sizes) -> Examples:
 def ours(examples: Examples, sizes: Sizes, device: str, *, by_length: bool = True) -> Run:
     """The step of gradret; every text is tokenised once, inside the time."""
     student = Transformer(precision=PRECISION[device]).student(locate(MODEL), device)
-    objective = Objective([InfoNCE(temperature=TEMPERATURE, hard_negatives=True)]).to(device)
+    objective = Objective([InfoNCE(temperature=TEMPERATURE)]).to(device)
     optimizer = torch.optim.AdamW(student.parameters(), lr=RATE, weight_decay=0.0, fused=True)
     passes, losses = Passes(student.model), []
     with tempfile.TemporaryDirectory() as folder:

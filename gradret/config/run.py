@@ -266,7 +266,9 @@ class Train:
     """Train the student on the lists."""
 
     encoder: Any = component("encoders", {"name": "static"})
-    loss: Any = component("losses", [{"name": "kl"}, {"name": "infonce", "weight": 0.3}], many=True)
+    loss: Any = component(
+        "losses", [{"name": "kl"}, {"name": "infonce", "weight": 0.3, "hard_negatives": False}], many=True
+    )
     epochs: int = 4
     batch_size: int = 128
     """Queries an optimizer step, over all workers."""

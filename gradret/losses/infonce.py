@@ -20,8 +20,8 @@ __all__ = ["InfoNCE", "contrast"]
 class InfoNCE:
     """``-log( exp(s_p / t) / sum_c exp(s_c / t) )``, mean over queries that have a positive.
 
-    p is the first positive of the list. c runs over the batch's first positives and, with
-    ``hard_negatives``, over every document of the batch. Other documents known to be relevant to
+    p is the first positive of the list. c runs over every document of the batch or, without
+    ``hard_negatives``, over the batch's first positives. Other documents known to be relevant to
     the query are never among its negatives.
 
     Source: van den Oord et al. 2018; in-batch form Karpukhin et al. 2020 (DPR). The formula is verified
@@ -30,8 +30,9 @@ class InfoNCE:
 
     weight: float = 1.0
     temperature: float = 0.05
-    hard_negatives: bool = False
-    """Every document of the batch is a candidate, not the first positives alone."""
+    hard_negatives: bool = True
+    """Every document of the batch is a candidate; false: only the first positives, and the other documents
+    of a list are not looked at."""
 
     needs: ClassVar = ("positive",)
     whole_batch: ClassVar = False
