@@ -1,4 +1,4 @@
-"""``gradret COMMAND CONFIG [key=value ...]``."""
+"""The command line: ``gradret COMMAND CONFIG [key=value ...]``."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from gradret.version import VERSION
 
 __all__ = ["main"]
 
-# Attributes of gradret.flow.Flow.
+# Stages as attributes of gradret.flow.Flow, with their help texts.
 _STAGES = {
     "ingest": "read the dataset's documents",
-    "queries": "read its queries and judgments",
+    "queries": "read the dataset's queries and judgments",
     "dedupe": "choose the documents to write queries about",
     "generate": "write queries about documents",
     "check": "check that the teacher outranks the student before labelling",
     "leaks": "find training queries that nearly duplicate a test query",
-    "mine": "choose which documents each query is graded against",
+    "mine": "choose the documents that the teacher grades for each query",
     "label": "score every pair with the teacher",
     "select": "turn scored pairs into training lists",
     "base": "build the model before training",
     "train": "train the model on the lists",
-    "index": "encode the documents and build FAISS shards",
-    "search": "search the test queries with every system",
-    "evaluate": "compute measures",
+    "index": "encode the documents and build the FAISS index",
+    "search": "retrieve documents for the test queries with every system",
+    "evaluate": "compute the measures of every system",
     "report": "write the run's report",
 }
 
 _MEASURES = "nDCG@10,Recall@100"
-"""Of run files."""
+"""Default measures for run files."""
 
-# No space or no right where something was to be read or written: nothing that a traceback explains.
-_STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
+# Errors of the file system that a user can mend, such as a full disk or missing permissions: print no traceback.
+_STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0 done, 2 wrong use, config or data, 1 anything else."""
-    parsed = _parsed(arguments)
+    """Run a command and return the exit status: 0 success, 2 wrong usage, config or data, 1 any other error."""
+    parsed = _parse(arguments)
     try:
         status: int = parsed.command(parsed)
         sys.stdout.flush()
@@ -56,21 +56,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("gradret: interrupted; run the same command again to resume", file=sys.stderr)
         return 1
     except BrokenPipeError:
-        # Who read the output has gone; nor can Python flush it when it ends.
+        # The reader of the output has exited; without this, Python fails to flush stdout on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
     except OSError as error:
-        if error.errno not in _STORAGE:
+        if error.errno not in _STORAGE_ERRORS:
             raise
         print(f"gradret: {error}", file=sys.stderr)
         return 2
     return status
 
 
-def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = _parser()
     parsed, rest = parser.parse_known_args(arguments)
-    # argparse takes no key=value after a flag.
+    # argparse does not accept key=value after a flag.
     if any(word.startswith("-") for word in rest) or (rest and not hasattr(parsed, "overrides")):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
@@ -87,10 +87,10 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run all stages, reusing finished ones")
     _add_config(run)
     run.set_defaults(command=_run)
-    own = {"search": _search_parser, "evaluate": _evaluate_parser}
+    special = {"search": _search_parser, "evaluate": _evaluate_parser}
     for stage, text in _STAGES.items():
-        if stage in own:
-            own[stage](commands, text)
+        if stage in special:
+            special[stage](commands, text)
             continue
         command = commands.add_parser(stage, help=text)
         _add_config(command)
@@ -110,8 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     agreement = commands.add_parser(
         "agreement", help="measure agreement with human judgments: kappa, rank correlations"
     )
-    agreement.add_argument("human", metavar="HUMAN_QRELS", help="human judgments: TREC qrels, or BEIR's with tabs")
-    agreement.add_argument("others", nargs="+", metavar="OTHER_QRELS", help="judgments to compare with them")
+    agreement.add_argument("human", metavar="HUMAN_QRELS", help="human judgments, TREC or BEIR qrels")
+    agreement.add_argument("others", nargs="+", metavar="OTHER_QRELS", help="judgments to compare with the human ones")
     agreement.add_argument("--json", action="store_true", help="print JSON")
     agreement.set_defaults(command=_agreement)
     show = commands.add_parser("show", help="show components: fields, defaults, formulas and sources")
@@ -134,7 +134,7 @@ def _plan_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--probe", action="store_true", help="send about 64 prompts a stage to the real engine and extrapolate"
     )
-    parser.add_argument("--gpu", default="H100", help="GPU that the engines run on (default: %(default)s)")
+    parser.add_argument("--gpu", default="H100", help="GPU type that the engines run on (default: %(default)s)")
     parser.add_argument("--parameters", type=float, metavar="N", help="number of model parameters, such as 8e9")
     parser.add_argument(
         "--tokens-in-per-second", type=float, metavar="N", help="prompt tokens per second of one engine"
@@ -157,18 +157,18 @@ def _search_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]
 
 def _evaluate_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], text: str) -> None:
     parser = commands.add_parser(
-        "evaluate", help=f"{text}; or of any models on a list of datasets; or, with --qrels, of TREC run files"
+        "evaluate", help=f"{text}; or evaluate any models on a list of datasets; or, with --qrels, TREC run files"
     )
     parser.add_argument(
-        "config", metavar="CONFIG|RUN", help="a YAML file of a run, or of an evaluation with datasets and systems"
+        "config", metavar="CONFIG|RUN", help="a YAML file of a run or of an evaluation; with --qrels, a run file"
     )
     parser.add_argument("overrides", nargs="*", metavar="key=value|RUN", help="overrides; with --qrels, more run files")
-    parser.add_argument("--qrels", metavar="QRELS", help="compare run files by these judgments, TREC's or BEIR's")
-    parser.add_argument("--measures", help=f"of run files, with commas between (default: {_MEASURES})")
+    parser.add_argument("--qrels", metavar="QRELS", help="compare run files by these judgments, TREC or BEIR qrels")
+    parser.add_argument("--measures", help=f"measures for run files, separated by commas (default: {_MEASURES})")
     parser.add_argument(
         "--one-sided",
         action="store_true",
-        help="test whether a run is better than the first instead of whether it differs",
+        help="test whether a run is better than the first, rather than different",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(command=_evaluate, stage="evaluate")
@@ -179,17 +179,17 @@ def _run(parsed: argparse.Namespace) -> int:
     from gradret.report.tables import terminal_table
 
     folder = gradret.run(gradret.load(parsed.config, parsed.overrides))
-    return _result(parsed, folder / "metrics.json", lambda found: f"{terminal_table(found)}\n\n{_page(folder)}")
+    return _print_result(parsed, folder / "metrics.json", lambda data: f"{terminal_table(data)}\n\n{_report(folder)}")
 
 
-def _result(parsed: argparse.Namespace, file: Path, text: Callable[[Any], str]) -> int:
-    """Print what a command left in ``file``, as it is or as text."""
-    found = json.loads(file.read_text(encoding="utf-8"))
-    print(json.dumps(found, indent=2) if parsed.json else text(found))
+def _print_result(parsed: argparse.Namespace, file: Path, text: Callable[[Any], str]) -> int:
+    """Print the result that a command wrote to ``file``, as JSON or as text."""
+    data = json.loads(file.read_text(encoding="utf-8"))
+    print(json.dumps(data, indent=2) if parsed.json else text(data))
     return 0
 
 
-def _page(folder: Path) -> str:
+def _report(folder: Path) -> str:
     return f"report: {folder / 'report.html'}"
 
 
@@ -200,8 +200,8 @@ def _stage(parsed: argparse.Namespace) -> int:
 
     flow = Flow(gradret.load(parsed.config, parsed.overrides))
     with session():
-        made = getattr(flow, parsed.stage)
-    artifacts = made if isinstance(made, dict) else {parsed.stage: made}
+        output = getattr(flow, parsed.stage)
+    artifacts = output if isinstance(output, dict) else {parsed.stage: output}
     paths = {name: str(getattr(artifact, "path", artifact)) for name, artifact in artifacts.items()}
     print(json.dumps(paths, indent=2) if parsed.json else "\n".join(paths.values()))
     return 0
@@ -216,9 +216,9 @@ def _check(parsed: argparse.Namespace) -> int:
 
     config = gradret.load(parsed.config, parsed.overrides)
     with session():
-        made = Flow(config).check
-    print(json.dumps(as_data(made), indent=2) if parsed.json else terminal_text(made), flush=True)
-    require(config, made)
+        artifact = Flow(config).check
+    print(json.dumps(as_data(artifact), indent=2) if parsed.json else terminal_text(artifact), flush=True)
+    require(config, artifact)
     return 0
 
 
@@ -230,7 +230,7 @@ def _compare(parsed: argparse.Namespace) -> int:
 
     with session():
         folder = compare(gradret.load(parsed.config, parsed.overrides))
-    return _result(parsed, folder / "comparison.json", lambda found: f"{terminal_text(found)}\n\n{_page(folder)}")
+    return _print_result(parsed, folder / "comparison.json", lambda data: f"{terminal_text(data)}\n\n{_report(folder)}")
 
 
 def _tune(parsed: argparse.Namespace) -> int:
@@ -240,20 +240,20 @@ def _tune(parsed: argparse.Namespace) -> int:
 
     with session():
         folder = tune(gradret.load(parsed.config, parsed.overrides))
-    following = f"gradret run {folder / 'best.yaml'}"
-    return _result(parsed, folder / "search.json", lambda found: f"{terminal_text(found)}\n\n{following}")
+    next_command = f"gradret run {folder / 'best.yaml'}"
+    return _print_result(parsed, folder / "search.json", lambda data: f"{terminal_text(data)}\n\n{next_command}")
 
 
 def _plan(parsed: argparse.Namespace) -> int:
     import gradret
-    from gradret.commands.plan import Given, plan
+    from gradret.commands.plan import PlanOptions, plan
     from gradret.planning.text import as_text
     from gradret.work.session import session
 
     config = gradret.load(parsed.config, parsed.overrides)
-    given = Given(parsed.gpu, parsed.parameters, parsed.tokens_in_per_second, parsed.tokens_out_per_second)
+    options = PlanOptions(parsed.gpu, parsed.parameters, parsed.tokens_in_per_second, parsed.tokens_out_per_second)
     with session():
-        estimate = plan(config, given, with_probe=parsed.probe)
+        estimate = plan(config, options, with_probe=parsed.probe)
     print(json.dumps(estimate, indent=2) if parsed.json else as_text(estimate))
     return 0
 
@@ -266,11 +266,11 @@ def _search(parsed: argparse.Namespace) -> int:
 
     if len(parsed.overrides) != 1:
         raise ConfigError('expected one query: gradret search RUN "query"')
-    found = lookup(run, parsed.overrides[0])
+    hits = lookup(run, parsed.overrides[0])
     if parsed.json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(hits, indent=2))
         return 0
-    for hit in found:
+    for hit in hits:
         print(f"{hit['rank']:>3}  {hit['score']:.4f}  {hit['doc_id']}  {hit['title']}\n     {hit['text'][:160]}")
     return 0
 
@@ -281,7 +281,7 @@ def _evaluate(parsed: argparse.Namespace) -> int:
     if parsed.qrels:
         return _compare_runs(parsed)
     if parsed.measures or parsed.one_sided:
-        raise ConfigError("--measures and --one-sided go with --qrels; a config has evaluate.measures, evaluate.test")
+        raise ConfigError("--measures and --one-sided require --qrels; a config sets evaluate.measures, evaluate.test")
     return _evaluation(parsed) if is_evaluation(parsed.config) else _stage(parsed)
 
 
@@ -307,11 +307,11 @@ def _compare_runs(parsed: argparse.Namespace) -> int:
 
     runs = [parsed.config, *parsed.overrides]
     measures = re.split(r",(?![^(]*\))", parsed.measures or _MEASURES)
-    found = compare_runs(parsed.qrels, runs, measures, "one-sided" if parsed.one_sided else "two-sided")
+    comparison = compare_runs(parsed.qrels, runs, measures, "one-sided" if parsed.one_sided else "two-sided")
     if parsed.json:
-        print(json.dumps({**as_data(found.table), "counts": found.counts}, indent=2))
+        print(json.dumps({**as_data(comparison.table), "counts": comparison.counts}, indent=2))
     else:
-        print("\n".join([terminal_text(found.table), *found.remarks]))
+        print("\n".join([terminal_text(comparison.table), *comparison.remarks]))
     return 0
 
 
@@ -328,17 +328,17 @@ def _agreement(parsed: argparse.Namespace) -> int:
 
     from gradret.stats.agreement import compare, terminal_text
 
-    found = compare(parsed.human, parsed.others)
-    data = {file: asdict(one) for file, one in found.items()}
-    print(json.dumps(data, indent=2) if parsed.json else terminal_text(found))
+    agreements = compare(parsed.human, parsed.others)
+    data = {file: asdict(measured) for file, measured in agreements.items()}
+    print(json.dumps(data, indent=2) if parsed.json else terminal_text(agreements))
     return 0
 
 
 def _show(parsed: argparse.Namespace) -> int:
     from gradret.commands.show import describe
 
-    shown = describe(parsed.kind, parsed.name)
-    print(json.dumps(shown.data, indent=2) if parsed.json else shown.text)
+    description = describe(parsed.kind, parsed.name)
+    print(json.dumps(description.data, indent=2) if parsed.json else description.text)
     return 0
 
 

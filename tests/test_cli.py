@@ -218,7 +218,7 @@ def test_evaluate_compares_run_files(tmp_path, capsys):
 
 def test_evaluate_says_what_does_not_go_together(yaml, tmp_path, capsys):
     assert main(["evaluate", yaml, "--measures", "MAP"]) == 2
-    words = "--measures and --one-sided go with --qrels; a config has evaluate.measures, evaluate.test"
+    words = "--measures and --one-sided require --qrels; a config sets evaluate.measures, evaluate.test"
     assert said(capsys) == f"gradret: {words}\n"
     path = tmp_path / "e.yaml"
     path.write_text("name: e\ndatasets: {a: {name: beir, path: nowhere}}\nsystems: {bm25: {bm25: true}}\n")

@@ -1,8 +1,7 @@
-"""``gradret compare``: several recipes on the same data, each with several seeds, and which of them is best.
+"""``gradret compare``: compare several recipes on the same data, each with several seeds.
 
-Every recipe is the config with some keys set. Stages that recipes share have the same fingerprint, so they are
-made once: first what comes before training, recipe after recipe, then the trainings, as many side by side as
-there is room for.
+A recipe is the config with some keys overridden. Stages that recipes share have the same fingerprint, so they run
+once: first everything before training, recipe by recipe, then the trainings, as many in parallel as resources allow.
 """
 
 from __future__ import annotations
@@ -41,72 +40,73 @@ class _Run:
 def compare(config: Config) -> Path:
     """Run all recipes of ``config.compare`` and return the folder ``STORAGE/comparisons/NAME``.
 
-    It holds ``report.html``, ``comparison.json`` and ``config.yaml``. All recipes are evaluated on the same
-    queries, those of ``dataset.split``, and so is BM25.
+    It holds ``report.html``, ``comparison.json`` and ``config.yaml``. All recipes, and BM25, are evaluated on the
+    queries of ``dataset.split``.
 
     Raises:
-        ConfigError: there are fewer than two recipes, or one sets what cannot be set.
-        GradretError: a stage of a recipe could not finish; the others' results are kept for the next run.
+        ConfigError: there are fewer than two recipes, or a recipe sets a key that recipes must share.
+        GradretError: a stage of a recipe failed; the next run reuses the results of the others.
     """
     runs = _runs(config)
     connect()
-    for run in runs:  # before any training: what is shared is made once, and what is wrong is said early
+    for run in runs:  # before any training, so that shared stages run once and errors show early
         run.flow.make("queries", "select", "base")
-    trials = _trained(config, runs)
-    lexical = Flow(config).evaluated("bm25").table("metrics")
-    found = compared(trials, lexical, config.evaluate.measures, config.seed)
+    trials = _train_all(config, runs)
+    bm25 = Flow(config).evaluated("bm25").table("metrics")
+    comparison = compared(trials, bm25, config.evaluate.measures, config.seed)
     folder = Path(config.storage_path) / "comparisons" / config.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "config.yaml", [to_yaml(config)])
-        write_text(folder / "report.html", [page(config, found)])
-        write_json(folder / "comparison.json", as_data(config, found))
+        write_text(folder / "report.html", [page(config, comparison)])
+        write_json(folder / "comparison.json", as_data(config, comparison))
     except OSError as error:
         raise StorageError(f"compare: {folder} cannot be written: {error}") from error
     return folder
 
 
 def _runs(config: Config) -> list[_Run]:
-    """All recipes with all seeds; every config is made before the first stage runs."""
+    """All recipes with all seeds; validates every config before the first stage runs."""
     recipes = config.compare.recipes
     if len(recipes) < 2:
         raise ConfigError(
-            f"compare.recipes: expected two or more, got {len(recipes)}; such as "
+            f"compare.recipes: expected two or more, got {len(recipes)}; add one, such as "
             "compare.recipes.infonce=['train.loss=[{name: infonce}]']"
         )
     problems: list[str] = []
-    made = []
+    runs = []
     for name, overrides in recipes.items():
-        wrong, configs = _configs(config, overrides)
-        problems += [f"compare.recipes.{name}: {problem}" for problem in wrong]
-        made += [_Run(name, seed, Flow(own)) for seed, own in configs.items()]
+        recipe_problems, configs = _configs(config, overrides)
+        problems += [f"compare.recipes.{name}: {problem}" for problem in recipe_problems]
+        runs += [_Run(name, seed, Flow(seeded)) for seed, seeded in configs.items()]
     if problems:
         raise ConfigError.of(problems)
-    return made
+    return runs
 
 
 def _configs(config: Config, overrides: Sequence[str]) -> tuple[Sequence[str], dict[int, Config]]:
-    """What is wrong with a recipe, and its configs by seed."""
+    """Problems of a recipe, and its configs by seed."""
+    seeds = config.compare.seeds
     try:
-        own = {seed: override(config, [*overrides, f"{config.compare.vary}={seed}"]) for seed in config.compare.seeds}
+        configs = {seed: override(config, [*overrides, f"{config.compare.vary}={seed}"]) for seed in seeds}
     except ConfigError as error:
         return error.problems or [str(error)], {}
     shared = ("dataset", "storage_path", "evaluate", "compare")
-    changed = [key for key in shared if any(getattr(one, key) != getattr(config, key) for one in own.values())]
+    changed = [key for key in shared if any(getattr(each, key) != getattr(config, key) for each in configs.values())]
     if changed:
         return [f"must not set {' or '.join(changed)}: recipes are compared on the same queries"], {}
-    return [], own
+    return [], configs
 
 
-def _trained(config: Config, runs: list[_Run]) -> list[Trial]:
-    """Train, search and evaluate every run; in the order of ``runs``."""
+def _train_all(config: Config, runs: list[_Run]) -> list[Trial]:
+    """Train, search and evaluate every run, in parallel; results are in the order of ``runs``."""
     trials: dict[int, Trial] = {}
     with ThreadPoolExecutor(config.compare.resources.concurrent or max_concurrent_trainings(config)) as pool:
-        asked = {pool.submit(_trial, run): number for number, run in enumerate(runs)}
+        futures = {pool.submit(_trial, run): number for number, run in enumerate(runs)}
         try:
-            for done in as_completed(asked):
-                number = asked[done]
-                trials[number] = done.result()
+            for future in as_completed(futures):
+                number = futures[future]
+                trials[number] = future.result()
                 run = runs[number]
                 say(f"compare: {len(trials)} of {len(runs)} done: {run.recipe}, {config.compare.vary}={run.seed}")
         except BaseException:
@@ -130,13 +130,13 @@ def _trial(run: _Run) -> Trial:
 
 
 def max_concurrent_trainings(config: Config) -> int:
-    """Trainings that have room beside each other, and never so many that a stage waits for their CPUs."""
+    """Number of trainings that the cluster can run in parallel, leaving a CPU for other stages."""
     import ray
 
-    needs, have = config.train.resources, ray.cluster_resources()  # type: ignore[no-untyped-call]
+    needed, available = config.train.resources, ray.cluster_resources()  # type: ignore[no-untyped-call]
     nodes = sum(node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]
-    if needs.gpus:
-        workers = have.get("GPU", 0) / needs.gpus
-    else:  # a worker takes all cores of its node unless it is told not to
-        workers = nodes * max(1, cores() // needs.threads) if needs.threads else nodes
-    return max(1, min(int(workers), int(have.get("CPU", 1)) - 1) // needs.num_workers)
+    if needed.gpus:
+        workers = available.get("GPU", 0) / needed.gpus
+    else:  # without train.resources.threads, a worker uses all cores of its node
+        workers = nodes * max(1, cores() // needed.threads) if needed.threads else nodes
+    return max(1, min(int(workers), int(available.get("CPU", 1)) - 1) // needed.num_workers)

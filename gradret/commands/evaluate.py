@@ -1,4 +1,4 @@
-"""``gradret evaluate``: systems on a list of datasets, in one table."""
+"""``gradret evaluate``: compare systems on a list of datasets, in one table."""
 
 from __future__ import annotations
 
@@ -18,26 +18,29 @@ __all__ = ["evaluate_on", "run_evaluation"]
 
 
 def evaluate_on(evaluation: Evaluation, dataset: str) -> dict[str, Artifact]:
-    """What an evaluation makes for one of its datasets, by name: as ``Flow.made`` has it."""
+    """Run an evaluation on one of its datasets; returns the artifacts by name, as in ``Flow.made``."""
     config = evaluation.config(dataset)
     docs = ingest(config)
     human = queries(config, docs)
-    made = {"ingest": docs, "queries": human}
+    artifacts = {"ingest": docs, "queries": human}
     for name, system in evaluation.systems.items():
-        made[f"search.{name}"] = search_system(config, system, dataset, docs, human)
-        made[f"evaluate.{name}"] = evaluate(config, human, made[f"search.{name}"])
-    return made
+        artifacts[f"search.{name}"] = search_system(config, system, dataset, docs, human)
+        artifacts[f"evaluate.{name}"] = evaluate(config, human, artifacts[f"search.{name}"])
+    return artifacts
 
 
 def run_evaluation(evaluation: Evaluation) -> tuple[Path, Table]:
-    """Evaluate all systems on all datasets, one after the other; the evaluation's folder and its table.
+    """Evaluate all systems on all datasets, one dataset after the other.
+
+    Returns:
+        The evaluation's folder, and its table.
 
     Raises:
-        DataError: datasets or models are not available; all are named before work starts.
+        DataError: datasets or models are not available; names all of them before any work starts.
     """
     refuse_missing(evaluation)
-    made = {}
+    artifacts = {}
     for number, dataset in enumerate(evaluation.datasets, 1):
         say(f"{dataset} ({number} of {len(evaluation.datasets)})")
-        made[dataset] = evaluate_on(evaluation, dataset)
-    return evaluation_report(evaluation, made)
+        artifacts[dataset] = evaluate_on(evaluation, dataset)
+    return evaluation_report(evaluation, artifacts)

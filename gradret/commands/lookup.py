@@ -1,4 +1,4 @@
-"""Try a run's tuned model by hand: one query against its index, in this process, without Ray."""
+"""``gradret search RUN QUERY``: search a run's index for one query, in this process, without Ray."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def lookup(run: Path, query: str, k: int = 10) -> list[dict[str, Any]]:
     Args:
         run: the folder of a finished run, ``STORAGE/runs/NAME``.
         query: any text.
-        k: how many.
+        k: number of documents.
 
     Raises:
         ConfigError: the folder is not a finished run, or the query is empty.
-        StageError: the run's model is not the one that its index was made with.
-        StorageError: an artifact of the run is gone or damaged.
+        StageError: the index was built with another model than the run's.
+        StorageError: an artifact of the run is missing or damaged.
     """
     if not query.strip():
         raise ConfigError("the query is empty")
@@ -38,15 +38,15 @@ def lookup(run: Path, query: str, k: int = 10) -> list[dict[str, Any]]:
         parameters = str(_config(run, "search.parameters") or "")
         next((run / "model").iterdir())
     except (FileNotFoundError, StopIteration) as error:
-        raise StorageError(f"a part of {run} is gone; run again to make it anew ({error})") from error
+        raise StorageError(f"{run} is incomplete ({error}); run again to recompute the missing part") from error
     from gradret.search.runs import run_table
     from gradret.search.shards import Shards, kept
     from gradret.stages.encode import encode_texts, load_model
 
     vector = encode_texts(load_model(run / "model", trust_remote_code=trusted(run)), [query], "queries")
-    held = Shards(index / "shards", range(shards), parameters, k)
-    ((rows, places),) = kept([held.search(vector, k)], k, exact=held.exact)
-    scores, doc_ids = held.score(vector, rows, places)
+    searcher = Shards(index / "shards", range(shards), parameters, k)
+    ((rows, places),) = kept([searcher.search(vector, k)], k, exact=searcher.exact)
+    scores, doc_ids = searcher.score(vector, rows, places)
     best = run_table([""], [(doc_ids.to_pylist(), scores)], k).to_pylist()
     texts = _texts(docs, {row["doc_id"] for row in best})
     return [
@@ -55,7 +55,7 @@ def lookup(run: Path, query: str, k: int = 10) -> list[dict[str, Any]]:
 
 
 def trusted(run: Path) -> bool:
-    """The run's config lets the model run code of its own."""
+    """Whether the run's config trusts the model's remote code."""
     return bool(_config(run, "train.encoder.trust_remote_code"))
 
 
@@ -66,13 +66,13 @@ def _config(run: Path, key: str) -> Any:
 
 
 def _check_model(run: Path, index: Path) -> None:
-    """Vectors of two models say nothing of each other."""
+    """Check that the index was built with the run's model: vectors of two models cannot be compared."""
     model = (run / "model" / "fingerprint.txt").read_text(encoding="utf-8").strip()
     made_with = json.loads((index / "manifest.json").read_text(encoding="utf-8"))["inputs"]["model"]
     if made_with.rpartition("/")[2] != model:
         raise StageError(
-            f"the index {index} was made with {made_with}, but {run / 'model'} is {model}: "
-            "another model's vectors cannot be compared; delete that folder and run again"
+            f"the index {index} was built with {made_with}, but {run / 'model'} is {model}, whose vectors cannot be "
+            f"compared with it; delete {run / 'model'} and run again"
         )
 
 
@@ -83,9 +83,9 @@ def _artifact(run: Path, lineage: dict[str, Any], name: str) -> Path:
 def _texts(folder: Path, doc_ids: set[str]) -> dict[str, dict[str, str]]:
     from gradret.store.artifacts import read_shard
 
-    found = {}
+    texts = {}
     for path in sorted(folder.glob("part-*.parquet")):
         for row in read_shard(path, "docs").to_pylist():
             if row["doc_id"] in doc_ids:
-                found[row["doc_id"]] = {"title": row["title"] or "", "text": " ".join(row["text"].split())}
-    return found
+                texts[row["doc_id"]] = {"title": row["title"] or "", "text": " ".join(row["text"].split())}
+    return texts

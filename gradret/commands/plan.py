@@ -1,4 +1,4 @@
-"""``gradret plan``: prompts, tokens and GPU-hours of the stages that ask a language model."""
+"""``gradret plan``: estimate prompts, tokens and GPU-hours of the stages that use a language model."""
 
 from __future__ import annotations
 
@@ -20,23 +20,24 @@ if TYPE_CHECKING:
     from gradret.engines import Row
     from gradret.planning.probe import Probe
 
-__all__ = ["Given", "plan"]
+__all__ = ["PlanOptions", "plan"]
 
-# vLLM's own where max_num_seqs is not set and ray.data.llm starts the engine (0.29).
-_SEQUENCES = 128
+# vLLM's default of max_num_seqs when ray.data.llm starts the engine (0.29).
+_MAX_NUM_SEQS = 128
 
 
 @dataclass(frozen=True)
-class Given:
-    """What the user knows better than the table."""
+class PlanOptions:
+    """The user's own figures, used instead of the table's."""
 
     gpu: str = "H100"
-    """A name in ``throughput.yaml``."""
+    """GPU type, a name in ``throughput.yaml``."""
     parameters: float | None = None
-    """Of the model; of a mixture of experts, those that a token uses."""
+    """Number of parameters of the model; of a mixture of experts, the active ones."""
     tokens_in_per_second: float | None = None
-    """Of one engine."""
+    """Prompt tokens per second of one engine."""
     tokens_out_per_second: float | None = None
+    """Generated tokens per second of one engine."""
 
     def __post_init__(self) -> None:
         throughput.gpu(self.gpu)
@@ -46,62 +47,64 @@ class Given:
                 raise ConfigError(f"--{name.replace('_', '-')}: must be above 0, got {value:g}")
 
 
-def plan(config: Config, given: Given | None = None, *, with_probe: bool = False) -> dict[str, Any]:
-    """An estimate of what the config's language model stages will cost. Generates nothing.
+def plan(config: Config, options: PlanOptions | None = None, *, with_probe: bool = False) -> dict[str, Any]:
+    """Estimate the cost of the config's language model stages without running them.
 
-    Ingests and deduplicates the dataset, makes the real prompts of a sample and counts their tokens with the
-    engine's tokenizer. Hours come from the table's roofline, or with ``with_probe`` from asking the
-    real engine about 64 prompts of each stage; those answers are thrown away.
+    Ingests and deduplicates the dataset, builds the real prompts of a sample and counts their tokens with the
+    engine's tokenizer. Hours come from a roofline model of the GPU or, with ``with_probe``, from sending about 64
+    prompts of each stage to the real engine; its answers are discarded.
 
     Args:
-        config: of the run.
-        given: what is known better than assumed.
-        with_probe: ask the engine.
+        config: the run's config.
+        options: figures to use instead of the table's.
+        with_probe: measure the speed of the real engine.
 
     Returns:
-        ``name``; ``stages``, a mapping each; ``assumptions``, sentences. Totals are over the stage; hours
-        are those of ``engines`` engines side by side, null where nothing tells the speed.
+        ``name``; ``stages``, one mapping per stage; ``assumptions``, a list of sentences. Totals are over the whole
+        stage; hours are wall-clock time with ``engines`` engines in parallel, None if the speed is unknown.
 
     Raises:
-        ConfigError: an option is wrong, or an engine cannot work.
+        ConfigError: an option is invalid, or an engine cannot start.
         DataError: the dataset cannot be used.
     """
     if not asks(config):
         return {"name": config.name, "stages": [], "assumptions": []}
-    planning = _Planning(config, given or Given())
+    planning = _Planning(config, options or PlanOptions())
     storage = Path(config.storage_path).absolute()
     storage.mkdir(parents=True, exist_ok=True)
-    # In the storage, which every node of a cluster sees.
+    # In the storage, which all nodes of a cluster share.
     with tempfile.TemporaryDirectory(prefix="plan-", dir=storage) as folder:
-        found = jobs(config, Flow(config), Path(folder))
-        stages = [planning.stage(job, Path(folder) if with_probe else None) for job in found]
+        stage_jobs = jobs(config, Flow(config), Path(folder))
+        stages = [planning.stage(job, Path(folder) if with_probe else None) for job in stage_jobs]
     return {"name": config.name, "stages": stages, "assumptions": list(dict.fromkeys(planning.assumptions))}
 
 
 @dataclass(frozen=True)
 class _Tokens:
-    """Of the sampled prompts. Those too long for the model are not sent, and count as none."""
+    """Token counts of the sampled prompts. A prompt that is too long for the model is not sent and counts as 0."""
 
     mean_in: float
-    most_out: float
+    max_out: float
+    """Mean of the prompts' limits on generated tokens."""
     too_long: int
     cut: int
+    """Prompts whose text was truncated."""
 
 
 class _Planning:
-    def __init__(self, config: Config, given: Given) -> None:
-        self.config, self.given = config, given
+    def __init__(self, config: Config, options: PlanOptions) -> None:
+        self.config, self.options = config, options
         self.assumptions: list[str] = []
 
     def stage(self, job: Job, folder: Path | None) -> dict[str, Any]:
-        """The numbers of one stage; with a folder, from a probe that works there."""
+        """Estimate one stage; with a folder, by a probe that works in it."""
         tokens = _count(job)
         for note in job.notes:
             self._assume(job, note)
         if tokens.too_long:
-            self._assume(job, f"{tokens.too_long} of {len(job.prompts)} prompts of the sample do not fit the model")
-        probed = self._probed(job, folder / f"probe-{job.stage}") if folder else None
-        out = probed.tokens_out if probed else tokens.most_out
+            self._assume(job, f"{tokens.too_long} of {len(job.prompts)} sampled prompts are too long for the model")
+        probed = self._probe(job, folder / f"probe-{job.stage}") if folder else None
+        out = probed.tokens_out if probed else tokens.max_out
         seconds = self._seconds(job, tokens, probed)
         engine: Any = job.engine
         gpus, engines = _gpus(engine), _engines(engine)
@@ -129,65 +132,65 @@ class _Planning:
             "probe": probed and asdict(probed),
         }
 
-    def _assume(self, job: Job, what: str) -> None:
-        self.assumptions.append(f"{job.stage}: {what}")
+    def _assume(self, job: Job, assumption: str) -> None:
+        self.assumptions.append(f"{job.stage}: {assumption}")
 
-    def _probed(self, job: Job, folder: Path) -> Probe:
+    def _probe(self, job: Job, folder: Path) -> Probe:
         from gradret.planning.probe import probe
 
         measured = probe(job, folder, self.config.seed)
         self._assume(
             job,
-            f"hours go by {measured.timed} prompts that one engine answered here in {measured.seconds:.1f} s, "
-            "its start left out; a GPU that takes more at once is faster in the full run",
+            f"hours are extrapolated from {measured.timed} prompts that one engine answered here in "
+            f"{measured.seconds:.1f} s, without its start; a GPU that takes larger batches is faster in the full run",
         )
         return measured
 
     def _seconds(self, job: Job, tokens: _Tokens, probed: Probe | None) -> float | None:
-        """One engine's time for the whole stage."""
+        """Seconds that one engine needs for the whole stage; None if its speed is unknown."""
         if probed:
             return probed.seconds / probed.timed * job.total
         speed = self._speed(job)
-        return speed.seconds(tokens.mean_in * job.total, tokens.most_out * job.total) if speed else None
+        return speed.seconds(tokens.mean_in * job.total, tokens.max_out * job.total) if speed else None
 
     def _speed(self, job: Job) -> Speed | None:
-        given = self.given
-        if given.tokens_in_per_second and given.tokens_out_per_second:
-            return Speed(given.tokens_in_per_second, given.tokens_out_per_second)
-        found = self._roofline(job)
-        if found is None:
+        tokens_in, tokens_out = self.options.tokens_in_per_second, self.options.tokens_out_per_second
+        if tokens_in and tokens_out:
+            return Speed(tokens_in, tokens_out)
+        roofline = self._roofline(job)
+        if roofline is None:
             return None
-        return Speed(given.tokens_in_per_second or found.tokens_in, given.tokens_out_per_second or found.tokens_out)
+        return Speed(tokens_in or roofline.tokens_in, tokens_out or roofline.tokens_out)
 
     def _roofline(self, job: Job) -> Speed | None:
         engine: Any = job.engine
-        tell = "--probe, or --tokens-in-per-second and --tokens-out-per-second, give hours"
+        measure = "--probe, or --tokens-in-per-second and --tokens-out-per-second"
         gpus = _gpus(engine)
         if not gpus:
-            self._assume(job, f"the engine runs on no GPU of its own, so no table tells its speed; {tell}")
+            self._assume(job, f"the engine does not run on a GPU here, so its speed is unknown; use {measure}")
             return None
         model = self._weights(engine)
         if model is None:
-            self._assume(job, f"the size of {engine.model} cannot be read here; --parameters, or {tell}")
+            self._assume(job, f"the size of {engine.model} is unknown here; use --parameters, {measure}")
             return None
-        card, sequences, share = throughput.gpu(self.given.gpu), _sequences(engine), throughput.share_of_peak()
+        card, sequences, share = throughput.gpu(self.options.gpu), _sequences(engine), throughput.share_of_peak()
         speed = throughput.roofline(card, gpus, model, sequences)
         self._assume(
             job,
-            f"{gpus} x {self.given.gpu} an engine at {share:.0%} of {card.bf16_tflops:,.0f} TFLOPS and "
+            f"{gpus} x {self.options.gpu} per engine at {share:.0%} of {card.bf16_tflops:,.0f} TFLOPS and "
             f"{card.bandwidth_gbs:,.0f} GB/s, {model.parameters / 1e9:.3g}B parameters in {model.size / 1e9:.3g} GB, "
-            f"{sequences} answers at once: {speed.tokens_in:,.0f} tokens/s in, {speed.tokens_out:,.0f} out",
+            f"{sequences} sequences in parallel: {speed.tokens_in:,.0f} tokens/s in, {speed.tokens_out:,.0f} out",
         )
-        if model.size > gpus * card.memory_gb * 1e9:
-            room = gpus * card.memory_gb
-            self._assume(job, f"the weights do not fit in {room:,.0f} GB; more GPUs an engine, or another --gpu")
+        memory = gpus * card.memory_gb
+        if model.size > memory * 1e9:
+            self._assume(job, f"the weights do not fit in {memory:,.0f} GB; use more GPUs per engine, or another --gpu")
         return speed
 
     def _weights(self, engine: Any) -> Weights | None:
-        found = throughput.weights(engine.model)
-        if self.given.parameters is None:
-            return found
-        return replace(found, parameters=self.given.parameters) if found else _bfloat16(self.given.parameters)
+        weights = throughput.weights(engine.model)
+        if self.options.parameters is None:
+            return weights
+        return replace(weights, parameters=self.options.parameters) if weights else _bfloat16(self.options.parameters)
 
 
 def _bfloat16(parameters: float) -> Weights:
@@ -216,19 +219,19 @@ def _length(row: Row, job: Job) -> int:
     if "prompt_tokens" in row:
         return int(row["prompt_tokens"])
     raise ConfigError(
-        f"{job.stage}: rows of the engine {name_of(job.engine)} tell no length; "
-        "its load() must give prompt_tokens or tokenized_prompt"
+        f"{job.stage}: rows of the engine {name_of(job.engine)} have no length; "
+        "its load() must return rows with prompt_tokens or tokenized_prompt"
     )
 
 
 def _engines(engine: Any) -> int:
-    """Engines side by side; an endpoint is one."""
+    """Number of engines in parallel; 1 for an endpoint."""
     resources: Any = getattr(engine, "resources", None)
     return int(getattr(resources, "engines", 1))
 
 
 def _gpus(engine: Any) -> int:
-    """GPUs of one engine; 0 where it is an endpoint or runs on CPU cores."""
+    """GPUs per engine; 0 if it is an endpoint or runs on CPU cores."""
     kwargs = _engine_kwargs(engine)
     if kwargs is None or engine.resources.cpus:
         return 0
@@ -236,13 +239,13 @@ def _gpus(engine: Any) -> int:
 
 
 def _sequences(engine: Any) -> int:
-    """Answers in the making at once: what the engine takes and what it is handed."""
-    in_hand = engine.resources.batch_size * engine.resources.concurrent_batches
-    return int(min((_engine_kwargs(engine) or {}).get("max_num_seqs", _SEQUENCES), in_hand))
+    """Sequences that one engine generates in parallel: limited by vLLM and by the prompts in flight."""
+    in_flight = engine.resources.batch_size * engine.resources.concurrent_batches
+    return int(min((_engine_kwargs(engine) or {}).get("max_num_seqs", _MAX_NUM_SEQS), in_flight))
 
 
 def _engine_kwargs(engine: Any) -> dict[str, Any] | None:
-    """Arguments of vLLM; None where the engine is none of ours to start."""
+    """Arguments of vLLM; None if gradret does not start the engine."""
     if not hasattr(engine, "engine_kwargs"):
         return None
     return {**engine.engine_kwargs, **engine.resources.engine_kwargs}

@@ -1,4 +1,4 @@
-"""Compare TREC run files by the judgments of a file, without a corpus and without a storage."""
+"""``gradret evaluate --qrels``: compare TREC run files by a file of judgments, without corpus or storage."""
 
 from __future__ import annotations
 
@@ -20,46 +20,46 @@ if TYPE_CHECKING:
 
     Values = npt.NDArray[np.float64]
 
-__all__ = ["Compared", "compare_runs"]
+__all__ = ["RunComparison", "compare_runs"]
 
 _SEED = 0
 
 
 @dataclass(frozen=True)
-class Compared:
-    """The table of the runs, and by run what did not fit the judgments."""
+class RunComparison:
+    """The table of the runs, and counts of each run's mismatches with the judgments."""
 
     table: Table
     counts: dict[str, dict[str, int]]
 
     @property
     def remarks(self) -> list[str]:
-        """A line a run that something did not fit of."""
-        said = {
+        """One line for each run with mismatches."""
+        texts = {
             "without_results": "{:,} judged queries have no results and count as 0",
             "unjudged_queries": "{:,} of its queries have no judgment and do not count",
         }
         lines = []
         for run, counts in self.counts.items():
-            found = [text.format(counts[name]) for name, text in said.items() if counts.get(name)]
-            lines += [f"{run}: {', '.join(found)}"] if found else []
+            parts = [text.format(counts[name]) for name, text in texts.items() if counts.get(name)]
+            lines += [f"{run}: {', '.join(parts)}"] if parts else []
         return lines
 
 
 def compare_runs(
     qrels: str | Path, runs: Sequence[str | Path], measures: Sequence[str], test: str = "two-sided"
-) -> Compared:
-    """Measure every run, and compare the others with the first.
+) -> RunComparison:
+    """Measure every run, and compare each with the first.
 
     Args:
-        qrels: judgments, TREC's or BEIR's.
-        runs: run files.
-        measures: as ``evaluate.measures``.
-        test: as ``evaluate.test``.
+        qrels: a file of judgments, in TREC's or BEIR's format.
+        runs: TREC run files.
+        measures: names of measures, as in ``evaluate.measures``.
+        test: ``two-sided`` or ``one-sided``, as in ``evaluate.test``.
 
     Raises:
         ConfigError: a measure cannot be computed.
-        DataError: a file cannot be read, a grade is not a whole number, or a run has none of the queries.
+        DataError: a file cannot be read, a grade is not a whole number, or a run has none of the judged queries.
     """
     parsed = parse_measures(measures)
     judgments = _judgments(qrels)
@@ -70,7 +70,7 @@ def compare_runs(
         if counts[name]["without_results"] == len(judgments):
             raise DataError(f"{path}: none of its queries has a judgment in {qrels}")
         values[name] = values_of(name, metrics, list(parsed))[1]
-    return Compared(compare({Path(qrels).name: [values]}, list(parsed), _SEED, test), counts)
+    return RunComparison(compare({Path(qrels).name: [values]}, list(parsed), _SEED, test), counts)
 
 
 def _judgments(qrels: str | Path) -> Judgments:
@@ -80,11 +80,11 @@ def _judgments(qrels: str | Path) -> Judgments:
             raise DataError(f"{qrels}: grades must be whole numbers, got {grade} for {query_id} and {doc_id}")
         judgments.setdefault(query_id, {})[doc_id] = int(grade)
     if not judgments:
-        raise DataError(f"{qrels}: holds no judgments")
+        raise DataError(f"{qrels}: contains no judgments")
     return judgments
 
 
 def _names(runs: Sequence[str | Path]) -> list[str]:
-    """File names without what all end in, or, where two are the same, the paths as given."""
+    """File names without their suffix, or the paths as given if two names are the same."""
     names = [Path(run).name.removesuffix(".gz").removesuffix(".trec").removesuffix(".run") for run in runs]
     return names if len(set(names)) == len(names) else [str(run) for run in runs]

@@ -1,4 +1,4 @@
-"""``gradret show``: what components there are, and their pages."""
+"""``gradret show``: list components and show their documentation."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from typing import Any
 from gradret import components
 from gradret.errors import ConfigError
 
-__all__ = ["Shown", "describe"]
+__all__ = ["Description", "describe"]
 
 
 @dataclass(frozen=True)
-class Shown:
-    """The same as text and as data."""
+class Description:
+    """A description, as text and as data for JSON."""
 
     text: str
     data: Any
 
 
-def describe(kind: str | None = None, name: str | None = None) -> Shown:
-    """All kinds and names, one kind with a line each, or one component's page.
+def describe(kind: str | None = None, name: str | None = None) -> Description:
+    """Describe all kinds of components, the components of one kind, or one component.
 
     Raises:
-        ConfigError: there is no such kind or component.
+        ConfigError: the kind or component does not exist.
     """
     if kind is None:
         data = {each: components.names(each) for each in components.KINDS}
-        return Shown("\n".join(f"{each:<12} {', '.join(found)}" for each, found in data.items()), data)
+        return Description("\n".join(f"{each:<12} {', '.join(names)}" for each, names in data.items()), data)
     if kind not in components.KINDS:
         raise ConfigError(components.unknown(kind, list(components.KINDS), "a kind of component"))
     if name is None:
         lines = {each: _summary(components.find(kind, each)) for each in components.names(kind)}
         width = max(map(len, lines))
-        return Shown("\n".join(f"{each:<{width}}  {line}" for each, line in lines.items()), lines)
+        return Description("\n".join(f"{each:<{width}}  {line}" for each, line in lines.items()), lines)
     return _page(kind, name)
 
 
@@ -42,24 +42,24 @@ def _summary(component: type) -> str:
     return (inspect.getdoc(component) or "").partition("\n")[0]
 
 
-def _page(kind: str, name: str) -> Shown:
+def _page(kind: str, name: str) -> Description:
     component = components.find(kind, name)
-    documented = inspect.getdoc(component) or ""
+    doc = inspect.getdoc(component) or ""
     rows = _rows(component)
-    lines = [f"{kind} {name}", "", documented, "", "Fields:"]
+    lines = [f"{kind} {name}", "", doc, "", "Fields:"]
     for row in rows:
         default = "(required)" if row["required"] else f"= {row['default']!r}"
         lines += [f"  {row['field']}: {row['type']} {default}", *(f"      {line}" for line in row["doc"].splitlines())]
-    return Shown("\n".join(lines), {"kind": kind, "name": name, "doc": documented, "fields": rows})
+    return Description("\n".join(lines), {"kind": kind, "name": name, "doc": doc, "fields": rows})
 
 
 def _rows(component: type, prefix: str = "") -> list[dict[str, Any]]:
-    """A row a field; a block of fields is shown field by field."""
+    """One row per field; the fields of a nested dataclass get one row each."""
     docs = components.field_docs(component)
     rows: list[dict[str, Any]] = []
     for field in fields(component):
-        made = MISSING if field.default_factory is MISSING else field.default_factory()
-        default = field.metadata.get("default", made if field.default is MISSING else field.default)
+        produced = MISSING if field.default_factory is MISSING else field.default_factory()
+        default = field.metadata.get("default", produced if field.default is MISSING else field.default)
         if is_dataclass(default) and not isinstance(default, type):
             rows += _rows(type(default), f"{prefix}{field.name}.")
             continue

@@ -137,7 +137,7 @@ def test_what_the_losses_learned_goes_along(run, tmp_path):
 def test_one_changed_weight_is_refused_and_nothing_is_written(run, tmp_path, kind, name):
     change_weight(run / "model", RARE[kind])
     before = sorted(tmp_path.iterdir())
-    message = rf"for 1 of \d+ {kind} the model gives another vector than the run had: '{name}' is off by \d"
+    message = rf"does not reproduce the run's vectors of 1 of \d+ {kind}: '{name}' differs by \d"
     with pytest.raises(StageError, match=message):
         export(run, tmp_path / "given")
     assert sorted(tmp_path.iterdir()) == before
@@ -146,21 +146,21 @@ def test_one_changed_weight_is_refused_and_nothing_is_written(run, tmp_path, kin
 @pytest.mark.parametrize(("kind", "name"), [("docs", "document"), ("queries", "query")])
 def test_other_lengths_are_refused(run, tmp_path, kind, name):
     set_lengths(run, LENGTHS | {name: 5})
-    with pytest.raises(StageError, match=rf"of \d+ {kind} the model gives another vector"):
+    with pytest.raises(StageError, match=rf"does not reproduce the run's vectors of \d+ of \d+ {kind}"):
         export(run, tmp_path / "given")
 
 
 @pytest.mark.parametrize(("kind", "name"), [("docs", "document"), ("queries", "query")])
 def test_other_prompts_are_refused(run, tmp_path, kind, name):
     set_prompts(run, PROMPTS | {name: ""})
-    with pytest.raises(StageError, match=rf"of \d+ {kind} the model gives another vector"):
+    with pytest.raises(StageError, match=rf"does not reproduce the run's vectors of \d+ of \d+ {kind}"):
         export(run, tmp_path / "given")
 
 
 def test_vectors_that_are_not_finite_are_refused(run, tmp_path):
     weights = load_file(run / "model" / "model.safetensors")
     save_file({name: np.full_like(one, np.nan) for name, one in weights.items()}, run / "model" / "model.safetensors")
-    with pytest.raises(StageError, match=r"for 100 of 100 docs .* is off by inf"):
+    with pytest.raises(StageError, match=r"of 100 of 100 docs: .* differs by inf"):
         export(run, tmp_path / "given")
 
 
@@ -189,10 +189,10 @@ def test_a_folder_that_is_not_empty_is_refused(run, tmp_path):
     given = tmp_path / "given"
     given.mkdir()
     assert export(run, given) == given
-    with pytest.raises(ConfigError, match=r"given is there and not empty; name another folder"):
+    with pytest.raises(ConfigError, match=r"given exists and is not empty; name another folder"):
         export(run, given)
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match=r"file is there and not empty"):
+    with pytest.raises(ConfigError, match=r"file exists and is not empty"):
         export(run, tmp_path / "file")
 
 
@@ -220,21 +220,21 @@ def test_the_storage_may_have_moved(run, tmp_path):
 
 def test_a_run_outside_its_storage(run, tmp_path):
     shutil.move(run, tmp_path / "moved" / "runs" / "toy")
-    with pytest.raises(StorageError, match=r"is gone or damaged .*run again to make it anew"):
+    with pytest.raises(StorageError, match=r"is missing or damaged .*run again to recompute it"):
         export(tmp_path / "moved" / "runs" / "toy", tmp_path / "given")
 
 
 @pytest.mark.parametrize("name", ["ingest", "queries", "encode", "base"])
 def test_an_artifact_that_is_gone(run, tmp_path, name):
     shutil.rmtree(run.parents[1] / "artifacts" / name)
-    with pytest.raises(StorageError, match=rf"artifacts/{name}/\w+ is gone or damaged .*run again"):
+    with pytest.raises(StorageError, match=rf"artifacts/{name}/\w+ is missing or damaged .*run again"):
         export(run, tmp_path / "given")
 
 
 def test_rows_that_are_gone(run, tmp_path):
     for shard in (run.parents[1] / "artifacts" / "ingest").rglob("part-00002.parquet"):
         shutil.copyfile(shard.with_name("part-00001.parquet"), shard)
-    with pytest.raises(StorageError, match=r"docs lacks rows; delete .* and run again"):
+    with pytest.raises(StorageError, match=r"docs: rows are missing; delete .* and run again"):
         export(run, tmp_path / "given")
 
 

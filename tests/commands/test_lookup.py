@@ -29,7 +29,7 @@ def test_a_run_whose_artifacts_are_gone(tmp_path):
     run.mkdir(parents=True)
     lineage = {name: {"path": f"artifacts/{name}/x"} for name in ("index.tuned", "ingest")}
     (run / "lineage.json").write_text(json.dumps(lineage))
-    with pytest.raises(StorageError, match="is gone; run again to make it anew"):
+    with pytest.raises(StorageError, match=r"is incomplete .*; run again to recompute the missing part"):
         lookup(run, "query")
 
 
@@ -41,7 +41,7 @@ def test_a_model_that_did_not_make_the_index(tmp_path):
     (run / "lineage.json").write_text(json.dumps(lineage))
     (index / "manifest.json").write_text(json.dumps({"inputs": {"model": "train/one"}, "notes": {"shards": 1}}))
     (run / "model" / "fingerprint.txt").write_text("other\n")
-    with pytest.raises(StageError, match=r"was made with train/one, but .* is other"):
+    with pytest.raises(StageError, match=r"was built with train/one, but .* is other"):
         lookup(run, "query")
 
 

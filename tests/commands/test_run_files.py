@@ -62,7 +62,7 @@ def test_what_is_refused(files):
     with pytest.raises(DataError, match=r"grades must be whole numbers, got 0\.5 for q and a"):
         compare_runs(qrels, [run], ["MAP"])
     qrels.write_text("")
-    with pytest.raises(DataError, match="holds no judgments"):
+    with pytest.raises(DataError, match="contains no judgments"):
         compare_runs(qrels, [run], ["MAP"])
 
 

@@ -70,7 +70,7 @@ def test_a_killed_search_goes_on_and_stopped_trials_hold_nothing(collection, con
     run.wait()
     assert begun(path, second).wait(timeout=600) == 0, second.read_text()
     said = second.read_text()
-    assert "tune: goes on with the search that is there" in said
+    assert "tune: resuming the interrupted search" in said
     assert "tune: 1 of 6" not in said
     assert "tune: 6 of 6 trials" in said
     found = json.loads((tmp_path / "storage" / "searches" / given.name / "search.json").read_text())

@@ -7,7 +7,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from gradret.cli import main
-from gradret.commands.plan import Given, plan
+from gradret.commands.plan import PlanOptions, plan
 from gradret.config.loading import parse
 from gradret.errors import ConfigError
 from gradret.planning.text import as_text
@@ -117,7 +117,7 @@ def test_prompts_too_long_and_texts_cut_are_told(tree, vllm):
     estimate = plan(parse(tree(docs, asking(vllm))))
     (stage,) = estimate["stages"]
     assert (stage["sample"]["too_long"], stage["tokens_in"]["total"], stage["tokens_out"]["total"]) == (12, 0, 0)
-    assert "generate: 12 of 12 prompts of the sample do not fit the model" in estimate["assumptions"]
+    assert "generate: 12 of 12 sampled prompts are too long for the model" in estimate["assumptions"]
 
 
 def test_a_judge_of_queries_that_are_not_there_yet(tree):
@@ -199,12 +199,12 @@ def test_documents_for_queries_that_a_model_writes_first(tree, vllm):
 def test_hours(tree, vllm):
     vllm["resources"] = {"engines": 3, "engine_kwargs": {"tensor_parallel_size": 2}}
     config = parse(tree(documents(10), asking(vllm, max_tokens=50)))
-    (stage,) = plan(config, Given(tokens_in_per_second=100, tokens_out_per_second=10))["stages"]
+    (stage,) = plan(config, PlanOptions(tokens_in_per_second=100, tokens_out_per_second=10))["stages"]
     seconds = stage["tokens_in"]["total"] / 100 + 20 * 50 / 10
     assert stage["hours"] == pytest.approx(seconds / 3600 / 3)
     assert stage["gpu_hours"] == pytest.approx(2 * seconds / 3600)
     # L4: half of 121e12 and 300e9; 2 GPUs an engine; 128 answers at once.
-    (stage,) = plan(config, Given(gpu="L4", parameters=70e9))["stages"]
+    (stage,) = plan(config, PlanOptions(gpu="L4", parameters=70e9))["stages"]
     size = 4 * stage_parameters(vllm["model"])
     speed_in = 0.5 * 2 * 121e12 / (2 * 70e9)
     speed_out = min(speed_in, 128 * 0.5 * 2 * 300e9 / size)
@@ -224,7 +224,7 @@ def test_hours_that_nothing_tells(tree, vllm):
         estimate = plan(parse(tree(documents(3), asking(engine))))
         (stage,) = estimate["stages"]
         assert (stage["hours"], stage["gpu_hours"]) == (None, None)
-        assert any("no table tells its speed; --probe" in one for one in estimate["assumptions"])
+        assert any("so its speed is unknown; use --probe" in one for one in estimate["assumptions"])
         (line,) = [line for line in as_text(estimate).splitlines() if "llm_queries" in line]
         assert line.split()[-2:] == ["-", "-"]
 
@@ -237,7 +237,7 @@ def test_an_engine_whose_rows_tell_no_length(tree):
 @pytest.mark.parametrize("field", ["parameters", "tokens_in_per_second", "tokens_out_per_second"])
 def test_numbers_that_make_no_sense(field):
     with pytest.raises(ConfigError, match=f"--{field.replace('_', '-')}: must be above 0, got -1"):
-        Given(**{field: -1.0})
+        PlanOptions(**{field: -1.0})
 
 
 def test_a_probe(tree):
