@@ -15,12 +15,12 @@ from gradret.work.session import session
 
 
 def main(path: str, *overrides: str) -> None:
-    """Queries, a few graded documents each, training on pairs."""
+    """Run the flow, print what each stage produced, and the parameters that the loss learned."""
     flow = Flow(gradret.load(path, overrides))
     say(f"queries: {flow.generate.counts['rows_out']:,}")
     say(f"graded pairs: {flow.label.counts['rows_out']:,}")
     learned = flow.train.manifest["notes"]["learned"]
-    say(f"scale and bias that the loss learned: {learned}")
+    say(f"learned scale and bias of the loss: {learned}")
     print(flow.report / "report.html")
 
 

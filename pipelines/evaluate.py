@@ -1,4 +1,4 @@
-"""An evaluation as a flat script: systems on a list of datasets, one table.
+"""Evaluate systems on a list of datasets and print a table.
 
 python pipelines/evaluate.py configs/beir.yaml [key=value ...]
 ray job submit --working-dir . -- python pipelines/evaluate.py configs/beir.yaml
@@ -15,7 +15,7 @@ from gradret.work.session import session
 
 
 def main(path: str, *overrides: str) -> None:
-    """From datasets and models to a table."""
+    """Run the evaluation and print its table and the path of its report."""
     folder, table = run_evaluation(load_evaluation(path, overrides))
     print(f"{terminal_text(table)}\n\n{folder / 'report.html'}")
 

@@ -1,4 +1,4 @@
-"""Several positives a query (2602.12727): an LLM's or a teacher's positives, then one epoch on human labels.
+"""Several positives per query (2602.12727): train on an LLM's or a teacher's positives, then an epoch on human labels.
 
 python pipelines/multi_positive.py configs/multi_positive.yaml [key=value ...]
 ray job submit --working-dir . -- python pipelines/multi_positive.py configs/multi_positive.yaml
@@ -15,7 +15,7 @@ from gradret.progress import say
 from gradret.stages.training_queries import any_training_queries
 from gradret.work.session import session
 
-# People's judgments are the grades: what they found is positive, what BM25 finds beside it is not.
+# The grades are human judgments: documents judged relevant are positives, other documents from BM25 are negatives.
 HUMAN = (
     "generate.generator={name: human}",
     "mine.retrievers=[{name: positives}, {name: bm25, k: 30}]",
@@ -28,14 +28,14 @@ HUMAN = (
 
 
 def main(path: str, *overrides: str) -> None:
-    """Train on the positives of the config, then go on from that model with the dataset's training queries."""
+    """Train on the config's positives, then continue from that model on the dataset's training queries."""
     config = gradret.load(path, overrides)
     flow = Flow(config)
-    say(f"lists with one positive or more: {flow.select.counts['rows_out']:,}")
+    say(f"lists with at least one positive: {flow.select.counts['rows_out']:,}")
     folder = flow.report
     print(folder / "report.html")
     if any_training_queries(config) is None:
-        say("no curriculum: the dataset has no training queries")
+        say("curriculum skipped: the dataset has no training queries")
         return
     model = f"train.encoder.model={folder / 'model'}"
     print(gradret.run(override(config, [*HUMAN, model, f"name={config.name}-human"])) / "report.html")

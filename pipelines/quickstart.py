@@ -1,4 +1,4 @@
-"""The quickstart as a flat script: from a corpus to a better retriever and a report.
+"""Run the whole flow: from a corpus to a tuned retriever and a report.
 
 python pipelines/quickstart.py configs/quickstart.yaml [key=value ...]
 ray job submit --working-dir . -- python pipelines/quickstart.py configs/quickstart.yaml
@@ -15,10 +15,10 @@ from gradret.work.session import session
 
 
 def main(path: str, *overrides: str) -> None:
-    """Run every stage in its order, and say what each left."""
+    """Run the stages in order and print what each produced."""
     flow = Flow(gradret.load(path, overrides))
     say(f"documents: {flow.ingest.counts['rows_out']:,}")
-    say(f"documents to write queries about: {flow.dedupe.counts['sampled']:,}")
+    say(f"documents for query generation: {flow.dedupe.counts['sampled']:,}")
     say(f"queries: {flow.generate.counts['rows_out']:,}")
     say(f"pairs scored by the teacher: {flow.label.counts['rows_out']:,}")
     say(f"training lists: {flow.select.counts['rows_out']:,}")

@@ -1,4 +1,4 @@
-"""SyCL (2503.23239): documents at graded relevance, and the Wasserstein loss.
+"""SyCL (2503.23239): documents written at graded relevance, and the Wasserstein loss.
 
 python pipelines/sycl.py configs/sycl.yaml [key=value ...]
 ray job submit --working-dir . -- python pipelines/sycl.py configs/sycl.yaml
@@ -15,12 +15,12 @@ from gradret.work.session import session
 
 
 def main(path: str, *overrides: str) -> None:
-    """Queries, their documents at every grade, lists, training."""
+    """Run the flow and print what each stage produced."""
     flow = Flow(gradret.load(path, overrides))
     say(f"queries: {flow.generate.table('queries', ['query_id']).num_rows:,}")
     say(f"graded pairs: {flow.label.counts['rows_out']:,}")
-    say(f"lists of several grades: {flow.select.counts['rows_out']:,}")
-    say(f"best epoch of the graded loss: {flow.train.manifest['notes']['best_epoch']}")
+    say(f"lists with several grades: {flow.select.counts['rows_out']:,}")
+    say(f"best epoch: {flow.train.manifest['notes']['best_epoch']}")
     print(flow.report / "report.html")
 
 
