@@ -57,7 +57,7 @@ def sentence(artifact: Artifact) -> str:
     """The verdict, or why there is none; begins with WARNING unless the teacher is significantly better."""
     result = check_result(artifact)
     if not result:
-        return f"The teacher was not check_result: {skipped(artifact)}."
+        return f"The teacher was not checked: {skipped(artifact)}."
     return verdict(result) if outcome(result) == "better" else f"WARNING: {verdict(result)}"
 
 

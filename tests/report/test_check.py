@@ -77,8 +77,8 @@ def test_generated_queries_have_no_human_grades(tmp_path: Path) -> None:
     found = replace(FOUND, sample="generated", drawn=200, judged_pairs=0, kappa=None, kendall_tau=None, unscored=3)
     html = section(report(config(tmp_path), {"check": artifact(tmp_path, asdict(found))}), "check")
     assert len(tables(html)) == 1
-    assert "40 generated queries, those of 200 whose source document" in html
-    assert "3 pairs got no score" in html
+    assert "40 of 200 generated queries, those whose source document" in html
+    assert "3 pairs have no score" in html
     read(html)
 
 
@@ -98,7 +98,7 @@ def test_what_stops_a_run(tmp_path: Path, changes: dict[str, Any], expected: str
     found = replace(FOUND, **changes)
     made = artifact(tmp_path, asdict(found))
     assert outcome(found) == expected
-    assert ("decide little" in sentence(made)) == (found.queries < 20)
+    assert ("too few queries" in sentence(made)) == (found.queries < 20)
     assert terminal_text(made).endswith(sentence(made))
     require(config(tmp_path, stop=False), made)
     if stops:
@@ -110,6 +110,6 @@ def test_what_stops_a_run(tmp_path: Path, changes: dict[str, Any], expected: str
 
 def test_a_teacher_that_only_reranks_is_told_from_one_that_searches(tmp_path: Path) -> None:
     made = whole_flow(tmp_path)
-    assert "orders the first 100 documents" not in section(report(toy(tmp_path), made), "systems")
+    assert "reranks the first 100 documents" not in section(report(toy(tmp_path), made), "systems")
     made["search.teacher"] = replace(made["search.teacher"], stage="rerank")
-    assert "The teacher orders the first 100 documents of all" in section(report(toy(tmp_path), made), "systems")
+    assert "The teacher reranks the first 100 documents of every" in section(report(toy(tmp_path), made), "systems")
