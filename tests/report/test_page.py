@@ -275,7 +275,7 @@ def test_the_page_shows_every_section_and_escapes(folder: Path) -> None:
     html = (folder / "report.html").read_text(encoding="utf-8")
     for text in (
         "Systems",
-        "What was done",
+        "Summary",
         "Stages",
         "Generated data",
         "Training",
@@ -290,7 +290,7 @@ def test_the_page_shows_every_section_and_escapes(folder: Path) -> None:
     assert "On wing flutter &amp; &lt;b&gt;more&lt;/b&gt;" in html
     assert html.count("&lt;script&gt;x&lt;/script&gt;") == 10
     assert "4 keywords, 4 sentence, 4 title" in html
-    assert "the best 4 of 4 documents" in html
+    assert "top 4 of 4 documents" in html
     assert "generated-1" in html
     tags = re.findall(r'<span class="tag">([^<]*)<', html[html.index('id="lists"') :])
     assert tags[:4] == ["1.00", "0.90 positive", "0.25", "no grade"]
@@ -351,11 +351,11 @@ def test_generated_documents_drops_and_prompts_are_shown(tmp_path: Path) -> None
     labelled = artifact(tmp_path, "label", {})
     labelled.manifest["notes"]["outside_mean"] = 0.0312
     html = section(report(config(tmp_path), {"generate": generated, "label": labelled}), "data")
-    assert "left 3.1% of the probability to tokens that are no grades" in html
+    assert "gave 3.1% of the probability to tokens that are not grades" in html
     queries, grades, drops, prompts = tables(html)
     assert queries[1] == ["no kind", "3", "1", "0.0%", NONE]
     assert grades[1:] == [["grade 1", "3", "4", "0.0%", NONE], ["grade 0", "3", "4", "0.0%", NONE]]
-    assert drops == [["stage", "why", "no kind"], ["generate", "cut &lt;off&gt;", "25.0% 1"]]
+    assert drops == [["stage", "reason", "no kind"], ["generate", "cut &lt;off&gt;", "25.0% 1"]]
     assert prompts[1] == ["generate", "", "4", "100.0", "9.0", "0.0%", "25.0%"]
     shown = re.findall(r"<li><b>&lt;q(.)&gt;</b> for &lt;q(.)&gt; at (.)", html)
     assert [grade for _, _, grade in shown] == ["1"] * 3 + ["0"] * 3

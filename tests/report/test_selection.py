@@ -172,14 +172,14 @@ def test_the_section_of_the_page(tmp_path: Path) -> None:
     assert queries[0] == ["", "claim", "title", "no kind", "all"]
     assert queries[1] == ["queries in", "4", "3", "1", "8"]
     assert queries[2][1:] == ["4", "3", f"0 {minus}1", f"7 {minus}1"]
-    assert queries[3] == ["without: fewer than 3 words", f"3 {minus}1", f"2 {minus}1", "0", f"5 {minus}2"]
+    assert queries[3] == ["dropped: fewer than 3 words", f"3 {minus}1", f"2 {minus}1", "0", f"5 {minus}2"]
     assert queries[-1][1:] == ["2", f"1 {minus}1", "0", f"3 {minus}1"]
     assert percentiles == [["", "percentile 1", "percentile 95"], ["claim", "-4.25", "6.5"], ["title", "0", "1"]]
     assert "3 lists of 2.7 documents and 1.00 positives" in text
     assert holding[1:] == [["bm25", "7", "87.5%", "2"], ["source", "1", "12.5%", "1"]]
-    assert audit[0] == ["found by, at rank", "1 to 5", "6 to 10", "11 to 20", "21 to 50", "51 to 100", "from 101"]
+    assert audit[0] == ["retriever, at rank", "1 to 5", "6 to 10", "11 to 20", "21 to 50", "51 to 100", "from 101"]
     assert audit[1:] == [["bm25", "50.0% 4 of 8", "", "", "", "", "0.0% 0 of 4"]]
-    assert "<p>about &lt;e&gt;<small>bm25, rank 5: score 2.5, the positive's 1.25</small></p>" in html.unescape(
+    assert "<p>about &lt;e&gt;<small>bm25, rank 5: score 2.5, score of the positive 1.25</small></p>" in html.unescape(
         text
     ).replace("<e>", "&lt;e&gt;")
     assert text.count("text of d1") == 3
