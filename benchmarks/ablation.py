@@ -1,11 +1,11 @@
-"""What filters, candidates and the building of lists do: nDCG@10 on human queries, three seeds.
+"""Effect of filters, candidates and list settings on nDCG@10 with human queries, three seeds.
 
     python -m benchmarks.ablation DATA [--storage FOLDER]
 
-DATA holds the BEIR folders scifact and cranfield. Every row changes one thing of the quickstart's config,
-with fewer queries and epochs, and runs its stages; a seed decides the queries, the draws and the training.
-Two numbers each: ``dev`` is what the defaults are chosen by (scifact's training queries, cranfield's queries
-with an even number), ``test`` is the rest. Writes ``benchmarks/results/ablation_<hardware>_<date>.{md,json}``.
+DATA contains the BEIR folders scifact and cranfield. Every row changes one setting of the quickstart's config,
+with fewer queries and epochs, and runs its stages. A seed sets the queries, the draws and the training. Every row
+has two results: ``dev`` (scifact's training queries, cranfield's even-numbered queries) chooses the defaults,
+``test`` is on the other queries. Writes ``benchmarks/results/ablation_<hardware>_<date>.{md,json}``.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ VARIANTS: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 def main() -> None:
-    """Run what was not run yet, collection by collection, and write the tables."""
+    """Run the missing variants, collection by collection, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", type=Path, help="holds the BEIR folders")
     parser.add_argument("--storage", type=Path, help="keeps what was made, and goes on from there")
@@ -133,14 +133,14 @@ def measured(place: str, folder: Path, storage: Path, overrides: tuple[str, ...]
 def markdown(rows: list[dict]) -> str:
     """The result file."""
     lines = [
-        "# What filters, candidates and lists do",
+        "# Effect of filters, candidates and list settings",
         "",
         f"{hardware()}. Command: `python -m benchmarks.ablation DATA`.",
-        f"The quickstart's config with {QUERIES:,} queries and {EPOCHS} epochs, one thing changed a row;",
-        f"{len(SEEDS)} seeds of queries, draws and training: mean nDCG@10 and, behind ±, its standard deviation;",
-        "`d` is the mean difference to the first row with the same seed, * where a paired t-test over the seeds of",
-        "both collections has p < 0.05 (6 differences, not corrected: a hint). dev: scifact's training queries,",
-        "cranfield's even ones; test: the rest. Defaults are chosen by dev.",
+        f"The quickstart's config with {QUERIES:,} queries and {EPOCHS} epochs; each row changes one setting.",
+        f"Values are the mean nDCG@10 ± standard deviation over {len(SEEDS)} seeds of queries, draws and training.",
+        "`d` is the mean difference from the first row with the same seed; * marks p < 0.05 in a paired t-test over",
+        "the seeds of both collections (6 differences, uncorrected, so only a hint). dev is on scifact's training",
+        "queries and cranfield's even-numbered queries, test on the other queries. dev chooses the defaults.",
     ]
     baseline = {(r["collection"], r["seed"]): r for r in rows if r["variant"] == "none"}
     for group, variants in VARIANTS.items():

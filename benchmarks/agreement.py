@@ -1,9 +1,9 @@
-"""Agreement of the two passes in which the embedded collection was judged.
+"""Agreement between the two judging passes of the embedded collection.
 
     python -m benchmarks.agreement
 
 Cohen's kappa (Cohen 1960), plain and with quadratic weights (Cohen 1968), on the four grades and
-on relevant (2 or 3) against not. Writes ``benchmarks/results/agreement_*.md``.
+on relevant (2 or 3) against not relevant. Writes ``benchmarks/results/agreement_*.md``.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""What the four papers claim, on small collections with the static student: three seeds, paired tests.
+"""The four papers' claims, tested on small collections with the static student, three seeds and paired tests.
 
     python -m benchmarks.claims DATA [--storage FOLDER] [--workers N]
 
-DATA holds the BEIR folders scifact, cranfield, vaswani and trecdl19_judged. Lists come from the quickstart's flow:
-extractive queries of four kinds, graded by the fusion teacher; for folds, from people's grades (cranfield) and those of
-three LLMs (trecdl19_judged, tested on people's). Losses have the temperatures and learning rates that
-``benchmarks/losses.py`` chose on scifact's training queries. Weights are those after the last epoch. What was measured
-stands in FOLDER, and a run that was stopped goes on. Writes ``benchmarks/results/claims_<hardware>_<date>.{md,json}``
-and ``docs/claims_*.svg``.
+DATA contains the BEIR folders scifact, cranfield, vaswani and trecdl19_judged. Lists come from the quickstart's flow:
+extractive queries of four kinds, graded by the fusion teacher. Cross-validation uses human grades (cranfield) and the
+grades of three LLMs (trecdl19_judged, tested on human grades). Losses use the temperatures and learning rates that
+``benchmarks/losses.py`` chose on scifact's training queries, and the weights after the last epoch. Results are kept in
+FOLDER; the same command resumes a stopped run. Writes ``benchmarks/results/claims_<hardware>_<date>.{md,json}`` and
+``docs/claims_*.svg``.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Cell:
 
 
 def main() -> None:
-    """Make the lists, train what was not trained yet, and write the tables."""
+    """Build the lists, run the missing trainings, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", type=Path, help="holds the BEIR folders")
     parser.add_argument("--storage", type=Path, help="keeps what was made, and goes on from there")
@@ -126,7 +126,7 @@ def run(parsed: argparse.Namespace, storage: Path) -> None:
 
 
 def measured_all(cells: Sequence[Cell], storage: Path, workers: int) -> dict[Cell, Any]:
-    """Values of every cell; those that were measured before are read."""
+    """Values of every cell, read from earlier runs where they exist."""
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         asked = {pool.submit(measured, cell, storage): cell for cell in cells}
         found = {}
@@ -184,14 +184,14 @@ def measured(cell: Cell, storage: Path) -> dict[str, Any]:
 
 
 def fold_of(here: Place, seed: int, fold: int) -> set[str]:
-    """Queries of one of five parts."""
+    """Query ids of a fold."""
     order = sorted(here.queries["test"])
     drawing(f"folds {seed}").shuffle(order)
     return set(order[fold::FOLDS])
 
 
 def over_folds(name: str, recipe: str, seed: int, noisy: str = "", noise: float = 0.0) -> list[Cell]:
-    """One training a fold."""
+    """One training per fold."""
     return [Cell(name, "judged", recipe, FOLD_EPOCHS[name], seed, noise, noisy, fold) for fold in range(FOLDS)]
 
 
@@ -236,7 +236,7 @@ CELLS: dict[str, Callable[[], Iterator[Cell]]] = {
 
 
 def of_seeds(cells: Iterator[Cell] | Sequence[Cell], **wanted: Any) -> list[Cell]:
-    """Those with these fields."""
+    """Cells with these fields."""
     return [cell for cell in cells if all(getattr(cell, name) == value for name, value in wanted.items())]
 
 
@@ -295,7 +295,7 @@ def claim_3(found: Mapping[Cell, Any], storage: Path) -> dict[str, Any]:
 def degraded(
     found: Mapping[Cell, Any], storage: Path, cells: list[Cell], noisy: str, first: str, others: Sequence[str]
 ) -> dict[str, Any]:
-    """``first`` against the others at every level of noise, and in how far each falls."""
+    """Compare ``first`` with the others at every level of noise, and in how much each falls."""
     tables = Tables(found)
     for name in (*COLLECTIONS, "cranfield, people"):
         tables.fixed(name, "untrained", before(storage, name))
@@ -330,7 +330,7 @@ CLAIMS: dict[str, Callable[[Mapping[Cell, Any], Path], dict[str, Any]]] = {
 }  # fmt: skip
 TITLES = {
     "1": "Contrastive, listwise and combined training (Tamber et al., Table 3)",
-    "2": "Kinds of queries, and people's queries (Tamber et al., Tables 4 and 5)",
+    "2": "Kinds of queries, and human queries (Tamber et al., Tables 4 and 5)",
     "3": "Graded lists with the Wasserstein loss, and other collections (SyCL)",
     "4": "BiXSE and InfoNCE as grades get worse",
     "5": "Losses for several positives as positives get worse",
@@ -340,16 +340,16 @@ TITLES = {
 def markdown(results: dict[str, Any]) -> str:
     """The result file."""
     lines = [
-        "# What the papers claim, on small collections",
+        "# The papers' claims, tested on small collections",
         "",
         f"{results['hardware']}. Command: `python -m benchmarks.claims DATA`.",
-        f"Static student, {len(SEEDS)} seeds: mean and, behind ±, standard deviation of the seeds. {LISTS:,} lists of",
-        f"up to 24 documents ({A_KIND:,} an arm in claim 2, 809 on scifact's training queries), {EPOCHS} epochs unless",
-        "said. Grades of claims 3 to 5: four levels of the fusion teacher's scores, query by query. `cranfield,",
-        f"people` and `trecdl19, LLM` are {FOLDS} folds over their queries, drawn anew with every seed. A comparison",
-        "is a two-sided paired t-test over the queries, each with its mean over the seeds; p is corrected after Holm",
-        f"over all of the claim. `holds`: the first is significantly above the second (p < {ALPHA}); `reversed`:",
-        "below; else `noise`.",
+        f"Static student; mean ± standard deviation over {len(SEEDS)} seeds. {LISTS:,} lists of up to 24 documents",
+        f"({A_KIND:,} per arm in claim 2, 809 on scifact's training queries) and {EPOCHS} epochs, unless stated",
+        "otherwise. Claims 3 to 5 use four levels of the fusion teacher's scores per query as grades. `cranfield,",
+        f"people` and `trecdl19, LLM` use {FOLDS} folds over their queries, drawn anew for every seed. Comparisons",
+        "are two-sided paired t-tests over the queries, on means over seeds, Holm-corrected over all comparisons of",
+        f"the claim. `holds` means that the first is significantly above the second (p < {ALPHA}), `reversed` that it",
+        "is significantly below; the rest is `noise`.",
     ]
     for number, claim in results["claims"].items():
         lines += ["", f"## {number}. {TITLES[number]}", "", f"![](../../docs/claims_{number}.svg)", ""]

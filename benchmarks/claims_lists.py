@@ -1,4 +1,4 @@
-"""What ``benchmarks.claims`` trains on: lists of synthetic and of people's queries, judged documents, and noise."""
+"""Training lists for ``benchmarks.claims``: synthetic and human queries, judged documents, and added noise."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ COLLECTIONS = ("scifact", "cranfield", "vaswani")
 LISTS, A_KIND = 3000, 900
 FOUR = ("sentence", "span", "keywords", "title")
 KINDS = {"scifact": FOUR, "cranfield": FOUR, "vaswani": FOUR[:3]}  # vaswani's documents have no titles
-# Grades from here on are positives, of which the losses for several have at most so many.
+# Grades of at least POSITIVE are positives; losses for several positives get at most MAX_POSITIVES.
 POSITIVE, MAX_POSITIVES = 0.5, 4
 
 
 def kept(path: Path, make: Callable[[], Any]) -> Any:
-    """What ``make`` returned once."""
+    """The result of ``make``, cached in a file."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(".draft")
@@ -37,7 +37,7 @@ def kept(path: Path, make: Callable[[], Any]) -> Any:
 
 @functools.cache
 def loaded(path: Path) -> Any:
-    """What a file of ``kept`` holds."""
+    """The content of a file written by ``kept``."""
     return pickle.loads(path.read_bytes())  # noqa: S301 - written by kept()
 
 
@@ -46,13 +46,13 @@ Lists = tuple[Place, pa.Table, dict[str, list[dict[str, Any]]]]
 
 
 def flow_of(name: str, folder: Path, storage: Path, *more: str) -> Flow:
-    """The quickstart's, of extractive queries."""
+    """The quickstart's flow on extractive queries only."""
     given = ["dataset.name=beir", f"dataset.path={folder.resolve()}", f"name={name}", f"storage_path={storage}"]
     return Flow(gradret.load("configs/quickstart.yaml", [*given, *EXTRACTIVE, *more]))
 
 
 def synthetic(name: str, folder: Path, storage: Path) -> Lists:
-    """Lists of extractive queries: ``scaled`` grades, four ``levels``, and scaled ones of each kind."""
+    """Lists of extractive queries: with ``scaled`` grades, with four ``levels``, and scaled lists per kind."""
     flow = flow_of(name, folder, storage)
     scaled = flow.select.table("groups").to_pylist()
     drawing("lists").shuffle(scaled)
@@ -79,13 +79,13 @@ def synthetic(name: str, folder: Path, storage: Path) -> Lists:
 
 
 def taken(rows: Sequence[dict[str, Any]], number: int) -> list[dict[str, Any]]:
-    """The first rows; a tenth of them held out, as ``prepare`` wants some, and sorted as GROUPS are."""
+    """The first rows, a tenth of them held out because ``prepare`` needs dev lists, in the order of GROUPS."""
     chosen = [row | {"split": "dev" if n % 10 == 9 else "train"} for n, row in enumerate(rows[:number])]
     return sorted(chosen, key=lambda row: row["query_id"])
 
 
 def human(folder: Path, storage: Path) -> Lists:
-    """Lists of scifact's training queries, of as many extractive ones, and of both."""
+    """Lists of scifact's training queries, of equally many extractive queries, and of both."""
     more = [
         "generate.generator={name: human}",
         "mine.retrievers=[{name: positives}, {name: teacher}, {name: random}]",
@@ -102,7 +102,7 @@ def human(folder: Path, storage: Path) -> Lists:
 
 
 def judged(name: str, data: Path, storage: Path) -> Lists:
-    """Lists of judged documents; whole, to be cut into folds."""
+    """Lists of all judged documents, to be split into folds."""
     collection, labels = ("cranfield", "") if name.startswith("cranfield") else ("trecdl19_judged", name.split(", ")[1])
     folder = data / collection
     flow = flow_of(collection, folder, storage)
@@ -115,9 +115,9 @@ def judged(name: str, data: Path, storage: Path) -> Lists:
 
 
 def graded(here: Place, labels: Sequence[Any], highest: int, run: pa.Table | None) -> Iterator[dict[str, Any]]:
-    """A list a query: up to four documents of each grade, and up to eight of BM25's first unjudged ones at grade 0.
+    """A list per query: up to four documents of each grade, and up to eight of BM25's first unjudged documents.
 
-    cranfield's grade 0 is the paper that a query was asked about: it is left out.
+    Unjudged documents get grade 0. cranfield's grade 0 marks the paper that prompted the query; it is left out.
     """
     found: dict[str, list[str]] = {}
     if run is not None:
@@ -137,7 +137,7 @@ def graded(here: Place, labels: Sequence[Any], highest: int, run: pa.Table | Non
 
 
 def relabelled(row: dict[str, Any], grades: Mapping[str, float]) -> dict[str, Any]:
-    """A list of these grades, positives first: those of at least ``POSITIVE``, or the best ones."""
+    """A list with these grades, positives first: grades of at least ``POSITIVE``, or the highest grade."""
     positive = min(POSITIVE, max(grades.values()))
     order = sorted(grades, key=lambda doc_id: (-grades[doc_id], doc_id))
     values = [grades[doc_id] for doc_id in order]
@@ -149,7 +149,7 @@ def relabelled(row: dict[str, Any], grades: Mapping[str, float]) -> dict[str, An
 
 
 def noisy_grades(rows: Sequence[dict[str, Any]], share: float, seed: int) -> list[dict[str, Any]]:
-    """Each grade is another one of the list's levels with probability ``share``."""
+    """Replace each grade with another of the list's levels with probability ``share``."""
     draw = drawing(f"grades {seed}")
     made = []
     levels = sorted({round(grade, 6) for row in rows for grade in row["grades"]})
@@ -165,7 +165,7 @@ def noisy_grades(rows: Sequence[dict[str, Any]], share: float, seed: int) -> lis
 
 
 def noisy_positives(rows: Sequence[dict[str, Any]], share: float, seed: int) -> list[dict[str, Any]]:
-    """The best four are positives; each changes places with a document that is none with probability ``share``."""
+    """Make the best four positives, and swap each with a non-positive document with probability ``share``."""
     draw = drawing(f"positives {seed}")
     made = []
     for row in rows:

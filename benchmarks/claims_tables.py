@@ -1,4 +1,4 @@
-"""Means, spreads, comparisons and plots of ``benchmarks.claims``."""
+"""Means, standard deviations, comparisons and plots of ``benchmarks.claims``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gradret.stats.significance import ALPHA, compare_pairs
 
 
 class Tables:
-    """Means, spreads and comparisons of one claim."""
+    """Means, standard deviations and comparisons of a claim."""
 
     def __init__(self, found: Mapping[Any, Any]) -> None:
         self.found = found
@@ -23,7 +23,7 @@ class Tables:
         self.pairs: list[tuple[str, str, str]] = []
 
     def add(self, where: str, label: str, cells: Sequence[Any], searched_in: str = "", **more: Any) -> None:
-        """An arm's values in the group ``where``: of each query, the mean over seeds."""
+        """An arm's values in the group ``where``: per query, the mean over seeds."""
         name = f"{where}: {label}"
         row = {"where": where, "label": label, **more}
         for measure in MEASURES:
@@ -38,7 +38,7 @@ class Tables:
         self.rows.append(row)
 
     def fixed(self, where: str, label: str, values: Values, **more: Any) -> None:
-        """One measured without training."""
+        """An arm measured without training."""
         row = {"where": where, "label": label, **more}
         for measure, own in values.items():
             array = np.array([own[query_id] for query_id in sorted(own)])
@@ -89,7 +89,7 @@ def verdict(difference: float, p: float | None) -> str:
 
 
 def plot(title: str, rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """A panel a place: lines over epochs or noise, or bars; the dotted line is the student before training."""
+    """A panel per collection: lines over epochs or noise, or bars; the dotted line is the student before training."""
     import matplotlib as mpl
 
     mpl.use("svg")

@@ -1,6 +1,6 @@
-"""Vectors for benchmarks of an index, from a seed: clusters of unequal size, members that differ in few directions.
+"""Seeded vectors for index benchmarks: clusters of unequal size whose members differ in few directions.
 
-A smaller corpus is the beginning of a larger one; queries are near documents.
+A smaller corpus is a prefix of a larger one; queries are near documents.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _noise(draw: np.random.Generator, number: int, length: float) -> np.ndarray:
 
 
 def _scales() -> np.ndarray:
-    """How far vectors differ in each direction: a few far, most of them little."""
+    """Scale of the differences in each direction: large in a few directions, small in most."""
     places = np.random.default_rng(SEED).permutation(DIMENSION)
     return (1 / np.sqrt(1 + places / 24)).astype(np.float32)
 
@@ -44,7 +44,7 @@ def _unit(matrix: np.ndarray) -> np.ndarray:
 
 
 def query_vectors(size: int, number: int) -> np.ndarray:
-    """Near documents of the first block."""
+    """Queries near documents of the first block."""
     draw = np.random.default_rng([SEED, 1 << 20])
     near = _block(0)[draw.integers(min(size, BLOCK), size=number)]
     return _unit(near + _noise(draw, number, 0.6))

@@ -1,11 +1,11 @@
-"""De-duplication at corpus scale: seconds, memory, and how many planted copies are found.
+"""Deduplication of large corpora: time, memory, and recall of planted copies.
 
     python -m benchmarks.dedupe [--sizes 100000 300000 1000000] [--near 0.7]
 
-Documents are generated: words with Zipf's frequencies, about 330 characters, as MS MARCO's passages have. One in
-50 is a copy of another but for case and punctuation, as many are the beginning of one, its end, or one with another
-word in the middle. Every size is a corpus of its own, ingested first, and ``gradret dedupe`` a command of its own, as a
-user would type it: once without near-duplicates and once with. Writes
+Documents are generated from words with Zipfian frequencies and have about 330 characters, like MS MARCO's passages.
+One in 50 copies another document except for case and punctuation; one in 50 is the beginning of another, one in 50 its
+end, and one in 50 another with a word changed in the middle. Every size is a separate corpus. After ``gradret ingest``,
+``gradret dedupe`` runs as a separate command, with and without near-duplicates. Writes
 ``benchmarks/results/dedupe_<hardware>_<date>.{md,json}``.
 """
 
@@ -29,7 +29,7 @@ EVERY, WORDS, VOCABULARY, SEED = 50, 51, 50_000, 0
 
 
 def main() -> None:
-    """Measure every size, write the tables."""
+    """Measure every size and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[100_000, 300_000, 1_000_000])
     parser.add_argument("--near", type=float, default=0.7)
@@ -49,14 +49,14 @@ def main() -> None:
 
 
 def command(stage: str, folder: Path, near: float) -> list[str]:
-    """What a user would type."""
+    """The command that a user would type."""
     overrides = ["dataset.name=beir", f"dataset.path={folder / 'data'}", "name=dedupe", f"dedupe.near={near}"]
     overrides.append(f"storage_path={folder / 'storage'}")
     return [sys.executable, "-m", "gradret.cli", stage, "configs/quickstart.yaml", *overrides]
 
 
 def write_collection(folder: Path, size: int) -> None:
-    """A BEIR folder; its one test query is there because a collection has to have one."""
+    """Write a BEIR folder, with a test query because a collection must have one."""
     draw = np.random.default_rng(SEED)
     letters = np.array(list("etaoinshrdlucmfwypvbgkqjxz"))
     words = np.array(["".join(draw.choice(letters, length)) for length in draw.integers(2, 10, VOCABULARY)])
@@ -86,7 +86,7 @@ def copy_of(text: np.ndarray, kind: str, draw: np.random.Generator) -> np.ndarra
 
 
 def found(folder: Path, size: int, near: float) -> dict:
-    """Shares of the planted copies that are found, by kind, and how many documents were wrongly taken for copies."""
+    """Recall of the planted copies by kind, and the number of documents wrongly dropped as copies."""
     paths = (folder / "storage" / "artifacts" / "dedupe").glob("*/manifest.json")
     manifests = {path.parent: json.loads(path.read_text(encoding="utf-8")) for path in paths}
     (path,) = [path for path, manifest in manifests.items() if manifest["settings"]["dedupe"]["near"] == near]
@@ -105,14 +105,14 @@ def found(folder: Path, size: int, near: float) -> dict:
 def markdown(rows: list[dict]) -> str:
     """The result file."""
     lines = [
-        "# De-duplication",
+        "# Deduplication",
         "",
         f"{hardware()}. Command: `python -m benchmarks.dedupe`.",
-        "Generated documents of about 330 characters, one in 50 a copy of each kind. `s` is seconds of the whole",
-        "command, Python's and Ray's start included. GiB, the highest seen (every 0.5 s): of the driver, of the",
-        "biggest worker, of all workers with Ray's object store, of Ray's own processes, of all at one moment;",
-        "`mapped` are pages of files that are only mapped, which the kernel may drop. Then the shares of the planted",
-        "copies that were found, and the documents that were taken for copies and are none.",
+        "Generated documents of about 330 characters; one in 50 is a copy of each kind. `s` is the time of the whole",
+        "command, including the start of Python and Ray. Memory is the peak in GiB, sampled every 0.5 s: driver,",
+        "largest worker, all workers with Ray's object store, Ray's processes, and all processes at one moment.",
+        "`mapped` is file-backed memory, which the kernel can reclaim. The next columns are the recall of the planted",
+        "copies; `wrong` counts documents that were dropped but are not copies.",
         "",
         f"| documents | near | s | driver | worker | workers | Ray | all | mapped | {' | '.join(KINDS)} | wrong |",
         "|---" * (10 + len(KINDS)) + "|",

@@ -2,11 +2,16 @@
 
     python -m benchmarks.encoding DATA [--device cuda] [--runs 3]
 
-DATA is a folder of BEIR collections. Sides are ``encode`` on the list of passages, as sentence-transformers
-batches them by default and, for the static encoder, in batches of 1,024; the bare loop ``encode_texts``; the same
-from the stored collection to stored vectors; and the stage through Ray, which does that too. They take turns; medians
-of the runs. Start-up of the stage is its time over a tenth of the passages less a tenth of its time beyond them, so
-``stage, beyond`` is (time of all - time of the tenth) / 0.9.
+DATA is a folder of BEIR collections. The sides are:
+
+- ``encode`` on the list of passages, with sentence-transformers' default batches, and for the static encoder also with
+  batches of 1,024;
+- ``loop``: gradret's ``encode_texts`` in this process;
+- ``loop, stored``: the same, reading the stored collection and writing vectors;
+- ``stage``: the same through Ray.
+
+Sides alternate; results are medians over the runs. ``stage, beyond`` excludes the stage's start-up: it is the time for
+all passages minus the time for a tenth of them, divided by 0.9.
 """
 
 from __future__ import annotations
@@ -79,7 +84,7 @@ def main() -> None:
 
 
 def measured(case: Case, data: Path, folder: Path, device: str, runs: int) -> dict[str, Any]:
-    """Seconds of every side."""
+    """Times of every side, in seconds."""
     lines = (data / case.collection / "corpus.jsonl").read_text(encoding="utf-8").splitlines()[: case.passages]
     stage = Stage(case.model, lines, folder, device)
     texts = [passage(row.get("title"), row["text"]) for row in map(json.loads, lines)]
@@ -119,7 +124,7 @@ def measured(case: Case, data: Path, folder: Path, device: str, runs: int) -> di
 
 
 class Stage:
-    """Encodes a collection, or a tenth of it, through Ray, from nothing."""
+    """Encodes a collection, or a tenth of it, through Ray, without cached artifacts."""
 
     def __init__(self, model: str, lines: list[str], folder: Path, device: str) -> None:
         from gradret.stages.base import base
@@ -139,7 +144,7 @@ class Stage:
         shutil.rmtree(encode(self.configs[name], self.made, self.ingested[name], "docs").path)
 
     def bare(self, model: SentenceTransformer) -> None:
-        """The same in this process, without Ray, by a model that is loaded."""
+        """Encodes a stored collection in this process, without Ray, with a loaded model."""
         with tempfile.TemporaryDirectory() as folder:
             for number, shard in enumerate(self.ingested["whole"].shards("docs")):
                 rows = read_shard(shard, "docs")
@@ -156,7 +161,7 @@ def flat(vectors: np.ndarray) -> tuple[pa.Array, int]:
 
 
 def config(name: str, folder: Path, lines: list[str], device: str) -> Config:
-    """Of a collection that holds ``lines``."""
+    """Config of a collection with ``lines``."""
     data = folder / name
     (data / "qrels").mkdir(parents=True)
     (data / "corpus.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -175,7 +180,7 @@ def config(name: str, folder: Path, lines: list[str], device: str) -> Config:
 
 
 def tokens(model: SentenceTransformer, texts: list[str]) -> int:
-    """That the model reads, without padding."""
+    """Number of tokens that the model reads, without padding."""
     tokenizer = model.tokenizer
     if hasattr(tokenizer, "encode_batch"):
         return sum(len(found.ids) for found in tokenizer.encode_batch(texts, add_special_tokens=False))
@@ -184,13 +189,13 @@ def tokens(model: SentenceTransformer, texts: list[str]) -> int:
 
 
 def linear(model: SentenceTransformer) -> int:
-    """Parameters of linear layers."""
+    """Number of parameters of the linear layers."""
     layers = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
     return sum(parameter.numel() for layer in layers for parameter in layer.parameters())
 
 
 def matmul_rate(device: str) -> float:
-    """Operations a second of a square linear layer in float32, multiplied as ours are; the best of five."""
+    """Operations per second of a square float32 linear layer with gradret's matrix product; best of five."""
     size = {"cpu": 2048, "cuda": 8192}[device]
     layer, matrix = torch.nn.Linear(size, size, device=device), torch.randn(size, size, device=device)
     pack(layer)
@@ -212,12 +217,12 @@ def markdown(result: dict[str, Any]) -> str:
         "# Encoding against SentenceTransformer.encode",
         "",
         f"{result['hardware']}; on {result['device']}. Command: `{command}`.",
-        f"float32 on all cores; medians (fastest to slowest) of {result['runs']} runs, in which the sides take turns.",
-        "`encode` is sentence-transformers' own, `loop` gradret's in this process; `loop, stored` reads a stored",
-        "collection and writes vectors, too, and `stage` does that through Ray. `stage, beyond` leaves its start-up",
-        "out: time beyond a tenth of the passages, over 0.9. `times` is against `encode`, its best row, and for",
-        "`stage, beyond` against `loop, stored`. `share` is 2 x tokens x parameters of linear layers, against a plain",
-        f"matrix product, which runs at {result['matmul'] / 1e9:.0f} Gflop/s here.",
+        f"float32 on all cores; medians (fastest to slowest) of {result['runs']} runs, with alternating sides.",
+        "`encode` is sentence-transformers; `loop` is gradret in the same process; `loop, stored` also reads a stored",
+        "collection and writes vectors; `stage` does the same through Ray. `stage, beyond` excludes start-up: the time",
+        "for all passages minus the time for a tenth, divided by 0.9. `times` is the speed relative to the fastest",
+        "`encode` row, and for `stage, beyond` relative to `loop, stored`. `share` is 2 x tokens x parameters of",
+        f"linear layers per second, relative to a plain matrix product at {result['matmul'] / 1e9:.0f} Gflop/s.",
     ]
     for case in result["cases"]:
         middle = {name: statistics.median(runs) for name, runs in case["seconds"].items()}
@@ -226,7 +231,7 @@ def markdown(result: dict[str, Any]) -> str:
             "",
             f"## {case['model']}, {case['collection']}: {case['passages']:,} passages, {case['tokens']:,} tokens",
             "",
-            f"Vectors differ by {case['difference']:.1e} at most.",
+            f"Vectors differ by at most {case['difference']:.1e}.",
             "",
             "| side | seconds | passages/s | tokens/s | share | times |",
             "|---" * 6 + "|",
@@ -246,7 +251,7 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def rates(case: dict[str, Any], seconds: float, share: float) -> list[str]:
-    """Passages and tokens a second, and the share of a matrix product's rate."""
+    """Passages and tokens per second, and the share of a matrix product's rate."""
     shown = f"{share:.0%}" if case["parameters"] else ""
     return [f"{case['passages'] / seconds:,.0f}", f"{case['tokens'] / seconds:,.0f}", shown]
 

@@ -1,11 +1,11 @@
-"""What a stage that asks a language model costs beyond vLLM itself, on the same prompts and engine settings.
+"""Overhead of a stage that asks a language model over vLLM alone, with the same prompts and engine settings.
 
     python -m benchmarks.engines
 
-A random Llama with a tokenizer trained on the embedded collection writes a query for each of ROWS documents:
-once by vLLM's own ``LLM`` in a process of its own, once by the stage ``generate`` through Ray Data. Both
-template, cut and tokenise the prompts in the measured time. Start-up is what FEW rows take; what is compared is the
-time of the rows beyond those. Runs alternate; medians of RUNS.
+A random Llama with a tokenizer trained on the embedded collection writes a query for each of ROWS documents, once with
+vLLM's ``LLM`` in a separate process and once with the stage ``generate`` through Ray Data. Both sides template,
+truncate and tokenise the prompts within the measured time. Start-up is the time for FEW rows; the comparison uses the
+time for the remaining rows. Sides alternate; results are medians of RUNS runs.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def write(seconds: dict[str, dict[int, list[float]]], tokens: dict[str, dict[str
         f"# A stage on vLLM against vLLM alone, {ROWS:,} rows",
         "",
         f"{hardware()}. Command: `python -m benchmarks.engines`. Medians of {RUNS} alternating runs.",
-        "A random Llama of 4 layers, float32, one engine; both template, cut and tokenise.",
+        "A random Llama of 4 layers, float32, one engine; both sides template, truncate and tokenise the prompts.",
         "",
         f"| | start-up: {FEW} rows, s | {ROWS:,} rows, s | beyond start-up, s | tokens in | tokens out |",
         "|---|---|---|---|---|---|",

@@ -1,12 +1,11 @@
-"""Evaluation at corpus scale, from JSON lines to metrics: seconds and memory of every stage.
+"""Evaluation of a large corpus, from JSON lines to metrics: time and memory of every stage.
 
     python -m benchmarks.evaluate_scale [--documents N] [--queries N] [--storage FOLDER]
 
-Documents are generated as in ``benchmarks.scale``; a query is eight words of a document, drawn evenly, which
-is the one that is relevant. The static encoder reads them, four shards are searched exactly. Every stage is a
-process of its own that finds what the one before has left, and the last is the command ``gradret evaluate`` over
-all of it. Writes ``benchmarks/results/evaluate_scale_<hardware>_<date>.{md,json}``; exits 1 if a driver held
-2 GiB or more.
+Documents are generated as in ``benchmarks.scale``. A query is eight words of a randomly drawn document, which is its
+only relevant document. The static encoder encodes them, and the search is exact over four shards. Every stage runs in
+a separate process and reuses the artifacts of the stages before; the last process is ``gradret evaluate`` over all of
+them. Writes ``benchmarks/results/evaluate_scale_<hardware>_<date>.{md,json}``; exits 1 if a driver used 2 GiB or more.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ evaluate: {{measures: [nDCG@10, Recall@100, Recall@1000]}}
 
 
 def main() -> int:
-    """Write the collection, run the stages, write the table."""
+    """Write the collection, run the stages and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--documents", type=int, default=2_000_000)
     parser.add_argument("--queries", type=int, default=1_000)
@@ -65,7 +64,7 @@ def main() -> int:
 
 
 def measure(storage: Path, documents: int, wanted: int) -> int:
-    """Every stage in a process of its own."""
+    """Run every stage in a separate process."""
     config = storage / "evaluate.yaml"
     if not config.exists():
         write_collection(storage / "data", documents)
@@ -94,7 +93,7 @@ def measure(storage: Path, documents: int, wanted: int) -> int:
 
 
 def one_stage(path: Path, stage: str) -> None:
-    """Make a stage; those before it are found made."""
+    """Run a stage, reusing the artifacts of earlier stages."""
     evaluation = load_evaluation(path)
     config = evaluation.config("generated", evaluation.systems["static"].encoder)
     made: dict[str, Artifact] = {}
@@ -113,7 +112,7 @@ def one_stage(path: Path, stage: str) -> None:
 
 
 def write_queries(folder: Path, documents: int, wanted: int) -> None:
-    """Queries and judgments: eight words of a document, in its order, and the document."""
+    """Write queries and judgments: eight words of a document in their order, and the document's id."""
     draw = np.random.default_rng(SEED)
     chosen = set(np.linspace(0, documents - 1, wanted).astype(int).tolist())
     with (
@@ -142,10 +141,10 @@ def markdown(storage: Path, found: dict, peaks: dict[str, Peak]) -> str:
         "",
         f"{hardware()}. Command: `python -m benchmarks.evaluate_scale`.",
         f"Generated documents of 60 words ({corpus:.2f} GiB of JSON lines); static encoder, 384 dimensions, exact",
-        f"search over {SHARDS} shards; every stage a process of its own, Ray's start included; `evaluate` is the",
-        "command `gradret evaluate` over what the others left, with its report. GiB, the highest seen (every 0.5 s):",
-        "of the driver, of the biggest worker, of all workers with Ray's object store, of Ray's own processes, of all",
-        "at one moment; `mapped` are pages of files that are only mapped, which the kernel may drop.",
+        f"search over {SHARDS} shards. Every stage runs in a separate process and includes the start of Ray;",
+        "`evaluate` is `gradret evaluate` over the other stages' artifacts, with its report. Memory is the peak in",
+        "GiB, sampled every 0.5 s: driver, largest worker, all workers with Ray's object store, Ray's processes, and",
+        "all processes at one moment. `mapped` is file-backed memory, which the kernel can reclaim.",
         f"The artifacts take {size:.2f} GiB. {quality}.",
         "",
         "| stage | seconds | driver | worker | workers | Ray | all | mapped |",

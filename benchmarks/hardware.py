@@ -1,4 +1,4 @@
-"""Names a result file by hardware and date."""
+"""Name result files by hardware and date."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def hardware() -> str:
-    """What the numbers were measured on, in a sentence."""
+    """A sentence that describes the hardware of the measurement."""
     model = "unknown CPU"
     info = Path("/proc/cpuinfo")
     if info.exists():

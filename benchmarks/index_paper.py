@@ -1,4 +1,4 @@
-"""What an index of millions, and of a billion, vectors takes, reckoned from what was measured: docs/scale.md.
+"""Estimate nodes, memory and time of indexes with millions to a billion vectors, for docs/scale.md.
 
 python -m benchmarks.index_paper benchmarks/results/index_scale_....json
 """
@@ -17,7 +17,7 @@ from gradret.search.plan import plan
 
 
 def paper(found: dict[str, Any]) -> str:
-    """What the measured rates give for collections that were not measured."""
+    """Estimates for larger collections from measured rates, as a Markdown table."""
     largest = found["sizes"][-1]
     flat, ivfpq = largest["flat"], largest["ivfpq"]
     work = largest["vectors"] * found["dimension"] * found["queries"]
@@ -25,12 +25,12 @@ def paper(found: dict[str, Any]) -> str:
     scanned = statistics.median(ivfpq["seconds"]) * found["cores"] / found["queries"]
     added = largest["vectors"] * found["dimension"] / ivfpq["build_seconds"] / found["cores"]
     rates = (
-        f"Measured, a core: {compared / 1e9:.1f} billion numbers a second compared (Flat); {1000 * scanned:.2f} ms a "
-        f"query (IVF-PQ, {ivfpq['parameters']}, {largest['vectors']:,} vectors); {added / 1e6:.1f} million numbers a "
-        "second built into IVF-PQ, training included."
+        f"Measured rates per core: {compared / 1e9:.1f} billion numbers compared per second (Flat); "
+        f"{1000 * scanned:.2f} ms per query (IVF-PQ, {ivfpq['parameters']}, {largest['vectors']:,} vectors); "
+        f"{added / 1e6:.1f} million numbers per second built into IVF-PQ, training included."
     )
     head = ["collection", "index", "nodes", "index, GiB", "vectors on disk, GiB", "build, core-hours", "build, hours"]
-    head += ["ms a query and core", "queries a second, all nodes"]
+    head += ["ms per query and core", "queries per second, all nodes"]
     collections = [("MS MARCO", 8_841_823, 768), ("a billion", 1_000_000_000, 768)]
     rows = [
         _on_paper(name, factory, vectors, dimension, (compared, scanned, added, largest["vectors"]))
@@ -42,13 +42,13 @@ def paper(found: dict[str, Any]) -> str:
 
 
 def _on_paper(name: str, factory: str, vectors: int, dimension: int, rates: tuple[float, float, float, int]) -> str:
-    """A row: nodes of 16 cores and 64 GiB, of which the index may take 48."""
+    """A table row, for nodes of 16 cores and 64 GiB, of which the index may use 48."""
     compared, scanned, added, measured = rates
     planned = plan(factory, vectors, dimension, max(1, -(-vectors // 2_000_000)), BLOCK)
     memory = planned.shard * planned.shards
     nodes = max(1, -(-memory // (48 << 30)))
     flat = factory == "Flat"
-    # Lists grow with the square root of the corpus, and so do those that are looked into and what stands in each.
+    # The number of lists, nprobe and the length of a list grow with the square root of the corpus.
     alone = vectors * dimension / compared if flat else scanned * (vectors / measured) ** 0.5 * dimension / DIMENSION
     build_hours = 0.0 if flat else vectors * dimension / added * (vectors / measured) ** 0.5 / 3600
     cells = [

@@ -1,12 +1,12 @@
-"""Building and searching an index of millions of vectors over Ray, against FAISS in one process.
+"""Build and search an index of millions of vectors on Ray, compared with FAISS in one process.
 
     python -m benchmarks.index_scale [--sizes 250000,1000000,2000000] [--queries N] [--rounds N]
 
-Of each number of vectors (``benchmarks/clustered.py``) ``Flat`` and ``IVFn,PQ48x8`` are built over four shards and
-searched for the first 100 through Ray actors, ids, exact scores and the written run included, and by FAISS in a
-process of its own that holds the same index as one, with as many threads, and in another that scores as many
-candidates exactly as ours does (``IndexRefine``); they take turns. Memory is watched in every process, in another
-search. Writes ``benchmarks/results/index_scale_<hardware>_<date>.{md,json}``.
+For each number of vectors (``benchmarks/clustered.py``), ``Flat`` and ``IVFn,PQ48x8`` are built over four shards and
+searched for the first 100 documents through Ray actors; the time includes ids, exact scores and writing the run. The
+baselines are FAISS in a separate process with the same index in one part and as many threads, and FAISS with as many
+exactly scored candidates (``IndexRefine``). Sides alternate. A separate search measures the memory of every process.
+Writes ``benchmarks/results/index_scale_<hardware>_<date>.{md,json}``.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def measure(parsed: argparse.Namespace) -> None:
-    """Write the result files, after every size."""
+    """Measure every size and write the result files after each."""
     sizes = [int(size) for size in parsed.sizes.split(",")]
     found: dict[str, Any] = {
         "actors": parsed.actors,
@@ -116,7 +116,7 @@ def one_size(storage: Path, size: int, queries: int, rounds: int, kinds: list[st
 def one_index(
     storage: Path, factory: str, vectors: Artifact, asked: np.ndarray, rounds: int, search: Search
 ) -> tuple[dict[str, Any], pa.Table]:
-    """What building and searching took, and the RUN."""
+    """Time and memory of building and searching, and the RUN."""
     config = Config("scale", Pydocs(), str(storage), index=Index(factory, SHARDS), search=search)
     with watched() as built_memory:
         started = time.perf_counter()
@@ -141,7 +141,7 @@ def one_index(
             refined["run"] = like_ours.close()["run"]
         if parameters:
             half |= halved(index, config, parameters, asked, storage, rounds)
-        # Apart: to look at memory pages takes a part of a core.
+        # In a separate search, because sampling memory takes part of a core.
         with watched(beside.process.pid) as memory:
             search_once(searcher, asked, storage / "runs")
         other = beside.close()
@@ -170,7 +170,7 @@ def one_index(
 def halved(
     index: Artifact, config: Config, parameters: str, asked: np.ndarray, storage: Path, rounds: int
 ) -> dict[str, Any]:
-    """The same with half the lists: exact scores may make up for them."""
+    """Search with half of nprobe, which exact scores may compensate."""
     fewer = f"nprobe={int(parameters.partition('=')[2]) // 2}"
     searcher = Searcher(index, dataclasses.replace(config.search, parameters=fewer), K)
     try:
@@ -190,7 +190,7 @@ def started_parameters(searcher: Searcher) -> str:
 
 
 def search_once(searcher: Searcher, asked: np.ndarray, folder: Path) -> tuple[float, pa.Table]:
-    """Seconds of searching all queries and writing their run."""
+    """Seconds to search all queries and write the run."""
     shutil.rmtree(folder, ignore_errors=True)
     ids = query_ids(len(asked))
     blocks = (
@@ -204,7 +204,7 @@ def search_once(searcher: Searcher, asked: np.ndarray, folder: Path) -> tuple[fl
 
 
 class Alone:
-    """FAISS in a process of its own, which searches when it is told to; ``refined`` holds the vectors too."""
+    """FAISS in a separate process that searches on request; ``refined`` also keeps the vectors."""
 
     def __init__(
         self, vectors: Artifact, storage: Path, index: Artifact, parameters: str, *, refined: bool = False
@@ -221,7 +221,7 @@ class Alone:
         return float(self._ask("search"))
 
     def close(self) -> dict[str, Any]:
-        """Seconds of adding, and the run that it found last."""
+        """Seconds of adding, and the results of the last search."""
         self._ask("write")
         self.process.communicate("")
         places = np.load(self.storage / "alone.npy")
@@ -243,7 +243,7 @@ class Alone:
 
 
 def alone(folder: Path, storage: Path, empty: Path, *, refined: bool) -> None:
-    """Hold all vectors in one index and search whenever a line comes; answer in seconds."""
+    """Keep all vectors in one index, search whenever a line arrives, and print the seconds."""
     import faiss
     import pyarrow.parquet as pq
 
@@ -278,7 +278,7 @@ def alone(folder: Path, storage: Path, empty: Path, *, refined: bool) -> None:
 
 @contextlib.contextmanager
 def watched(beside: int = 0) -> Iterator[dict[str, dict[str, float]]]:
-    """The most MiB of each kind of process while inside: held, and mapped files that are in memory."""
+    """Peak MiB of each kind of process inside the context: private memory, and resident mapped files."""
     peaks: dict[str, dict[str, float]] = {}
     done = threading.Event()
 
@@ -343,13 +343,13 @@ def markdown(found: dict[str, Any]) -> str:
         f"# An index of {found['sizes'][-1]['vectors']:,} vectors of {found['dimension']}, {found['shards']} shards",
         "",
         f"{found['hardware']}. Command: `python -m benchmarks.index_scale`.",
-        f"{found['queries']:,} queries, the first {found['k']} of each. Seconds are medians, in brackets lowest and",
-        "highest; ours go through Ray actors and include exact scores, ids and the written run; `alone` is FAISS in",
-        "one process with the same index, parameters and number of threads, in turns with ours. `ratio` is its",
-        "seconds by ours: 1 is as fast. Build is training, reading, adding, writing and checksums; `add` is FAISS's",
-        "adding alone. Ours scores its candidates exactly, which raises recall. So does FAISS where it is `refined`:",
-        "an IndexRefine over all vectors in memory, with as many candidates. Half the lists are tried, too, against",
-        "all of FAISS alone.",
+        f"{found['queries']:,} queries, the first {found['k']} documents. Seconds are medians (lowest to highest).",
+        "gradret's times go through Ray actors and include exact scores, ids and writing the run. `alone` is FAISS in",
+        "one process with the same index, parameters and number of threads, alternating with gradret. `ratio` is FAISS",
+        "time / gradret time. `build` includes training, reading, adding, writing and checksums; `add` is only FAISS's",
+        "adding. gradret scores its candidates exactly, which raises recall. `alone refined` does the same with an",
+        "IndexRefine over all vectors in memory and as many candidates. The last row compares gradret with half of",
+        "nprobe to FAISS with all of it.",
         "",
         _row(["vectors", "index", "parameters", "build", "alone: add", "search", "alone: search", "ratio", *recalls]),
         "|---" * 11 + "|",
@@ -373,9 +373,8 @@ def markdown(found: dict[str, Any]) -> str:
             lines.append(_beside(vectors, "the same", parameters, half, alone, recall_of))
     lines += [
         "",
-        "MiB, the highest seen (every 0.5 s) in any process of the kind: what it holds, and with it the pages of",
-        "mapped files that are in memory, which the kernel may drop. `shard` is what of a shard is searched in; an",
-        "actor may hold several.",
+        "Peak memory in MiB of any process of a kind, sampled every 0.5 s. `with mapped` includes resident pages of",
+        "mapped files, which the kernel can reclaim. `shard` is the size of a shard's index; an actor may serve more.",
         "",
         _row(["vectors", "index", "shard", "shard's vectors", *holders]),
         "|---" * 9 + "|",
@@ -397,7 +396,7 @@ def markdown(found: dict[str, Any]) -> str:
 def _beside(
     vectors: int, what: str, parameters: str, ours: dict[str, Any], theirs: dict[str, Any], recalls: list[float]
 ) -> str:
-    """A row of an index that stands above, searched in another way."""
+    """A table row for an index of an earlier row, searched in another way."""
     ratio = statistics.median(theirs["seconds"]) / statistics.median(ours["seconds"])
     seconds = [_spread(side["seconds"]) for side in (ours, theirs)]
     cells = [f"{vectors:,}", what, parameters, "", "", *seconds, f"{ratio:.2f}", ""]

@@ -1,10 +1,10 @@
-"""Three language models' relevance grades against the human ones of TREC's Deep Learning track 2019.
+"""Agreement of three language models' relevance grades with the human grades of TREC's Deep Learning track 2019.
 
     python -m benchmarks.judges DATA
 
-DATA holds the folder ``trecdl19_judged``, whose ``qrels/`` has ``test.tsv``, the human grades, and
-``llm_*.tsv`` over the same pairs. Writes ``benchmarks/results/judges_<hardware>_<date>.md``; exits 1
-where a kappa on the four grades, rounded, is not the one that these files are known to have.
+DATA contains the folder ``trecdl19_judged``. Its ``qrels/`` has the human grades in ``test.tsv`` and the models' grades
+of the same pairs in ``llm_*.tsv``. Writes ``benchmarks/results/judges_<hardware>_<date>.md``; exits 1 if a rounded
+kappa on the four grades differs from the known value for these files.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ EXPECTED = {"llm_4prompts_llama70b": 0.17, "llm_4prompts_llama8b": 0.12, "llm_4p
 
 
 def main(data: str) -> int:
-    """Compare and write the table."""
+    """Compute the agreements and write the table."""
     folder = Path(data) / "trecdl19_judged" / "qrels"
     files = {str(folder / f"{judge}.tsv"): judge for judge in EXPECTED}
     found = {files[file]: one for file, one in compare(folder / "test.tsv", list(files)).items()}
@@ -30,7 +30,7 @@ def main(data: str) -> int:
 
 
 def markdown(found: dict[str, Agreement]) -> str:
-    """The numbers of all judges, and each one's confusion matrix."""
+    """The agreement of all judges, and the confusion matrix of each."""
     measures = ["kappa", "quadratic kappa", *(f"kappa of >= {least}" for least in THRESHOLDS), "Kendall", "Spearman"]
     lines = [
         "# Three judges against human grades",

@@ -1,10 +1,10 @@
-"""A stage that asks two vLLM engines, on two nodes of a cluster, one of which is killed.
+"""Recovery of a stage that asks two vLLM engines, when the node of one engine is killed.
 
     python -m benchmarks.kill_engine_node
 
-A Ray cluster of three nodes on this machine: a head for the tasks, and two that an engine each is on. One
-of the two is killed when both have answered. Every prompt must be answered in the end, and none twice;
-exits 1 otherwise. Writes ``benchmarks/results/kill_engine_node_<hardware>_<date>.md``.
+A Ray cluster of three nodes runs on this machine: a head for the tasks, and two nodes with an engine each. One of
+these two is killed after both engines have answered. In the end, every prompt must have exactly one answer; exits 1
+otherwise. Writes ``benchmarks/results/kill_engine_node_<hardware>_<date>.md``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ROWS = 600
 
 
 def main() -> int:
-    """Ask, kill and count."""
+    """Run the stage, kill a node, and count the answers."""
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
     nodes = [cluster.add_node(num_cpus=2) for _ in range(2)]
     ray.init(address=cluster.address, log_to_driver=False)
@@ -55,8 +55,9 @@ def main() -> int:
     whole = whole and counts["rows_in"] == counts["rows_out"] + counts["quarantined"] and bool(killed)
     result_path("kill_engine_node", "md").write_text(
         f"# An engine's node is killed\n\n{hardware()}. Command: `python -m benchmarks.kill_engine_node`.\n"
-        f"Two vLLM engines (CPU build, a random model) on a node each; one node killed after {killed[0]:,} of "
-        f"{rows:,} answers.\nEvery prompt answered, none twice, counts reconcile: **{'yes' if whole else 'NO'}**. "
+        f"Two vLLM engines (CPU build, a random model) on a node each; one node was killed after {killed[0]:,} of "
+        f"{rows:,} answers.\nEvery prompt has exactly one answer and the counts reconcile: "
+        f"**{'yes' if whole else 'NO'}**. "
         f"The stage took {seconds:.0f} s.\n",
         encoding="utf-8",
     )
@@ -64,7 +65,7 @@ def main() -> int:
 
 
 def kill(cluster: Any, node: Any, storage: Path, killed: list[int]) -> None:
-    """Kill the node when some blocks are answered."""
+    """Kill the node after some blocks are answered."""
     while len(files := list(storage.glob("artifacts/generate/*/work/answers/*/*.parquet"))) < 4:
         time.sleep(0.1)
     killed.append(32 * len(files))

@@ -1,9 +1,9 @@
-"""Mining and labelling on a cluster, a node of which is killed while each of them runs.
+"""Recovery of mining and labelling on a cluster, when a node is killed during each of them.
 
     python -m benchmarks.kill_mining_node
 
-A Ray cluster of three nodes on this machine. In each of the two stages a node is killed when the first shards
-are done. PAIRS, LABELS and GROUPS must be those of a run that nobody disturbed; exits 1 otherwise. Writes
+A Ray cluster of three nodes runs on this machine. In each of the two stages a node is killed after the first shards are
+done. PAIRS, LABELS and GROUPS must equal those of an uninterrupted run; exits 1 otherwise. Writes
 ``benchmarks/results/kill_mining_node_<hardware>_<date>.md``.
 """
 
@@ -29,7 +29,7 @@ TABLES = {"mine": "pairs", "label": "labels", "select": "groups"}
 
 
 def main() -> int:
-    """Once without and once with kills."""
+    """Run the stages without and with kills, and compare."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_collection(folder / "data", DOCUMENTS)
@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def tables(data: Path, storage: Path, *, killer: bool) -> dict[str, Any]:
-    """What the stages made."""
+    """The tables that the stages wrote."""
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     nodes = [cluster.add_node(num_cpus=2) for _ in range(2)]
     ray.init(address=cluster.address, log_to_driver=False)
@@ -80,7 +80,7 @@ def tables(data: Path, storage: Path, *, killer: bool) -> dict[str, Any]:
 
 
 def kill(cluster: Any, node: Any, storage: Path, stage: str, killed: list[str]) -> None:
-    """Kill the node when two shards are done."""
+    """Kill the node after two shards are done."""
     while len(done := list(storage.glob(f"artifacts/{stage}/*/work/part-*.json"))) < 2:
         time.sleep(0.02)
     killed.append(f"one after {len(done)} shards of {stage}")

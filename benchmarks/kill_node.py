@@ -1,11 +1,11 @@
-"""A training whose worker, then whose node is killed, against one that nothing disturbed.
+"""Recovery of a training whose worker and then whose node is killed.
 
     python -m benchmarks.kill_node
 
-A Ray cluster of three nodes on this machine: a head without CPUs, and two that the training's one
-worker can be on. The worker is killed (-9) after step 6, the node that it is on then after step 14.
-Weights and curve must be those of the undisturbed training, byte for byte; exits 1 if they are not.
-Writes ``benchmarks/results/kill_node_<hardware>_<date>.md``.
+A Ray cluster of three nodes runs on this machine: a head without CPUs, and two nodes that can run the training's
+worker. The worker is killed (-9) after step 6, and the node of its successor after step 14. Weights and training curve
+must equal those of an uninterrupted training, byte for byte; exits 1 otherwise. Writes
+``benchmarks/results/kill_node_<hardware>_<date>.md``.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def main() -> int:
 
 
 def trained(storage: Path, **losses: Any) -> Path:
-    """The train artifact of a small training on one worker."""
+    """The artifact of a small training on one worker."""
     settings = Train(
         encoder=Transformer(dropout=0.1, query_length=16, document_length=16),
         loss=(outside.SlowKL(**losses),),
@@ -80,7 +80,7 @@ def trained(storage: Path, **losses: Any) -> Path:
 
 
 def kill(cluster: Cluster, nodes: list[Any], storage: Path, killed: list[tuple[str, int]]) -> None:
-    """Kill the training's worker, and later the node it is on, when the training has come so far."""
+    """Kill the training's worker, and later its node, at the given steps."""
     for step, what in KILLS:
         while reached(storage) < step:
             time.sleep(0.05)
@@ -94,7 +94,7 @@ def kill(cluster: Cluster, nodes: list[Any], storage: Path, killed: list[tuple[s
 
 
 def workers(nodes: list[Any]) -> dict[int, Any]:
-    """Process id of every training worker, and the node it is on."""
+    """Process id and node of every training worker."""
     found = {}
     for node in nodes:
         raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
@@ -103,7 +103,7 @@ def workers(nodes: list[Any]) -> dict[int, Any]:
 
 
 def reached(storage: Path) -> int:
-    """The last step that the curve tells of."""
+    """The last step in the training curve."""
     for path in storage.glob("artifacts/train/*/metrics.jsonl"):
         lines = path.read_text(encoding="utf-8").splitlines()
         return max((json.loads(line)["step"] for line in lines if line.endswith("}")), default=0)
@@ -111,7 +111,7 @@ def reached(storage: Path) -> int:
 
 
 def content(artifact: Path) -> list[bytes]:
-    """Weights and curve."""
+    """The artifact's weights and training curve."""
     (weights,) = (artifact / "model").rglob("*.safetensors")
     return [weights.read_bytes(), (artifact / "metrics.jsonl").read_bytes()]
 

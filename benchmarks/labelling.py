@@ -1,12 +1,12 @@
-"""A cross-encoder as a teacher against sentence-transformers' ``CrossEncoder.predict``, on the same pairs and cores.
+"""Speed of labelling with a cross-encoder, compared with sentence-transformers' ``CrossEncoder.predict``.
 
     python -m benchmarks.labelling DATA [--device cuda] [--queries 100] [--k 20]
 
-DATA is a BEIR folder. Pairs are its queries with the documents that BM25 finds; the model is a random BERT as large
-as MiniLM-L6 with MiniLM's own tokenizer, in float32. Measured are ``predict``, at its default batch size and at a
-larger one, the grader alone, and the stage ``label`` through Ray. Runs alternate; medians of RUNS. The stage's
-start-up is taken out as the time beyond a tenth of the queries, on every side alike. Without weights of use there is
-nothing to say of quality here.
+DATA is a BEIR folder. The pairs are its queries with documents from BM25. The model is a random BERT of the size of
+MiniLM-L6 with MiniLM's tokenizer, in float32. The sides are ``predict`` at its default and at a larger batch size, the
+grader by itself, and the stage ``label`` through Ray, on the same pairs and cores. Sides alternate; results are medians
+of RUNS runs. To exclude start-up, every side counts the time for all queries minus the time for a tenth of them. The
+weights are random, so quality is not measured.
 """
 
 from __future__ import annotations
@@ -138,12 +138,12 @@ class World:
         return self.first(len(self.queries))
 
     def first(self, count: int) -> list[tuple[str, str]]:
-        """Texts of the pairs of the first queries."""
+        """Texts of the first queries' pairs."""
         asked = zip(self.queries[:count], self.found, strict=False)
         return [(query["text"], self.texts[doc_id]) for query, doc_ids in asked for doc_id in doc_ids]
 
     def label(self, count: int) -> None:
-        """The stage over the first queries, from nothing."""
+        """Run the stage over the first queries, without cached artifacts."""
         from gradret.stages.label import label
 
         shutil.rmtree(label(self.config, self.ingested, self.all, self._mined(count)).path)
@@ -175,7 +175,7 @@ class World:
 
 
 def bare_sides(config: Config, device: str) -> dict[str, tuple[Any, Score]]:
-    """Each side's model, and what scores with it in this process."""
+    """Each side's model, and the function that scores with it in this process."""
     import torch
     from sentence_transformers import CrossEncoder
 
@@ -189,7 +189,7 @@ def bare_sides(config: Config, device: str) -> dict[str, tuple[Any, Score]]:
 
 
 def padding(transformer: Any, score: Score, pairs: list[tuple[str, str]]) -> dict[str, float]:
-    """Of the tokens that went through the model: the share that is padding, and their mean a batch."""
+    """Share of padding among the tokens that the model read, number of batches, and tokens without padding."""
     masks: list[tuple[int, int]] = []
 
     def count(_module: Any, _args: Any, kwargs: dict[str, Any]) -> None:
@@ -247,7 +247,7 @@ def write(
         "",
         f"{hardware()}; on {facts['device']}. Medians of {RUNS} alternating runs. Command:",
         f"`python -m benchmarks.labelling {asked.data.name} {' '.join(sys.argv[2:])}`.",
-        "A random BERT of 6 layers and 384 dimensions, float32, at most 512 tokens a pair.",
+        "A random BERT of 6 layers and 384 dimensions, float32, at most 512 tokens per pair.",
         "",
         f"| | {few} queries, s | {many} queries, s | beyond, s | against {best} | padding | batches |",
         "|---|---|---|---|---|---|---|",
@@ -260,7 +260,7 @@ def write(
     lines += [
         "",
         f"{shares['grader']['tokens']:,} tokens without padding, tokenised in {facts['tokenizing']:.2f} s.",
-        f"Greatest difference of a score: {facts['difference']:.1e}.",
+        f"Scores differ by at most {facts['difference']:.1e}.",
         "",
         f"All runs, s: `{json.dumps({side: list(times.values()) for side, times in seconds.items()})}`",
         "",

@@ -1,12 +1,12 @@
-"""All losses on the same lists: nDCG@10 and Recall@100 on human queries, three seeds.
+"""Compare all losses on the same lists: nDCG@10 and Recall@100 on human queries, three seeds.
 
     python -m benchmarks.losses DATA [--storage FOLDER]
 
-DATA holds the BEIR folders scifact and cranfield. Lists come from the quickstart's flow with fewer
-queries; positives are the source document and up to three more that the teacher grades highly, so
-that losses for several positives have some. Every loss has the same lists, batches, steps and
-static encoder. Its temperature or scale (of three), then its learning rate (of three), are those that
-do best on scifact's training queries, which no reported number uses. Weights are those after the last epoch. Writes
+DATA contains the BEIR folders scifact and cranfield. Lists come from the quickstart's flow with fewer queries.
+Positives are the source document and up to three more documents that the teacher grades high, for the losses that use
+several positives. Every loss uses the same lists, batches, steps and static encoder. For each loss, the best of three
+temperatures or scales and then the best of three learning rates are chosen on scifact's training queries, which no
+reported number uses. The weights are those after the last epoch. Writes
 ``benchmarks/results/losses_<hardware>_<date>.{md,json}``.
 """
 
@@ -58,7 +58,7 @@ LOSSES = {
 
 @dataclasses.dataclass
 class Collection:
-    """One collection and its lists."""
+    """A collection and its lists."""
 
     place: Place
     texts: pa.Table
@@ -106,7 +106,7 @@ def collection(name: str, folder: Path, storage: Path) -> Collection:
 
 
 def with_more_positives(row: dict) -> dict:
-    """The list with highly graded documents among its positives, best first behind the source."""
+    """The list with highly graded documents as further positives, sorted by grade after the source."""
     order = sorted(range(len(row["doc_ids"])), key=lambda n: (not row["positives"][n], -row["grades"][n]))
     listed = {name: [row[name][n] for n in order] for name in ("doc_ids", "grades", "scores", "positives")}
     known = sum(listed["positives"])
@@ -117,7 +117,7 @@ def with_more_positives(row: dict) -> dict:
 
 
 def choose(place: Collection, component: str, fields: dict, grid: dict, storage: Path) -> dict:
-    """By nDCG@10 on the collection's training queries, seed 0: first the field's value, then the learning rate."""
+    """Choose the field's value, then the learning rate, by nDCG@10 on the training queries with seed 0."""
     ((field, values),) = grid.items()
 
     def tried(value: float, rate: float) -> tuple[float, float, float]:
@@ -131,7 +131,7 @@ def choose(place: Collection, component: str, fields: dict, grid: dict, storage:
 
 
 def measured(here: Collection, component: str, fields: dict, rate: float, seed: int, split: str, storage: Path) -> dict:
-    """Train once and search the split's human queries; found again where it was done before."""
+    """Train once and search the split's human queries; earlier results are reused."""
     loss = components.find("losses", component)(**fields)
     key = f"{here.place.name}-{loss}-{rate}-{seed}-{split}".replace("/", " ")
     memory = storage / "measured" / f"{key}.json"
@@ -164,11 +164,11 @@ def markdown(results: dict) -> str:
         "# All losses on the same lists",
         "",
         f"{hardware()}. Command: `python -m benchmarks.losses DATA`.",
-        f"Static encoder; {QUERIES:,} extractive queries a collection, {EPOCHS} epochs, batches of {BATCH} queries,",
-        f"lists of {LIST_LENGTH}, up to {MAX_POSITIVES} positives; {len(SEEDS)} seeds of the training: mean and",
-        "standard deviation on the human test queries. Weights after the last epoch. Each loss's temperature",
-        "or scale (of three), then its learning rate (of three), were chosen on scifact's training queries with seed 0",
-        "and used for both collections.",
+        f"Static encoder; {QUERIES:,} extractive queries per collection, {EPOCHS} epochs, batches of {BATCH} queries,",
+        f"lists of {LIST_LENGTH} with up to {MAX_POSITIVES} positives. Mean ± standard deviation over {len(SEEDS)}",
+        "training seeds on the human test queries, with the weights after the last epoch. For each loss, the best of",
+        "three temperatures or scales and then the best of three learning rates were chosen on scifact's training",
+        "queries with seed 0, and used for both collections.",
         "",
         "| loss | learning rate | chosen | "
         + " | ".join(f"{place} {name}" for place in COLLECTIONS for name in MEASURES)

@@ -2,11 +2,11 @@
 
     python -m benchmarks.memory
 
-Encoding: the most bytes that autograd keeps for the backward pass while texts are encoded, counted
-tensor by tensor, for two batch sizes and three chunk sizes. Scores: seconds and memory of the loss,
-forward and backward, for batches of up to 4,096 queries with 20 documents each, no document shared.
-Each case runs in a process of its own. Texts, vectors and grades are random: only shapes matter.
-Needs 8 GiB. Writes ``benchmarks/results/memory_<hardware>_<date>.{md,json}``.
+Encoding: the peak number of bytes that autograd keeps for the backward pass while texts are encoded, counted tensor by
+tensor, for two batch sizes and three chunk sizes. Scores: time and memory of the loss, forward and backward, for
+batches of up to 4,096 queries with 20 documents each and no shared documents. Each case runs in a separate process.
+Texts, vectors and grades are random, because only shapes matter. Needs 8 GiB of memory. Writes
+``benchmarks/results/memory_<hardware>_<date>.{md,json}``.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ MIB = 2**20
 
 @dataclasses.dataclass(frozen=True)
 class Encoding:
-    """A whole step, of which the encoding is looked at."""
+    """A whole step, whose encoding is measured."""
 
     encoder: str
     queries: int
@@ -78,7 +78,7 @@ SCORINGS = [
 
 
 def main() -> None:
-    """Measure every case, write the tables."""
+    """Measure every case and write the tables."""
     fresh = {"mp_context": multiprocessing.get_context("spawn"), "max_workers": 1, "max_tasks_per_child": 1}
     with ProcessPoolExecutor(**fresh) as pool:
         encodings = [said(row) for row in pool.map(encoding, ENCODINGS)]
@@ -91,13 +91,13 @@ def main() -> None:
 
 
 def said(row: dict) -> dict:
-    """The row, printed: the whole takes minutes."""
+    """Print the row, because the whole benchmark takes minutes."""
     print(row, flush=True)
     return row
 
 
 def encoding(case: Encoding) -> dict:
-    """A step of ``case``; with what autograd kept while texts were encoded."""
+    """Run a step of ``case`` and measure the bytes that autograd keeps while texts are encoded."""
     torch.set_num_threads(cores())
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -119,7 +119,7 @@ def encoding(case: Encoding) -> dict:
 
 
 def scoring(case: Scoring) -> dict:
-    """The loss of ``case`` and its gradient."""
+    """Compute the loss of ``case`` and its gradient."""
     torch.set_num_threads(cores())
     batch, objective = apart(case.queries), Objective(LOSSES[case.loss], case.rows)
     torch.manual_seed(0)
@@ -184,9 +184,9 @@ def transformer(folder: Path) -> torch.nn.Module:
 
 
 class Kept:
-    """Bytes that autograd keeps for the backward pass of ``student``, parameters left out.
+    """Bytes that autograd keeps for the backward pass of ``student``, without parameters.
 
-    A storage that several saved tensors share counts once, until the last of them is let go.
+    A storage shared by several saved tensors counts once, until the last of them is released.
     """
 
     def __init__(self, student: torch.nn.Module) -> None:
@@ -201,7 +201,7 @@ class Kept:
         student.forward = watched
 
     def change(self, tensor: torch.Tensor, by: int) -> None:
-        """One more, or one less, holds the tensor's storage."""
+        """Add to or subtract from the reference count of the tensor's storage."""
         place, size = storage(tensor)
         before, self.holders[place] = self.holders[place], self.holders[place] + by
         self.bytes += size * ((self.holders[place] > 0) - (before > 0))
@@ -221,13 +221,13 @@ class Saved:
 
 
 def storage(tensor: torch.Tensor) -> tuple[int, int]:
-    """Where the tensor's memory begins, and its bytes."""
+    """The tensor's address and size in bytes."""
     memory = tensor.untyped_storage()
     return memory.data_ptr(), memory.nbytes()
 
 
 class Memory:
-    """This process's memory from now on: at its most, and above what it is now."""
+    """Peak memory of this process from now on, and its increase over the current memory."""
 
     def __init__(self) -> None:
         Path("/proc/self/clear_refs").write_text("5")  # takes the peak back to what is held now
@@ -251,14 +251,14 @@ def markdown(results: dict) -> str:
         "# Memory of the training step",
         "",
         f"{hardware()}. Command: `python -m benchmarks.memory`.",
-        f"{DOCUMENTS} documents a query, none shared; every case in a process of its own; memory in MiB.",
+        f"{DOCUMENTS} documents per query, none shared; every case in a separate process; memory in MiB.",
         "",
         "## Encoding",
         "",
         "The student is a static encoder of 384 dimensions, or a BERT of 2 layers, 64 wide; texts have 4 to 16 tokens.",
-        "`kept` is the most that autograd held for the backward pass while texts were encoded, counted tensor by",
-        "tensor, parameters left out. `step` is how far the process's memory rose in the whole step: with the",
-        "parameters' gradients, the batch's vectors and a block of scores.",
+        "`kept` is the peak memory that autograd keeps for the backward pass while texts are encoded, counted tensor",
+        "by tensor, without parameters. `step` is the increase of the process's memory during the whole step,",
+        "including the parameters' gradients, the batch's vectors and a block of scores.",
         "",
         "| encoder | queries | texts | chunk | kept | step | seconds |",
         "|---" * 7 + "|",
@@ -271,9 +271,9 @@ def markdown(results: dict) -> str:
         "",
         "## Scores and loss",
         "",
-        f"Forward and backward on given vectors of {DIMENSION} dimensions. `scores` is the size of the whole matrix of",
-        "scores, `rows` how many queries of it are computed at once (wasserstein needs all), `loss` how far the",
-        "process's memory rose, the vectors' gradient included.",
+        f"Forward and backward on given vectors of {DIMENSION} dimensions. `scores` is the size of the whole score",
+        "matrix, `rows` the number of queries in a block (wasserstein needs all queries), and the second `loss` column",
+        "the increase of the process's memory, including the vectors' gradient.",
         "",
         "| loss | queries | documents | scores | rows | loss | seconds |",
         "|---" * 7 + "|",

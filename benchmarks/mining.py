@@ -1,14 +1,14 @@
-"""Mining beside sentence-transformers' ``mine_hard_negatives``, and what a BM25 index of a big corpus takes.
+"""Mining compared with sentence-transformers' ``mine_hard_negatives``, and the cost of a large BM25 index.
 
     python -m benchmarks.mining DATA [--rounds N] [--queries N] [--documents N]
 
-DATA holds the BEIR folders. Three cases: MiniLM on cranfield, a static model with many queries on vaswani, and
-the same on 100,000 generated documents.
-Both sides get the same model folder, documents, extractive queries and cores, and find each query's 20 best
-documents other than its source. A side is a command of its own, the sides take turns, and the median counts.
-Ours is ``gradret mine``: it starts Ray, encodes, builds the index, searches and writes PAIRS. Theirs reads the
-texts from a file, mines with the function's defaults, or with ``use_faiss``, and writes what it found. The BM25
-index is of generated documents of 60 words. Writes ``benchmarks/results/mining_<hardware>_<date>.{md,json}``.
+DATA contains the BEIR folders. There are three cases: MiniLM on cranfield, a static model with many queries on
+vaswani, and the static model on 100,000 generated documents. Both sides get the same model folder, documents,
+extractive queries and cores, and retrieve each query's 20 best documents other than its source. Each side is a
+separate command; sides alternate, and results are medians. ``gradret mine`` starts Ray, encodes, builds the index,
+searches and writes PAIRS. ``mine_hard_negatives`` reads the texts from a file, mines with its defaults or with
+``use_faiss``, and its script writes the result. The BM25 index is over generated documents of 60 words. Writes
+``benchmarks/results/mining_<hardware>_<date>.{md,json}``.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ STARTS = {
 
 @dataclass(frozen=True)
 class Case:
-    """What both sides mine."""
+    """A case that both sides mine."""
 
     name: str
     collection: str
@@ -77,7 +77,7 @@ CASES = (
 
 
 def main() -> None:
-    """Measure all, write the tables."""
+    """Measure all cases and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
@@ -98,7 +98,7 @@ def main() -> None:
 
 
 def compare(case: Case, data: Path, folder: Path, rounds: int) -> dict[str, Any]:
-    """All runs of each side, and how far they find the same."""
+    """All runs of each side, and the overlap of their results."""
     ready, texts, source = folder / "ready", folder / "texts.json", data / case.collection
     if case.documents:
         source = folder / "data"
@@ -141,7 +141,7 @@ def compare(case: Case, data: Path, folder: Path, rounds: int) -> dict[str, Any]
 
 
 def mined(flow: Flow, passages: dict[str, str]) -> dict[str, set[str]]:
-    """Texts of the documents that were found for each query's text."""
+    """Texts of the retrieved documents, by query text."""
     found: dict[str, set[str]] = {}
     texts = {row["query_id"]: row["text"] for row in flow.generate.table("queries").to_pylist()}
     for row in flow.mine.table("pairs", ["query_id", "doc_id"]).to_pylist():
@@ -150,7 +150,7 @@ def mined(flow: Flow, passages: dict[str, str]) -> dict[str, set[str]]:
 
 
 def overlap(ours: dict[str, set[str]], peer: Path) -> float:
-    """Share of the peer's negatives that are ours too; as texts, for it knows no ids."""
+    """Share of the peer's negatives that gradret also retrieves, compared as texts because the peer has no ids."""
     same = total = 0
     for rows in pq.read_table(peer).to_pylist():
         query, _, *negatives = rows.values()
@@ -162,7 +162,7 @@ def overlap(ours: dict[str, set[str]], peer: Path) -> float:
 
 
 def index_words(folder: Path, documents: int) -> dict[str, Any]:
-    """Building the BM25 index of generated documents, and 1,000 searches in it."""
+    """Build the BM25 index over generated documents and run 1,000 searches."""
     write_collection(folder / "data", documents)
     overrides = ["dataset.name=beir", f"dataset.path={folder / 'data'}", f"storage_path={folder}"]
     with session():
@@ -191,20 +191,20 @@ def index_words(folder: Path, documents: int) -> dict[str, Any]:
 def markdown(cases: list[dict[str, Any]], lexical: dict[str, Any], rounds: int) -> str:
     """The result file."""
     lines = [
-        "# Mining beside sentence-transformers, and a BM25 index",
+        "# Mining compared with sentence-transformers, and a BM25 index",
         "",
         f"{hardware()}. Command: `python -m benchmarks.mining DATA`.",
-        f"Each query's {NEGATIVES} best documents other than its source; medians of {rounds} runs of each side, which",
-        "took turns, each a command of its own. `start` is the same command's imports and, for gradret, the start of",
-        "Ray, measured alone; `seconds` include it. GiB is the highest sum over all processes of a side, seen every",
-        "0.5 s: pages that processes share count once, pages of mapped files do not count.",
+        f"Each query's {NEGATIVES} best documents other than its source. Each side is a separate command; sides",
+        f"alternate, and values are medians of {rounds} runs. `start` is the time for the command's imports and, for",
+        "gradret, the start of Ray, measured separately; `seconds` includes it. GiB is the peak memory of all",
+        "processes of a side, sampled every 0.5 s; shared pages count once, pages of mapped files do not count.",
     ]
     for case in cases:
         lines += [
             "",
             f"## {case['name']}, {case['collection']}: {case['documents']:,} documents, {case['queries']:,} queries",
             "",
-            f"{case['overlap']:.2%} of the documents that sentence-transformers finds gradret finds too.",
+            f"gradret retrieves {case['overlap']:.2%} of the documents that sentence-transformers retrieves.",
             "",
             "| side | seconds | start | GiB |",
             "|---|---|---|---|",
@@ -217,15 +217,15 @@ def markdown(cases: list[dict[str, Any]], lexical: dict[str, Any], rounds: int) 
         "",
         f"## BM25 index of {lexical['documents']:,} documents of {WORDS} words",
         "",
-        f"Built in {build['seconds']:.0f} s. GiB: {build['driver']:.2f} the driver, {build['worker']:.2f} the",
-        f"biggest worker, {build['total']:.2f} all at one moment; {lexical['GiB']:.2f} the index, mapped by who",
-        f"searches it. One core makes {lexical['searches']:.0f} searches of 8 words a second.",
+        f"Built in {build['seconds']:.0f} s. Peak memory in GiB: driver {build['driver']:.2f}, largest worker",
+        f"{build['worker']:.2f}, all processes at one moment {build['total']:.2f}. The memory-mapped index has",
+        f"{lexical['GiB']:.2f} GiB. One core runs {lexical['searches']:.0f} searches of 8 words per second.",
     ]
     return "\n".join(lines) + "\n"
 
 
 def median(peaks: list[dict[str, float]], key: str) -> float:
-    """Of the runs."""
+    """Median of ``key`` over the runs."""
     return statistics.median(peak[key] for peak in peaks)
 
 

@@ -1,4 +1,4 @@
-"""What a user of sentence-transformers writes to mine; a side of ``benchmarks.mining``."""
+"""Mine as a user of sentence-transformers would; a side of ``benchmarks.mining``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Read, mine, write."""
+    """Read the texts, mine, and write the result."""
     from datasets import Dataset
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.util import mine_hard_negatives

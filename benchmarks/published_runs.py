@@ -1,11 +1,11 @@
-"""Published runs scored by ``gradret evaluate --qrels``, beside the scores that are published for them.
+"""Score published runs with ``gradret evaluate --qrels`` and compare with their published scores.
 
     python -m benchmarks.published_runs DATA
 
-DATA holds the folder ``trecdl19_judged`` with ``qrels/test.tsv`` and ``runs/*.trec``: first-stage runs of TREC DL
-2019, the first 100 documents a query. Every value is computed again by loops in float64, which share no code
-with the measures. Writes ``benchmarks/results/published_runs_<hardware>_<date>.md``; exits 1 if a published
-score is missed in its four decimals, or a loop by more than 1e-12.
+DATA contains the folder ``trecdl19_judged`` with ``qrels/test.tsv`` and ``runs/*.trec``: first-stage runs of TREC DL
+2019 with the first 100 documents per query. Plain float64 loops, which share no code with the measures, compute every
+value again. Writes ``benchmarks/results/published_runs_<hardware>_<date>.md``; exits 1 if a score differs from the
+published score in its four decimals, or from a loop by more than 1e-12.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def by_loops(path: Path, grades: dict[str, dict[str, int]]) -> dict[str, float]:
 
 
 def of_query(ranking: list[str], judged: dict[str, int]) -> dict[str, float]:
-    """The formulas, written out."""
+    """The measures as plain loops."""
     got = [judged.get(doc_id, 0) for doc_id in ranking]
     best = sorted(judged.values(), reverse=True)
     relevant = sum(grade > 0 for grade in best)

@@ -1,8 +1,8 @@
 """Build the judging pool of the ``pydocs`` collection.
 
 Usage: ``python -m benchmarks.pydocs_pool OUT_DIR``. Several unrelated systems rank the
-documents for every query; the union of their first results is written in batches of
-Markdown, in an order that does not reveal which system found what.
+documents for every query. The union of their first results is written in batches of
+Markdown, in an order that does not reveal which system returned a document.
 """
 
 # mypy: allow-untyped-calls

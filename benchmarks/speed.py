@@ -1,17 +1,16 @@
-"""Training speed beside sentence-transformers' own trainer with its cached loss, in one run.
+"""Training speed compared with sentence-transformers' trainer and its cached loss.
 
     python -m benchmarks.speed DATA [--collection scifact] [--device cuda] [--lists FILE]
 
-DATA holds the BEIR folder. Lists (a query, its source document, hard negatives) come from the
-quickstart's flow with few queries. Both sides train MiniLM on the same batches in the same order:
-InfoNCE over all documents of the batch at temperature 0.05, AdamW, no dropout, the same lengths,
-chunk size, precision and cores. The clock includes tokenisation and the optimizer's step, not
-loading. Sides take turns; the median of the runs counts. First one small step of each must give
-the same loss. Two more rows say where the difference comes from: documents that lists share
-encoded once for every list, and chunks cut in stored order instead of by length.
+DATA contains the BEIR folder. Lists (a query, its source document, hard negatives) come from the quickstart's flow
+with few queries. Both sides train MiniLM on the same batches in the same order, with InfoNCE over all documents of the
+batch at temperature 0.05, AdamW, no dropout, and the same lengths, chunk size, precision and cores. The measured time
+includes tokenisation and the optimizer step, but not loading. Sides alternate, and results are medians. Before
+measuring, a small step on each side must give the same loss. Two more rows explain the difference: one encodes shared
+documents once per list, the other forms chunks in stored order instead of by length.
 
-With ``--lists`` the lists are kept in FILE, and read from it where it is there: then no Ray starts.
-``--batch``, ``--documents``, ``--chunk``, ``--steps`` and ``--runs`` change the sizes. Writes
+``--lists`` stores the lists in FILE, or reads them from it if it exists, without starting Ray. ``--batch``,
+``--documents``, ``--chunk``, ``--steps`` and ``--runs`` change the sizes. Writes
 ``benchmarks/results/speed_<collection>_<hardware>_<date>.{md,json}``.
 """
 
@@ -51,7 +50,7 @@ PEER = "sentence-transformers"
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """How much is measured."""
+    """Sizes of the measurement."""
 
     batch: int
     """Queries a step."""
@@ -69,7 +68,7 @@ SMALL = Sizes(batch=4, documents=4, chunk=8, steps=1, runs=1)
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """What both sides train on, in this order."""
+    """The examples that both sides train on, in order."""
 
     queries: list[str]
     docs: list[list[str]]
@@ -77,14 +76,14 @@ class Examples:
     passages: dict[str, str]
 
     def first(self, sizes: Sizes) -> Examples:
-        """As much of them as ``sizes`` takes."""
+        """The part of them that ``sizes`` uses."""
         queries = sizes.batch * sizes.steps
         return Examples(
             self.queries[:queries], [docs[: sizes.documents] for docs in self.docs[:queries]], self.passages
         )
 
     def apart(self) -> Examples:
-        """The same texts, but every list has documents of its own."""
+        """The same texts, but without documents shared between lists."""
         docs = [[f"{query:07}-{place:03}" for place in range(len(row))] for query, row in enumerate(self.docs)]
         texts = [self.passages[doc] for row in self.docs for doc in row]
         return Examples(self.queries, docs, dict(zip([doc for row in docs for doc in row], texts, strict=True)))
@@ -92,7 +91,7 @@ class Examples:
 
 @dataclasses.dataclass
 class Run:
-    """One training; numbers of texts and tokens are those that went through the transformer, both passes together."""
+    """A training; counts of texts and tokens are those that went through the transformer in both passes."""
 
     seconds: float
     tokenising: float
@@ -103,7 +102,7 @@ class Run:
 
 
 def main() -> None:
-    """Check that both sides do the same, measure, write."""
+    """Check that both sides compute the same loss, measure, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", type=Path, help="holds the BEIR folder")
     parser.add_argument("--collection", default="scifact")
@@ -147,7 +146,7 @@ def main() -> None:
 
 
 def kept(path: Path | None, folder: Path, sizes: Sizes) -> Examples:
-    """The lists in the file ``path``, made now where it is not there."""
+    """The lists in the file ``path``, created if it does not exist."""
     if path and path.exists():
         return Examples(**json.loads(path.read_text(encoding="utf-8")))
     examples = drawn(folder, sizes)
@@ -157,7 +156,7 @@ def kept(path: Path | None, folder: Path, sizes: Sizes) -> Examples:
 
 
 def drawn(folder: Path, sizes: Sizes) -> Examples:
-    """Lists as the quickstart's flow makes them and a training's first epoch draws them."""
+    """Lists from the quickstart's flow, as a training's first epoch draws them."""
     from gradret.flow import Flow
 
     wanted = sizes.batch * sizes.steps
@@ -187,7 +186,7 @@ def drawn(folder: Path, sizes: Sizes) -> Examples:
 
 
 def ours(examples: Examples, sizes: Sizes, device: str, *, by_length: bool = True) -> Run:
-    """The step of gradret; every text is tokenised once, inside the time."""
+    """The step of gradret, which tokenises every text once, within the measured time."""
     student = Transformer(precision=PRECISION[device]).student(locate(MODEL), device)
     objective = Objective([InfoNCE(temperature=TEMPERATURE)]).to(device)
     optimizer = torch.optim.AdamW(student.parameters(), lr=RATE, weight_decay=0.0, fused=True)
@@ -206,12 +205,12 @@ def ours(examples: Examples, sizes: Sizes, device: str, *, by_length: bool = Tru
 
 
 def apart(examples: Examples, sizes: Sizes, device: str) -> Run:
-    """The step of gradret where a document is encoded once for every list that holds it."""
+    """The step of gradret with every document encoded once per list that contains it."""
     return ours(examples.apart(), sizes, device)
 
 
 def tokenised(examples: Examples, sizes: Sizes, student: torch.nn.Module, folder: Path) -> tuple[Groups, Texts]:
-    """The examples as training reads them."""
+    """The examples in the form that training reads."""
     doc_ids = sorted(examples.passages)
     rows = [
         {
@@ -232,7 +231,7 @@ def tokenised(examples: Examples, sizes: Sizes, student: torch.nn.Module, folder
 
 
 class InOrder:
-    """Tokens whose texts pass for equally long, so that chunks are cut in stored order."""
+    """Tokens that report equal lengths, so that chunks are formed in stored order."""
 
     def __init__(self, tokens: Tokens) -> None:
         self.take = tokens.take
@@ -303,7 +302,7 @@ SIDES: dict[str, Callable[[Examples, Sizes, str], Run]] = {
 
 
 class Stopwatch:
-    """A function, and how many seconds it took in all."""
+    """A function that sums the seconds of its calls."""
 
     def __init__(self, function: Callable) -> None:
         self.function, self.seconds = function, 0.0
@@ -316,7 +315,7 @@ class Stopwatch:
 
 
 class Passes:
-    """Counts what goes through a model's transformer."""
+    """Counts the texts and tokens that go through a model's transformer."""
 
     def __init__(self, model: torch.nn.Sequential) -> None:
         self.masks: list[tuple[int, int, torch.Tensor]] = []
@@ -334,25 +333,24 @@ class Passes:
 
 
 def finished(device: str) -> float:
-    """The time, when the device has done what it was given."""
+    """The time after the device has finished its work."""
     if device == "cuda":
         torch.cuda.synchronize()
     return time.monotonic()
 
 
 def counted(examples: Examples, sizes: Sizes) -> dict[str, float]:
-    """Documents in an average batch: places in its lists, and unique ones."""
+    """Documents of an average batch: positions in its lists, and unique documents."""
     batches = [examples.docs[start : start + sizes.batch] for start in range(0, len(examples.docs), sizes.batch)]
     unique = statistics.mean(len({doc for row in batch for doc in row}) for batch in batches)
     return {"places": sizes.batch * sizes.documents, "unique": round(unique, 1)}
 
 
 def predicted(examples: Examples, sizes: Sizes, device: str) -> dict[str, float]:
-    """A step's least seconds: 8 x parameters x tokens, at the rate of a plain matrix product.
+    """Lower bound of a step's seconds: 8 x parameters x tokens, at the rate of a plain matrix product.
 
-    6 for a forward and a backward pass, 2 for the other forward pass; parameters are those of linear
-    layers, tokens those of the batch's unique texts without padding. Attention's own products are
-    left out.
+    6 for a forward and a backward pass, 2 for the other forward pass. Parameters are those of the linear
+    layers, tokens those of the batch's unique texts without padding. Attention's products are not counted.
     """
     student = Transformer().student(locate(MODEL))
     with tempfile.TemporaryDirectory() as folder:
@@ -373,7 +371,7 @@ def predicted(examples: Examples, sizes: Sizes, device: str) -> dict[str, float]
 
 
 def matmul_rate(device: str) -> float:
-    """Operations a second of a square matrix product in the training's precision; the best of five."""
+    """Operations per second of a square matrix product in the training's precision; best of five."""
     size = {"cpu": 2048, "cuda": 16384}[device]
     matrix = torch.randn(size, size, device=device, dtype=getattr(torch, PRECISION[device]))
     seconds = []
@@ -395,9 +393,8 @@ def markdown(results: dict, runs: dict[str, list[Run]]) -> str:
         "",
         f"{hardware()}.{where} Command: `python -m benchmarks.speed DATA --collection {results['collection']}`.",
         f"MiniLM in {results['precision']}, batches of {sizes.batch} queries with {sizes.documents} documents each,",
-        f"chunks of {sizes.chunk} texts; {sizes.steps} steps a run, median (slowest to fastest) of {sizes.runs} runs,",
-        "of the last two rows one run;",
-        "tokenisation and the optimizer's step are in the time.",
+        f"chunks of {sizes.chunk} texts, {sizes.steps} steps per run. Values are medians (slowest to fastest) of",
+        f"{sizes.runs} runs; the last two rows are single runs. The time includes tokenisation and the optimizer step.",
         f"First loss on a small batch: {results['first_losses'][0]:.6f} and {results['first_losses'][1]:.6f}.",
         "",
         "| | queries/s | times | texts | tokens | padded | padded/s | tokenising, s |",
@@ -417,12 +414,11 @@ def markdown(results: dict, runs: dict[str, list[Run]]) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     lines += [
         "",
-        "Of a step: texts, tokens and tokens with padding that go through the transformer, in the pass without",
-        f"gradient and the one with it together. A batch has {sizes.batch} queries and {batch['places']} places in",
-        f"lists, which hold {batch['unique']:g} different documents.",
+        "`texts`, `tokens` and `padded` (tokens with padding) are per step, over the passes without and with gradient.",
+        f"A batch has {sizes.batch} queries, {batch['places']} list positions, {batch['unique']:g} unique documents.",
         "",
-        "Predicted before the measurement: tokens of unique texts, times 8, times parameters of linear layers,",
-        f"{least['tokens']:,.0f} x 8 x {least['parameters']:,}, take at least {least['seconds']:.3g} s a step at the",
+        "Prediction: 8 x tokens of unique texts x parameters of linear layers operations,",
+        f"8 x {least['tokens']:,.0f} x {least['parameters']:,}, take at least {least['seconds']:.3g} s per step at the",
         f"{least['matmul_teraflops']:.3g} Tflop/s of a plain matrix product here. gradret took {seconds:.3g} s:",
         f"{least['tokens'] / seconds:,.0f} tokens/s, {least['seconds'] / seconds:.0%} of that rate.",
     ]

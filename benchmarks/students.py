@@ -1,7 +1,6 @@
-"""Many short trainings of a static student in one process each, on lists at hand, and their exact search.
+"""Train static students on given lists and search with them exactly, each in a single process.
 
-What ``gradret train`` and ``gradret run`` do, with the same loop and the same losses, without a cluster's start
-for each of hundreds of trainings.
+Uses the same loop and losses as ``gradret train``, without starting Ray for each of hundreds of trainings.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ MEASURES = {"nDCG@10": ir_measures.nDCG @ 10, "Recall@100": ir_measures.R @ 100}
 K = 100
 
 Values = dict[str, dict[str, float]]
-"""A measure's value of every query."""
+"""A measure's value for every query."""
 
 
 @dataclass
@@ -56,7 +55,7 @@ class Place:
 
     @cached_property
     def tokens(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of all documents, for a student that starts from ``model``."""
+        """Tokens of all documents, for a student that starts from ``model``."""
         columns = self.docs["title"].to_pylist(), self.docs["text"].to_pylist()
         return tokens(self, [passage(*row) for row in zip(*columns, strict=True)], "docs")
 
@@ -74,13 +73,13 @@ def place(flow: Flow, folder: Path, splits: Sequence[str]) -> Place:
 
 
 def judgments(path: Path) -> list[ir_measures.Qrel]:
-    """Of a BEIR file."""
+    """Rows of a BEIR file."""
     lines = path.read_text(encoding="utf-8").splitlines()[1:]
     return [ir_measures.Qrel(query, doc, int(grade)) for query, doc, grade in (line.split("\t") for line in lines)]
 
 
 def training(**changes: object) -> Train:
-    """The config's defaults, with one thread and every epoch trained to its end."""
+    """The config's defaults, with one thread and without early stopping."""
     settings = gradret.load("configs/quickstart.yaml", ["train.learning_rate=5e-3"]).train
     changes = {"encoder": Static(), "resources": TrainResources(threads=1), "patience": 1000} | changes
     return dataclasses.replace(settings, **changes)
@@ -88,7 +87,7 @@ def training(**changes: object) -> Train:
 
 @dataclass
 class Trained:
-    """The weights after the last epoch, and how long they took."""
+    """The weights after the last epoch, and the training time."""
 
     tokens: np.ndarray
     weights: np.ndarray
@@ -122,7 +121,7 @@ def trained(here: Place, texts: pa.Table, groups: Sequence[Mapping], settings: T
 
 
 def keep(work: Path, kept: Path) -> None:
-    """Copy whole or not at all: another process may do the same."""
+    """Copy atomically, because another process may copy the same file."""
     kept.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=kept.parent))
     shutil.copytree(work, draft / "work")
@@ -134,13 +133,13 @@ def keep(work: Path, kept: Path) -> None:
 
 
 def tokens(here: Place, texts: list[str], table: str) -> tuple[np.ndarray, np.ndarray]:
-    """Ids one after the other, and where each text's begin."""
+    """Concatenated token ids and the offset of each text."""
     rows = Static().student(here.model).tokenize(texts, table)
     return np.concatenate(rows), np.cumsum([0, *map(len, rows)])
 
 
 def searched(here: Place, split: str, model: Trained | None, source: Place | None = None) -> Values:
-    """Every query's measures after an exact search of all documents.
+    """Measures of every query after an exact search of all documents.
 
     Args:
         here: what is searched.

@@ -1,11 +1,11 @@
-"""The teacher check on real collections: a weak teacher is caught, a good one passes.
+"""Test the teacher check on real collections: it must reject a weak teacher and accept a good one.
 
     python -m benchmarks.teacher_check DATA
 
-DATA holds the BEIR folders ``trecdl19_judged`` and ``scifact``. Of the 43 judged queries of TREC DL 2019, which
-are all test queries, every other one is made a dev query here. By the command line, as a user meets it: what the
-check says, its exit status, that a run stops before it labels, and that it goes on with ``check.stop=false``.
-Writes ``benchmarks/results/teacher_check_<hardware>_<date>.md``; exits 1 where a verdict is not the one expected.
+DATA contains the BEIR folders ``trecdl19_judged`` and ``scifact``. The 43 judged queries of TREC DL 2019 are all test
+queries; here every second of them becomes a dev query. The benchmark runs the commands of a user and checks the verdict
+and the exit status, that a run stops before it labels, and that it continues with ``check.stop=false``. Writes
+``benchmarks/results/teacher_check_<hardware>_<date>.md``; exits 1 if a verdict is not the expected one.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FEW = ("generate.generator.queries=200", "dedupe.max_docs=200")
 
 @dataclass(frozen=True)
 class Case:
-    """A teacher and the retriever whose documents it ranks again."""
+    """A teacher and the retriever whose documents it reranks."""
 
     collection: str
     retriever: str
@@ -55,7 +55,7 @@ CASES = (
 
 
 def main(data: str) -> int:
-    """Check every case, then try to label with the first, which has to be caught."""
+    """Check every case, then try to label with the first, which must be rejected."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folders = {"trecdl19_judged": halved(Path(data) / "trecdl19_judged", folder / "data")}
@@ -77,7 +77,7 @@ def main(data: str) -> int:
 
 
 def halved(source: Path, folder: Path) -> Path:
-    """The collection with every other query of its test judgments, by query_id, made a dev query."""
+    """The collection with every second judged test query, by query_id, turned into a dev query."""
     (folder / "qrels").mkdir(parents=True)
     for name in ("corpus.jsonl", "queries.jsonl"):
         shutil.copy(source / name, folder / name)
@@ -90,7 +90,7 @@ def halved(source: Path, folder: Path) -> Path:
 
 
 def checked(case: Case, dataset: Path, folder: Path) -> tuple[dict[str, Any], float]:
-    """What ``gradret check`` says of a case, whether it lets it pass, and its seconds."""
+    """The result of ``gradret check`` for a case, whether it passes, and the seconds."""
     started = time.monotonic()
     done = gradret("check", case, dataset, folder, ("--json",))
     seconds = time.monotonic() - started
@@ -100,7 +100,7 @@ def checked(case: Case, dataset: Path, folder: Path) -> tuple[dict[str, Any], fl
 
 
 def gradret(command: str, case: Case, dataset: Path, folder: Path, more: Sequence[str]) -> Any:
-    """The command on the case's settings; every collection has a storage of its own, which its cases share."""
+    """Run the command with the case's settings; the cases of a collection share a storage."""
     overrides = ["dataset.name=beir", f"dataset.path={dataset}", f"name={case.collection}"]
     overrides += [f"storage_path={folder / case.collection}", *case.settings]
     return subprocess.run(
@@ -118,10 +118,9 @@ def markdown(rows: list[tuple[Case, dict[str, Any], float]], stopped: Any, went_
         "",
         f"{hardware()}. Command: `python -m benchmarks.teacher_check DATA`.",
         "",
-        "The teacher ranks the retriever's first 100 documents again. Queries: of scifact at most 200 training",
-        "queries; of trecdl19_judged, whose 43 queries are all test queries, every other one, made a dev query",
-        "for this.",
-        "Seconds are of the whole command; the first of a collection encodes its documents with MiniLM.",
+        "The teacher reranks the retriever's first 100 documents. On scifact the queries are up to 200 training",
+        "queries. trecdl19_judged has only test queries, 43 of them; every second one was turned into a dev query.",
+        "Seconds are for the whole command; the first command on a collection also encodes its documents with MiniLM.",
         "",
         f"| {' | '.join(head)} |",
         "|---" * len(head) + "|",
@@ -135,7 +134,7 @@ def markdown(rows: list[tuple[Case, dict[str, Any], float]], stopped: Any, went_
         lines.append(f"| {' | '.join(cells)} |")
     lines += [
         "",
-        "scifact has judgments of relevant documents alone, so there is no agreement to compute.",
+        "scifact judges only relevant documents, so agreement cannot be computed.",
         "",
         f"`gradret label` with the first case's teacher, exit status {stopped.returncode}, before it mines or labels:",
         "",
@@ -149,7 +148,7 @@ def markdown(rows: list[tuple[Case, dict[str, Any], float]], stopped: Any, went_
         *(line.strip() for line in went_on.stderr.splitlines() if "WARNING: " in line),
         "```",
     ]
-    lines += ["", f"Not as expected: {'; '.join(problems)}."] if problems else []
+    lines += ["", f"Unexpected results: {'; '.join(problems)}."] if problems else []
     return "\n".join(lines) + "\n"
 
 

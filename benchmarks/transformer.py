@@ -1,9 +1,9 @@
-"""MiniLM specialised to scifact with its training queries, on a CPU, against itself untrained.
+"""Fine-tune MiniLM on scifact's training queries on a CPU, and compare with MiniLM before training.
 
     python -m benchmarks.transformer DATA [--storage FOLDER]
 
-DATA holds the BEIR folder scifact. Runs ``configs/transformer_human.yaml`` as it is and writes
-``benchmarks/results/transformer_<hardware>_<date>.md``; exits 1 if nDCG@10 on the test queries did not rise.
+DATA contains the BEIR folder scifact. Runs ``configs/transformer_human.yaml`` unchanged and writes
+``benchmarks/results/transformer_<hardware>_<date>.md``; exits 1 if nDCG@10 on the test queries did not improve.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MEASURES = ("nDCG@10", "Recall@100")
 
 
 def main() -> int:
-    """Run and write down."""
+    """Run the config and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", type=Path, help="holds the BEIR folder scifact")
     parser.add_argument("--storage", type=Path, help="keeps what was made, and goes on from there")
@@ -46,10 +46,10 @@ def markdown(metrics: dict, manifest: dict) -> str:
         "# MiniLM specialised to scifact on a CPU",
         "",
         f"{hardware()}. Command: `python -m benchmarks.transformer DATA`.",
-        f"`{CONFIG}` as it is, one seed: {counts['train']:,} lists of scifact's training queries, graded by the fusion",
-        f"teacher; best of {notes['epochs']} epochs and none: epoch {notes['best_epoch']}. Training took",
-        f"{manifest['seconds']:,.0f} s. {metrics['queries']:,} test queries; `base` is MiniLM by itself, at the same",
-        "lengths.",
+        f"`{CONFIG}` unchanged, one seed: {counts['train']:,} lists of scifact's training queries, graded by the",
+        f"fusion teacher. Epoch {notes['best_epoch']} of 0 (untrained) to {notes['epochs']} is best. Training took",
+        f"{manifest['seconds']:,.0f} s. There are {metrics['queries']:,} test queries; `base` is MiniLM before",
+        "training, with the same lengths.",
         "",
         f"| system | {' | '.join(MEASURES)} |",
         "|---|---|---|",
@@ -61,8 +61,8 @@ def markdown(metrics: dict, manifest: dict) -> str:
     lines += [
         "",
         *(
-            f"{one['measure']}: tuned - base {one['difference']:+.4f}, paired t-test p = {one['p']:.3f}, corrected "
-            f"after Holm over all of the run's comparisons {one['p_corrected']:.3f}."
+            f"{one['measure']}: tuned - base {one['difference']:+.4f}; paired t-test p = {one['p']:.3f}, "
+            f"Holm-corrected over all comparisons of the run p = {one['p_corrected']:.3f}."
             for one in against
         ),
     ]

@@ -1,4 +1,4 @@
-"""Memory of a command with all that it starts, Ray's processes among them."""
+"""Peak memory of a command and all processes that it starts, including Ray's."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ _RAY = ("raylet", "gcs_server", "agent.py", "monitor.py", "log_monitor", "dashbo
 
 @dataclass
 class Peak:
-    """GiB, each the highest value that was seen; ``total`` is the highest sum, all at one moment.
+    """Peaks in GiB; ``total`` is the peak of the sum over all processes at one moment.
 
-    A page that several processes share counts once, in parts (proportional set size). Pages of files that
-    are only mapped, such as an index's vectors, count in ``mapped`` alone: the kernel may drop them.
+    A shared page is divided among its processes (proportional set size). File-backed pages, such as an index's
+    vectors, count only in ``mapped``, because the kernel can reclaim them.
     """
 
     driver: float = 0.0
     """The command's own process."""
     worker: float = 0.0
-    """The biggest of the others, Ray's own processes apart."""
+    """The largest other process, without Ray's processes."""
     workers: float = 0.0
-    """All of them together, object store included."""
+    """All workers together, with the object store."""
     ray: float = 0.0
-    """Ray's own processes: its scheduler, its control service, its agents."""
+    """Ray's processes: scheduler, control service, agents."""
     total: float = 0.0
     mapped: float = 0.0
     seconds: float = 0.0
 
 
 def run(command: Sequence[str]) -> Peak:
-    """Run a command to its end.
+    """Run a command and wait for it.
 
     Raises:
         CalledProcessError: it failed.
@@ -84,7 +84,7 @@ def _note(own: psutil.Process, others: list[psutil.Process], peak: Peak) -> None
 
 
 def _pss(pid: int) -> tuple[float, float]:
-    """GiB held, and GiB of files mapped."""
+    """GiB of private and shared memory, and GiB of mapped files."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()[1:]
     except OSError:  # it has ended
