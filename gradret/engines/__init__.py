@@ -1,9 +1,9 @@
-"""Engines: who answers prompts.
+"""Engines send prompts to a language model.
 
-A job (a generator of queries or documents, a judge) gives prompts and reads answers; it never sees
-an engine. An engine is a frozen dataclass: ``load`` runs in the worker that writes prompts and gives a
-function from a prompt to the row that the engine wants; ``answer`` adds a step to a Ray dataset of such
-rows. To add one, write ``gradret/engines/NAME.py`` with a dataclass called NAME.
+A task (a generator of queries or documents, a judge) yields prompts and reads answers; it never sees
+an engine. An engine is a frozen dataclass. Its ``load`` runs in the worker that writes prompts and
+returns a function from a prompt to the engine's input row; its ``answer`` adds a step to a Ray dataset
+of such rows. To add an engine, write ``gradret/engines/NAME.py`` with a dataclass called NAME.
 """
 
 from __future__ import annotations
@@ -29,45 +29,45 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Sampling:
-    """How an answer is drawn. The seed is not here: it follows from the prompt's id."""
+    """Sampling parameters of an answer. The seed is not among them: it is derived from the prompt's id."""
 
     max_tokens: int
-    """The most tokens an answer may have; one that reaches it has ``finish`` "length"."""
+    """Maximum tokens of an answer; an answer cut off there has ``finish`` "length"."""
     min_tokens: int = 1
     temperature: float = 1.0
     top_p: float = 1.0
     choices: tuple[str, ...] = ()
-    """Texts of one token each. The answer then carries their log-probabilities as its first token."""
+    """Texts of one token each. The answer then has the log-probability of each as its first token."""
     json_schema: Mapping[str, Any] | None = None
-    """What the answer must be, enforced while it is drawn."""
+    """JSON schema of the answer, enforced by constrained decoding."""
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A question to an engine, whole but for the cut that the engine's limit may ask for."""
+    """A prompt for an engine, which may truncate ``texts`` to fit its context."""
 
     prompt_id: str
-    """Unique within the stage. The sampling seed follows from it."""
+    """Unique within the stage. The sampling seed is derived from it."""
     system: str
-    """The system message; the same for many prompts, so that engines can cache it."""
+    """The system message; shared by many prompts, so that engines can cache it."""
     user: Callable[[Sequence[str]], str]
-    """The user's message around ``texts``, which may have been cut."""
+    """Return the user message around ``texts``, which may be truncated."""
     texts: tuple[str, ...]
-    """Documents, whose ends are cut where the prompt is too long. Nothing else ever is."""
+    """Documents. If the prompt is too long, their ends are cut, and nothing else."""
     sampling: Sampling
     max_text_tokens: int = 512
-    """The most tokens of each text, even where the prompt would fit with more."""
+    """Maximum tokens of each text, even if more would fit."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """What was drawn for this prompt; plain JSON, handed back with the answer and kept."""
+    """Random choices made for this prompt, as plain JSON; returned and stored with the answer."""
 
     def seed(self, run: int) -> int:
-        """The sampling seed under the run's seed: 31 bits, which every engine takes."""
+        """Return the sampling seed for a run's seed: 31 bits, which every engine accepts."""
         return draw("ask", run, self.prompt_id) >> 33
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back for a prompt."""
+    """An engine's answer to a prompt."""
 
     prompt_id: str
     text: str
@@ -75,64 +75,65 @@ class Answer:
     tokens_in: int
     tokens_out: int
     logprobs: tuple[float, ...] = ()
-    """Natural log-probability of each of ``Sampling.choices``; -inf where the engine did not tell."""
+    """Natural log-probability of each of ``Sampling.choices``; -inf if the engine did not report it."""
     error: str = ""
-    """What the engine said, where ``finish`` is "error" or "too_long"."""
+    """The engine's error message if ``finish`` is "error" or "too_long"."""
     cut: int = 0
-    """Texts of the prompt that were cut."""
+    """Number of the prompt's texts that were truncated."""
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Unusable(Exception):  # noqa: N818 - no error of the program: an answer to be quarantined
-    """An answer that cannot be used; says why, in a few words that many answers share."""
+class Unusable(Exception):  # noqa: N818 - not a program error: the answer is quarantined
+    """The answer cannot be used. The message is a short reason, worded alike for all such answers, to be counted."""
 
 
 class TooLong(Exception):  # noqa: N818
-    """A prompt that does not fit even without its texts."""
+    """The prompt does not fit even without its texts."""
 
 
 Write = Callable[[Prompt, int], Row]
-"""A prompt and its seed to the engine's row; raises TooLong."""
+"""Turn a prompt and its seed into the engine's input row; raises TooLong."""
 
 
 class Engine(Protocol):
-    """What asking needs of an engine."""
+    """The interface that ``gradret.work.asking`` uses."""
 
     @property
     def model(self) -> str:
-        """What the model is called."""
+        """The model's name."""
 
     def check(self) -> None:
-        """Refuse, on the driver and before any work, what cannot work: a missing package, key or model."""
+        """Raise, on the driver and before any work, if a package, key or model is missing."""
 
     def load(self) -> Write:
-        """Called once in each worker that writes prompts.
+        """Return the function that writes input rows; called once in each worker that writes prompts.
 
-        A row tells the prompt's tokens as ``tokenized_prompt``, or their number as ``prompt_tokens``.
+        A row has the prompt's tokens as ``tokenized_prompt``, or their number as ``prompt_tokens``.
         """
 
     def answer(self, rows: Dataset) -> Dataset:
-        """Every row with ``text``, ``finish``, ``tokens_in``, ``tokens_out``, ``logprobs`` and ``error``.
+        """Add ``text``, ``finish``, ``tokens_in``, ``tokens_out``, ``logprobs`` and ``error`` to every row.
 
-        The columns ``prompt_id``, ``item``, ``facts`` and ``cut`` must come through as they are.
+        The columns ``prompt_id``, ``item``, ``facts`` and ``cut`` must stay unchanged.
         """
 
 
 class Task(Protocol):
-    """An LLM job, loaded in a worker: it gives the prompts of an input shard and reads their answers."""
+    """An LLM job, loaded in a worker: it yields the prompts of an input shard and reads their answers."""
 
     def prompts(self, item: Path) -> Iterable[Prompt]:
-        """The prompts of a shard, always the same ones.
+        """Yield a shard's prompts; every call must yield the same ones.
 
-        All prompts of a task want choices or none does, and so with a schema: engines take them in one table.
+        Either all prompts of a task set ``choices`` or none does, and likewise ``json_schema``: engines
+        process them as one table.
         """
 
     def read(self, answer: Answer) -> Any:
-        """What the answer says.
+        """Parse an answer.
 
         Raises:
-            Unusable: it cannot be used. Engine errors and prompts too long never come here.
+            Unusable: the answer cannot be used. Engine errors and prompts too long are not passed here.
         """
 
     def result(self, item: Path, read: Mapping[str, Any | Quarantined]) -> Result:
-        """The shard's tables, from what was read of each of its prompts, or why it could not be."""
+        """Return the shard's tables, given for each prompt what ``read`` returned or why it was quarantined."""

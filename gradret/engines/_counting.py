@@ -16,7 +16,7 @@ _MESSAGE_TOKENS = 16
 
 
 class Bytes:
-    """Counts where no tokenizer is named; see ``OpenAI.tokenizer``."""
+    """Estimate token counts from bytes when no tokenizer is set; see ``OpenAI.tokenizer``."""
 
     def count(self, messages: list[Message]) -> int:
         return sum(self.size(message["content"]) + _MESSAGE_TOKENS for message in messages)
@@ -29,7 +29,7 @@ class Bytes:
 
 
 class Tokenizer:
-    """A tokenizer's own count, with its chat template where it has one."""
+    """Count with the model's tokenizer, and its chat template if it has one."""
 
     def __init__(self, name: str) -> None:
         from transformers import AutoTokenizer
@@ -37,7 +37,7 @@ class Tokenizer:
         try:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(name)
         except (OSError, ValueError) as error:
-            raise ConfigError(f"engine openai: tokenizer {name!r} cannot be read: {error}") from error
+            raise ConfigError(f"engine openai: cannot load tokenizer {name!r}: {error}") from error
 
     def count(self, messages: list[Message]) -> int:
         if not self.tokenizer.chat_template:
@@ -53,5 +53,5 @@ class Tokenizer:
         offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
         if len(offsets) <= size:
             return text
-        # A character may take several tokens, all of which name it; one of which a part is cut goes whole.
+        # A character may span several tokens with the same offsets; never keep only part of them.
         return text[: min(offsets[size][0], offsets[size - 1][1])] if size else ""

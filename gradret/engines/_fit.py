@@ -1,4 +1,4 @@
-"""Make a prompt fit its engine: documents are cut by tokens, instructions never."""
+"""Fit a prompt into the engine's context: truncate its documents by tokens, never its instructions."""
 
 from __future__ import annotations
 
@@ -13,54 +13,54 @@ Message = dict[str, str]
 
 
 class Fitted(NamedTuple):
-    """A prompt as it is sent."""
+    """A prompt as sent to the engine."""
 
     messages: list[Message]
     tokens_in: int
     cut: int
-    """Texts that were cut."""
+    """Number of texts that were truncated."""
 
 
 class Tokens(Protocol):
-    """How an engine's model counts."""
+    """Counts and truncates text in the tokens of the engine's model."""
 
     def count(self, messages: list[Message]) -> int:
-        """Tokens of a chat, with all that its template adds."""
+        """Return the number of tokens of a chat, with those that the chat template adds."""
 
     def size(self, text: str) -> int:
-        """Tokens of a text by itself."""
+        """Return the number of tokens of a text by itself."""
 
     def cut(self, text: str, size: int) -> str:
-        """The beginning of ``text`` that has at most ``size`` tokens."""
+        """Return the max_tokens prefix of ``text`` with at most ``size`` tokens."""
 
 
 def fit(prompt: Prompt, tokens: Tokens, limit: int) -> Fitted:
-    """The prompt's messages in at most ``limit`` tokens, its texts cut to one common length if need be.
+    """Build the prompt's messages within ``limit`` tokens, truncating its texts to a common length if needed.
 
     Raises:
-        TooLong: not even without its texts.
+        TooLong: the prompt does not fit even without its texts.
     """
     sizes = [tokens.size(text) for text in prompt.texts]
-    longest = prompt.max_text_tokens
+    max_tokens = prompt.max_text_tokens
     while True:
-        texts = [_cut(text, size, longest, tokens) for text, size in zip(prompt.texts, sizes, strict=True)]
+        texts = [_truncated(text, size, max_tokens, tokens) for text, size in zip(prompt.texts, sizes, strict=True)]
         messages = [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user(texts)}]
         count = tokens.count(messages)
         if count <= limit:
-            return Fitted(messages, count, sum(size > longest for size in sizes))
-        longest = _lowered(sizes, longest, count - limit)
-        if longest < 1:
-            raise TooLong(f"{count:,} tokens with no document left to cut; at most {limit:,} fit")
+            return Fitted(messages, count, sum(size > max_tokens for size in sizes))
+        max_tokens = _reduced_length(sizes, max_tokens, count - limit)
+        if max_tokens < 1:
+            raise TooLong(f"{count:,} tokens even without documents; at most {limit:,} fit")
 
 
-def _cut(text: str, size: int, longest: int, tokens: Tokens) -> str:
-    return tokens.cut(text, longest) if size > longest else text
+def _truncated(text: str, size: int, max_tokens: int, tokens: Tokens) -> str:
+    return tokens.cut(text, max_tokens) if size > max_tokens else text
 
 
-def _lowered(sizes: Sequence[int], longest: int, excess: int) -> int:
-    """The greatest length at which the texts together have ``excess`` tokens less; 0 if there is none."""
-    wanted = sum(min(size, longest) for size in sizes) - excess
-    lowered = min(longest, max(sizes, default=0)) - 1
-    while lowered > 0 and sum(min(size, lowered) for size in sizes) > wanted:
-        lowered -= 1
-    return lowered
+def _reduced_length(sizes: Sequence[int], max_tokens: int, excess: int) -> int:
+    """Return the greatest length that saves ``excess`` tokens over all texts; 0 if there is none."""
+    target = sum(min(size, max_tokens) for size in sizes) - excess
+    length = min(max_tokens, max(sizes, default=0)) - 1
+    while length > 0 and sum(min(size, length) for size in sizes) > target:
+        length -= 1
+    return length

@@ -1,4 +1,4 @@
-"""Any OpenAI-compatible chat endpoint: OpenAI itself, vLLM's server, and whatever else speaks the same."""
+"""Any OpenAI-compatible chat endpoint: OpenAI, vLLM's server and others with the same API."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenAI", "OpenAIResources"]
 
-# OpenAI gives at most so many; vLLM's server too, unless it was started with more.
+# OpenAI's maximum, and the default maximum of vLLM's server.
 _TOP_LOGPROBS = 20
 _CHECK_SECONDS = 10.0
 _ERROR_CHARS = 300
@@ -38,20 +38,20 @@ _ERROR_CHARS = 300
 
 @dataclass(frozen=True)
 class OpenAIResources:
-    """How hard the endpoint is asked; decides speed only."""
+    """Load on the endpoint; affects speed only, not results."""
 
     concurrency: int = 32
-    """Requests in flight a client."""
+    """Requests in flight per client."""
     clients: int = 1
-    """Clients side by side, each a process; one is enough for hundreds of requests a second."""
+    """Client processes; one is enough for hundreds of requests a second."""
     batch_size: int = 32
-    """Prompts that travel together; what is asked again when a client dies is a few times this."""
+    """Prompts per batch. A client that dies loses a few batches, which are sent again."""
     retries: int = 6
-    """How often a request is sent again after 408, 409, 429, 5xx, a timeout or a broken connection. The
-    pause is what the server's Retry-After says, up to 2 minutes, else it doubles from half a second to 8:
-    about 20 seconds over 6 retries. A longer Retry-After fails the request."""
+    """Retries of a request after 408, 409, 429, 5xx, a timeout or a broken connection. The pause is the
+    server's Retry-After, up to 2 minutes (a longer one fails the request); without it, the pause doubles
+    from half a second to 8 seconds: about 20 seconds over 6 retries."""
     timeout: float = 600.0
-    """Seconds until a request that gets no answer is sent again."""
+    """Seconds to wait for an answer before the request is sent again."""
 
     def __post_init__(self) -> None:
         refuse(**{name: at_least(1, getattr(self, name)) for name in ("concurrency", "clients", "batch_size")})
@@ -62,82 +62,85 @@ class OpenAIResources:
 class OpenAI:
     """A model behind an OpenAI-compatible chat endpoint, which applies the chat template itself.
 
-    Sent are the messages, temperature, top_p, seed and the most tokens of the answer; a JSON schema as
-    ``response_format`` with ``strict``. ``min_tokens`` is sent where it is above 1, and never to OpenAI,
-    which has no such parameter; other endpoints may ignore it. How well a seed repeats an answer is up
-    to the endpoint.
+    A request has the messages, temperature, top_p, seed and the maximum tokens of the answer, and a JSON
+    schema as ``response_format`` with ``strict``. ``min_tokens`` is sent if it is above 1, but never to
+    OpenAI, which has no such parameter; other endpoints may ignore it. Whether a seed reproduces an
+    answer depends on the endpoint.
 
-    Log-probabilities of choices are read from the 20 likeliest first tokens: a token counts for a choice
-    if it is its text, with or without one space before it, and both forms add up; a choice that is not
-    among the 20 gets -inf. (vLLM in process gives those of the exact tokens, however unlikely.)
+    Log-probabilities of choices are read from the 20 most likely first tokens. A token counts for a
+    choice if it equals its text, with or without one leading space; the probabilities of both forms are
+    added. A choice that is not among the 20 gets -inf. (The engine ``vllm`` reads the exact tokens,
+    however unlikely.)
 
-    A request that fails for good is a row with ``finish`` "error", and the others go on; so is a refusal,
-    whose text is kept.
+    A request that fails for good becomes a row with ``finish`` "error", and the others go on. So does a
+    refusal, whose text is kept.
 
-    Source: OpenAI's chat completions; requests, retries and their pauses are the ``openai`` package's.
+    Source: OpenAI's chat completions API; requests and retries are the ``openai`` package's.
     """
 
     model: str
-    """As the endpoint calls it."""
+    """The model's name at the endpoint."""
     base_url: str = "https://api.openai.com/v1"
-    """What stands before ``/chat/completions``. It counts as part of the result: another endpoint may
+    """The URL before ``/chat/completions``. Results are recomputed when it changes: another endpoint may
     serve another model under the same name."""
     key_env: str = "OPENAI_API_KEY"
-    """The environment variable that holds the key, on the machines that ask. The key goes to ``base_url``
-    and nowhere else: it is in no file, log or message. Empty sends none."""
+    """The environment variable with the API key, on the machines that send requests. The key is sent to
+    ``base_url`` only and is never written to a file, log or message. Empty sends no key."""
     tokenizer: str | None = None
-    """A model folder or hub id whose tokenizer counts prompts and cuts documents. null takes 3 bytes for
-    a token and 16 tokens for a message's frame: a rule of ours, not measured, on the safe side for prose;
-    text that is mostly digits or symbols may have more tokens than that."""
+    """A model folder or Hub id whose tokenizer counts prompts and truncates documents. null assumes 3
+    bytes per token plus 16 tokens per message: an estimate, not measured, that is high for prose; text
+    that is mostly digits or symbols may have more tokens."""
     max_model_len: int = 8192
-    """The model's context in tokens, prompt and answer; longer prompts have their documents cut."""
+    """The model's context in tokens, prompt and answer together; documents are truncated to fit."""
     extra_body: dict[str, Any] = field(default_factory=dict, hash=False)
-    """More to send with each request, such as ``top_k: 20`` or ``service_tier: flex``; it wins over what
-    is sent otherwise."""
+    """Further parameters of each request, such as ``top_k: 20`` or ``service_tier: flex``; they override
+    all others."""
     resources: OpenAIResources = OpenAIResources()
-    """``concurrency``, ``clients``, ``batch_size``, ``retries`` and ``timeout``: how hard the endpoint is asked."""
+    """``concurrency``, ``clients``, ``batch_size``, ``retries`` and ``timeout``: the load on the endpoint."""
 
     def __post_init__(self) -> None:
         url = urlsplit(self.base_url)
         if url.username or url.password:
-            raise ValueError("base_url must hold no user or password: name the key's variable in key_env")
+            raise ValueError(
+                "base_url must not contain a user or password; set key_env to the variable that holds the key"
+            )
         if url.scheme not in {"http", "https"} or not url.netloc:
             raise ValueError(f"base_url must be a URL such as http://host:8000/v1, got {self.base_url!r}")
         if not re.fullmatch("([A-Z_][A-Z0-9_]*)?", self.key_env):
-            # Not repeated: it may be the key itself.
+            # Do not repeat the value: it may be the key itself.
             raise ValueError("key_env must be the name of an environment variable, in capitals, never the key itself")
         refuse(max_model_len=at_least(1, self.max_model_len))
 
     @property
     def key(self) -> str:
-        """The key, from this process's environment; empty where there is none."""
+        """The API key from this process's environment; empty if there is none."""
         return os.environ.get(self.key_env, "").strip() if self.key_env else ""
 
     @property
     def official(self) -> bool:
-        """Whether this is OpenAI's own endpoint, which wants a key and has parameters of its own."""
+        """Whether this is OpenAI's own endpoint, which requires a key and names some parameters differently."""
         return urlsplit(self.base_url).hostname == "api.openai.com"
 
     def check(self) -> None:
-        """Refuse what cannot work, and say what looks wrong; one small request.
+        """Check package, tokenizer and key, and list the endpoint's models with one small request.
 
         Raises:
-            ConfigError: the package ``openai`` is not installed, the tokenizer cannot be read, or the
+            ConfigError: the package ``openai`` is not installed, the tokenizer cannot be loaded, or the
                 key is missing or refused.
-            StageError: the endpoint cannot be reached.
+            StageError: no connection to the endpoint.
         """
         if importlib.util.find_spec("openai") is None:
-            raise ConfigError("engine openai: its package is not installed; pip install 'gradret[openai]'")
+            raise ConfigError("engine openai: the package openai is not installed; pip install 'gradret[openai]'")
         self.load()
         if self.official and not self.key:
             raise ConfigError(
-                f"engine openai: {self.base_url} wants a key, and the environment variable named by key_env "
-                f"({self.key_env!r}) holds none; export it, or name another one"
+                f"engine openai: {self.base_url} requires an API key, but the environment variable named by key_env "
+                f"({self.key_env!r}) is empty or not set; export it, or set key_env to another variable"
             )
         if not (self.key.isascii() and self.key.isprintable()):
             raise ConfigError(
                 f"engine openai: the environment variable named by key_env ({self.key_env!r}) "
-                "does not contain a valid API key: it has characters other than ASCII's printable ones"
+                "does not contain a valid API key: it has characters that are not printable ASCII"
             )
         self._check_endpoint()
 
@@ -149,19 +152,23 @@ class OpenAI:
             listed = [model.id for model in client.models.list().data]
         except openai.AuthenticationError as error:
             raise ConfigError(
-                f"engine openai: {_why(error, self)}; set the environment variable named by key_env ({self.key_env!r})"
+                f"engine openai: {_describe_error(error, self)}; "
+                f"set the environment variable named by key_env ({self.key_env!r})"
             ) from None
         except openai.APIConnectionError as error:
-            raise StageError(f"engine openai: {self.base_url} cannot be reached: {_why(error, self)}") from None
+            raise StageError(
+                f"engine openai: cannot connect to {self.base_url}: {_describe_error(error, self)}"
+            ) from None
         except (openai.APIStatusError, AttributeError, TypeError, ValueError) as error:
             # Not every endpoint lists its models.
-            say(f"  {self.base_url}/models: {_why(error, self)}; going on (a base_url mostly ends in /v1)")
+            reason = _describe_error(error, self)
+            say(f"  cannot list {self.base_url}/models: {reason}; continuing (base_url usually ends in /v1)")
             return
         finally:
             client.close()
         if self.model not in listed:
             known = ", ".join(listed[:10])
-            say(f"  {self.base_url} does not list a model {self.model!r}; going on (it lists {known or 'none'})")
+            say(f"  {self.base_url} does not list the model {self.model!r}; continuing (it lists {known or 'none'})")
 
     def load(self) -> Write:
         tokens = Bytes() if self.tokenizer is None else Tokenizer(self.tokenizer)
@@ -176,7 +183,7 @@ class OpenAI:
             def __init__(self) -> None:
                 super().__init__(engine)
 
-        # One batch more than can be in flight, so that the slots of one that ends are taken by the next.
+        # One batch more than can be in flight, so that the next one fills the slots of a batch that ends.
         batches = math.ceil(resources.concurrency / resources.batch_size) + 1
         return rows.repartition(target_num_rows_per_block=resources.batch_size).map_batches(
             Client,
@@ -191,7 +198,7 @@ class OpenAI:
 
 
 def _row(engine: OpenAI, tokens: Tokens, prompt: Prompt, seed: int) -> Row:
-    """The request as JSON: a table would make one struct of all rows' parameters."""
+    """Return the request as JSON text: a table would merge all rows' parameters into one struct type."""
     sampling = prompt.sampling
     max_tokens = 1 if sampling.choices else sampling.max_tokens
     fitted = fit(prompt, tokens, engine.max_model_len - max_tokens)
@@ -201,7 +208,7 @@ def _row(engine: OpenAI, tokens: Tokens, prompt: Prompt, seed: int) -> Row:
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "seed": seed,
-        # OpenAI is giving up the old name; not all others know the new one, and would set no limit.
+        # OpenAI deprecates max_tokens; others may not know max_completion_tokens and would set no limit.
         "max_completion_tokens" if engine.official else "max_tokens": max_tokens,
     }
     extra = {}
@@ -222,7 +229,7 @@ def _row(engine: OpenAI, tokens: Tokens, prompt: Prompt, seed: int) -> Row:
 
 
 class _Client:
-    """Asks from one process: at most ``concurrency`` requests at once, over all batches in hand."""
+    """Send requests from one process, at most ``concurrency`` at once over all its batches."""
 
     def __init__(self, engine: OpenAI) -> None:
         import openai
@@ -232,8 +239,8 @@ class _Client:
         self.slots = asyncio.Semaphore(engine.resources.concurrency)
 
     async def __call__(self, batch: pa.Table) -> pa.Table:
-        asked = zip(batch["request"].to_pylist(), batch["choices"].to_pylist(), strict=True)
-        answers = await asyncio.gather(*(self._ask(json.loads(request), json.loads(each)) for request, each in asked))
+        rows = zip(batch["request"].to_pylist(), batch["choices"].to_pylist(), strict=True)
+        answers = await asyncio.gather(*(self._ask(json.loads(request), json.loads(each)) for request, each in rows))
         return _with_answers(batch.drop_columns(["request", "choices", "prompt_tokens"]), answers)
 
     async def _ask(self, request: Row, choices: list[str]) -> Row:
@@ -244,13 +251,13 @@ class _Client:
                 completion = await self.client.chat.completions.create(**request)
             return _read(completion, choices)
         except openai.OpenAIError as error:
-            return _failed(_why(error, self.engine))
+            return _failed(_describe_error(error, self.engine))
         except (AttributeError, IndexError, TypeError, ValueError) as error:
-            return _failed(f"what came back is no chat completion: {_why(error, self.engine)}")
+            return _failed(f"the response is not a chat completion: {_describe_error(error, self.engine)}")
 
 
 def _connection(engine: OpenAI) -> dict[str, Any]:
-    """Arguments of the package's clients, which log nothing below a warning from here on."""
+    """Return the arguments of the package's clients; also silence its logs below warnings."""
     for name in ("openai", "httpx", "httpcore", "httpx2", "httpcore2"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return {
@@ -285,12 +292,15 @@ def _read(completion: ChatCompletion, choices: Sequence[str]) -> Row:
 
 
 def _logprobs(answered: Choice, choices: Sequence[str]) -> list[float]:
-    """Of each of ``choices`` as the first token; the drawn token may be among the likeliest or beside them."""
+    """Return the log-probability of each choice as the first token.
+
+    The sampled token may be missing from ``top_logprobs``, so it is added to them.
+    """
     assert answered.logprobs is not None
     assert answered.logprobs.content
     first = answered.logprobs.content[0]
-    told = {(first.token, first.logprob)} | {(token.token, token.logprob) for token in first.top_logprobs}
-    shares = [sum(math.exp(logprob) for text, logprob in told if text in {each, f" {each}"}) for each in choices]
+    reported = {(first.token, first.logprob)} | {(token.token, token.logprob) for token in first.top_logprobs}
+    shares = [sum(math.exp(logprob) for text, logprob in reported if text in {each, f" {each}"}) for each in choices]
     return [math.log(share) if share else -math.inf for share in shares]
 
 
@@ -298,11 +308,11 @@ def _failed(error: str) -> Row:
     return {"text": "", "finish": "error", "tokens_in": 0, "tokens_out": 0, "logprobs": [], "error": error}
 
 
-def _why(error: Exception, engine: OpenAI) -> str:
-    """One line, without the key, which an endpoint or the HTTP client may repeat."""
+def _describe_error(error: Exception, engine: OpenAI) -> str:
+    """Describe an error in one line, without the key, which the endpoint or HTTP client may repeat."""
     status, body = getattr(error, "status_code", None), getattr(error, "body", None)
-    told = body.get("message") if isinstance(body, dict) else None
-    line = f"{status}: {told}" if told else f"{str(error) or type(error).__name__} {error.__cause__ or ''}"
+    message = body.get("message") if isinstance(body, dict) else None
+    line = f"{status}: {message}" if message else f"{str(error) or type(error).__name__} {error.__cause__ or ''}"
     line = " ".join(line.split())
     return (line.replace(engine.key, "***") if engine.key else line)[:_ERROR_CHARS]
 

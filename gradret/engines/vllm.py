@@ -1,4 +1,4 @@
-"""vLLM in process, through ``ray.data.llm``: one engine a GPU, or on CPU cores with vLLM's CPU build."""
+"""vLLM in process, through ``ray.data.llm``: on GPUs, or on CPU cores with vLLM's CPU build."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ __all__ = ["Vllm", "VllmResources"]
 
 _DEFAULTS = {
     "enable_prefix_caching": True,
-    # JSON without free white space: some models never stop writing it.
+    # Forbid free white space in JSON: some models never stop writing it.
     "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
 }
 _ON_CPU = {
     "distributed_executor_backend": "uni",
-    # vLLM 0.29's CPU build dies of a seeded prompt that is prefilled in two parts.
+    # vLLM 0.29's CPU build crashes on a seeded prompt that is prefilled in two chunks.
     "enable_chunked_prefill": False,
 }
 
 
 @dataclass(frozen=True)
 class VllmResources:
-    """Who answers; decides speed only."""
+    """Engines and batches; affects speed only, not results."""
 
     engines: int = 1
-    """Engines side by side. Each takes ``tensor_parallel_size`` x ``pipeline_parallel_size`` GPUs."""
+    """Number of engines. Each takes ``tensor_parallel_size`` x ``pipeline_parallel_size`` GPUs."""
     cpus: int = 0
-    """CPU cores an engine, for vLLM's CPU build; 0 is an engine on GPUs."""
+    """CPU cores per engine, for vLLM's CPU build; 0 runs on GPUs."""
     batch_size: int = 32
-    """Prompts that travel together; what is lost when an engine dies is a few times this."""
+    """Prompts per batch. An engine that dies loses a few batches, which are sent again."""
     concurrent_batches: int = 8
-    """Batches that an engine has in hand."""
+    """Batches in flight per engine."""
     restarts: int = 10
-    """How often a dead engine is started again before the stage gives up."""
+    """Restarts of an engine that dies, before the stage fails."""
     engine_kwargs: dict[str, Any] = field(default_factory=dict, hash=False)
-    """More of vLLM's engine arguments that change speed and memory only: ``tensor_parallel_size``,
+    """vLLM engine arguments that affect speed and memory only: ``tensor_parallel_size``,
     ``gpu_memory_utilization``, ``max_num_seqs``, ``enforce_eager``, ..."""
     environment: dict[str, str] = field(default_factory=dict, hash=False)
     """Environment variables of the engine's process, such as ``VLLM_CPU_KVCACHE_SPACE``."""
@@ -62,50 +62,50 @@ class VllmResources:
 
 @dataclass(frozen=True)
 class Vllm:
-    """A model in vLLM on this cluster.
+    """A model that vLLM runs on this cluster.
 
-    Prompts go through the tokenizer's chat template with the generation prompt, and are tokenised and
-    cut here, before the engine. Prefix caching is on: prompts about one document share its tokens.
+    gradret applies the chat template (with the generation prompt), tokenizes and truncates prompts
+    before they reach the engine. Prefix caching is on: prompts about the same document share its tokens.
 
     Source: Kwon et al. 2023 (2309.06180); implementation: vLLM through Ray Data's ``ray.data.llm``.
     """
 
     model: str
-    """A folder or a Hugging Face hub id."""
+    """A folder or a Hugging Face Hub id."""
     engine_kwargs: dict[str, Any] = field(default_factory=dict, hash=False)
-    """vLLM's engine arguments by their own names, those that can change an answer: ``max_model_len``,
-    ``dtype``, ``quantization``, ``max_lora_rank``, ... Speed has its own under ``resources``."""
+    """vLLM engine arguments that can change an answer: ``max_model_len``, ``dtype``, ``quantization``,
+    ``max_lora_rank``, ... Those that affect speed only belong under ``resources``."""
     chat_template: str = ""
-    """A jinja file in place of the tokenizer's template. Its name counts as part of the result, not its text, and
-    so with a model in a folder: call a changed one something else."""
+    """A Jinja file that replaces the tokenizer's chat template. Only its name enters the fingerprint, not
+    its text, as with a model in a folder: rename the file when you change it."""
     chat_template_kwargs: dict[str, Any] = field(default_factory=dict, hash=False)
-    """What the template is given beside the messages, such as ``enable_thinking: false``."""
+    """Further variables of the chat template, such as ``enable_thinking: false``."""
     lora: str = ""
-    """A LoRA adapter on top of the model: a folder or a hub id."""
+    """A LoRA adapter for the model: a folder or a Hub id."""
     resources: VllmResources = VllmResources()
-    """Who answers."""
+    """``engines``, ``cpus``, ``batch_size``, ...: engines and batches."""
 
     def __post_init__(self) -> None:
         if "model" in self.engine_kwargs:
-            raise ValueError("engine_kwargs must not name the model; set model")
+            raise ValueError("engine_kwargs must not contain model; set the field model")
 
     @property
     def context(self) -> int | None:
-        """``max_model_len`` where it is set."""
+        """``max_model_len`` if it is set."""
         length = (self.engine_kwargs | self.resources.engine_kwargs).get("max_model_len")
         return None if length is None else int(length)
 
     @property
     def source(self) -> str:
-        """An absolute folder, or a hub id, which every node of the cluster resolves for itself."""
+        """The model's absolute folder, or its Hub id, which every node resolves for itself."""
         return str(Path(self.model).absolute()) if Path(self.model).is_dir() else self.model
 
     def check(self) -> None:
-        """Refuse what cannot work.
+        """Check that vLLM is installed, the model can be loaded and there is a GPU.
 
         Raises:
-            ConfigError: vLLM is not installed, the model is not there or has no chat template, or no
-                GPU is in the cluster.
+            ConfigError: vLLM is not installed, the model cannot be loaded or has no chat template, or
+                there is no GPU.
         """
         if importlib.util.find_spec("vllm") is None:
             raise ConfigError("engine vllm: vLLM is not installed; pip install 'gradret[vllm]', or see docs/engines.md")
@@ -117,7 +117,7 @@ class Vllm:
         return functools.partial(_row, tokens, self.lora)
 
     def answer(self, rows: Dataset) -> Dataset:
-        # Where it finds no handler, it takes the console and speaks of things that do not concern a user.
+        # Without a handler, ray.llm logs its internals to the console.
         logging.getLogger("ray.llm").addHandler(logging.NullHandler())
         from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
@@ -130,32 +130,32 @@ class Vllm:
             max_concurrent_batches=resources.concurrent_batches,
             runtime_env={"env_vars": resources.environment} if resources.environment else None,
             placement_group_config={"bundles": [{"CPU": resources.cpus}]} if resources.cpus else None,
-            # We template and cut by ourselves; vLLM turns tokens back into text.
+            # gradret applies the template and truncates; vLLM detokenizes.
             chat_template_stage=False,
             tokenize_stage=False,
             detokenize_stage=False,
             should_continue_on_error=True,
             log_engine_metrics=False,
         )
-        processor = build_processor(settings, preprocess=_unpacked, postprocess=_read)
-        # In place: an assignment would make Ray work out the stage's resources again, and wrongly.
+        processor = build_processor(settings, preprocess=_sampling_params, postprocess=_read)
+        # Update in place: an assignment makes Ray recompute the stage's resources, wrongly.
         limits = {"max_restarts": resources.restarts, "max_task_retries": resources.restarts}
         processor.stages["vLLMEngineStage"].map_batches_kwargs.update(limits)
-        # Blocks of one batch, for an engine takes a block whole. Strict: Ray would else fuse this with the steps
-        # around it and make one block of all again.
+        # One batch per block, since an engine takes a whole block. strict stops Ray from fusing this step with
+        # its neighbours, which would merge the blocks again.
         rows = rows.repartition(target_num_rows_per_block=resources.batch_size, strict=True)
-        return processor(rows).map(_settled)
+        return processor(rows).map(_answer_row)
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What vLLM is started with, beside the model."""
+        """The arguments of the vLLM engine, without the model."""
         kwargs = _DEFAULTS | self.engine_kwargs | self.resources.engine_kwargs
         if self.lora:
             kwargs["enable_lora"] = True
         return _ON_CPU | kwargs if self.resources.cpus else kwargs
 
     def _check_gpus(self) -> None:
-        """A cluster may still grow; this machine cannot."""
+        """Raise if this machine has no GPU; a cluster may add one later."""
         if self.resources.cpus or os.environ.get("RAY_ADDRESS"):
             return
         import ray
@@ -165,8 +165,8 @@ class Vllm:
         connect()
         if not ray.cluster_resources().get("GPU"):  # type: ignore[no-untyped-call]
             raise ConfigError(
-                "engine vllm: this machine has no GPU; for vLLM's CPU build set the engine's resources.cpus "
-                "to the cores it may take, or name an endpoint with the engine openai"
+                "engine vllm: this machine has no GPU; with vLLM's CPU build, set the engine's resources.cpus "
+                "to the number of cores to use; otherwise use an endpoint with the engine openai"
             )
 
 
@@ -182,35 +182,35 @@ class _ChatTokens:
             self.tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=code)
             config = AutoConfig.from_pretrained(source, trust_remote_code=code)
         except (OSError, ValueError) as error:
-            raise ConfigError(f"engine vllm: {engine.model} cannot be read: {error}") from error
+            raise ConfigError(f"engine vllm: cannot load model {engine.model!r}: {error}") from error
         self.template = _template(engine)
         if not (self.template or self.tokenizer.chat_template):
             raise ConfigError(
                 f"engine vllm: {engine.model} has no chat template (a base model?); "
-                "take one that is, or set chat_template to a jinja file"
+                "use an instruct model, or set chat_template to a Jinja file"
             )
         self.template_kwargs = dict(engine.chat_template_kwargs)
-        self.knows_system = self._knows_system()
+        self.accepts_system = self._accepts_system()
         self.context = engine.context or context_length(config)
         self.eos_ids = eos_ids(source, self.tokenizer)
         self.choice_ids: dict[tuple[str, ...], list[int]] = {}
 
     def text(self, messages: list[Message]) -> str:
-        if self.knows_system:
-            return self._rendered(messages)
-        return self._rendered([{"role": "user", "content": "\n\n".join(message["content"] for message in messages)}])
+        if self.accepts_system:
+            return self._render(messages)
+        return self._render([{"role": "user", "content": "\n\n".join(message["content"] for message in messages)}])
 
-    def _knows_system(self) -> bool:
-        """Some templates refuse a system message; it then goes before the user's."""
+    def _accepts_system(self) -> bool:
+        """Return whether the template takes a system message; if not, it is put before the user's."""
         from jinja2 import TemplateError
 
         try:
-            self._rendered([{"role": "system", "content": "a"}, {"role": "user", "content": "b"}])
+            self._render([{"role": "system", "content": "a"}, {"role": "user", "content": "b"}])
         except TemplateError:
             return False
         return True
 
-    def _rendered(self, messages: list[Message]) -> str:
+    def _render(self, messages: list[Message]) -> str:
         text = self.tokenizer.apply_chat_template(
             messages,
             tokenize=False,
@@ -235,24 +235,24 @@ class _ChatTokens:
         if not size:
             return ""
         offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-        # A character can be several tokens, all with its whole span.
+        # A character may span several tokens with the same offsets; never keep only part of them.
         return text[: min(offsets[size][0], offsets[size - 1][1])]
 
     def choices(self, text: str, ids: list[int], choices: tuple[str, ...]) -> list[int]:
-        """The token of each choice where it follows ``text``.
+        """Return the token id of each choice when it follows ``text``.
 
         Raises:
             ConfigError: a choice is not one token of this model.
         """
         if choices not in self.choice_ids:
-            found = [self.ids(text + choice) for choice in choices]
-            for choice, longer in zip(choices, found, strict=True):
-                if longer[:-1] != ids:
+            sequences = [self.ids(text + choice) for choice in choices]
+            for choice, sequence in zip(choices, sequences, strict=True):
+                if sequence[:-1] != ids:
                     raise ConfigError(
-                        f"engine vllm: {choice!r} is not one token of this model's tokenizer, so its probability "
-                        "cannot be read; choose another scale or model"
+                        f"engine vllm: {choice!r} is not a single token of this model's tokenizer, so its probability "
+                        "cannot be read; use another scale or model"
                     )
-            self.choice_ids[choices] = [longer[-1] for longer in found]
+            self.choice_ids[choices] = [sequence[-1] for sequence in sequences]
         return self.choice_ids[choices]
 
 
@@ -273,23 +273,23 @@ def _row(tokens: _ChatTokens, lora: str, prompt: Prompt, seed: int) -> Row:
         params["logprobs"] = len(sampling.choices)
     if sampling.json_schema is not None:
         params["structured_outputs"] = {"json": json.dumps(sampling.json_schema)}
-    # Not "params": the engine's step writes a column of that name.
+    # Not named "params": the engine's step writes a column of that name.
     row = {"tokenized_prompt": ids, "asked": json.dumps(params), "eos_ids": tokens.eos_ids, "cut": fitted.cut}
     return row | ({"model": lora} if lora else {})
 
 
-def _unpacked(row: Row) -> Row:
-    """What the engine's step reads. Parameters travel as JSON: a table would make one struct of all rows'."""
+def _sampling_params(row: Row) -> Row:
+    """Parse the sampling parameters, stored as JSON: a table would merge all rows' into one struct type."""
     return {"sampling_params": json.loads(row["asked"])}
 
 
 def _read(row: Row) -> Row:
     params = json.loads(row["asked"])
     tokens = [int(token) for token in row["generated_tokens"]]
-    ended = len(tokens) < params["max_tokens"] or tokens[-1] in set(row["eos_ids"])
-    return _kept(row) | {
+    finished = len(tokens) < params["max_tokens"] or tokens[-1] in set(row["eos_ids"])
+    return _passed_through(row) | {
         "text": row["generated_text"],
-        "finish": "stop" if ended else "length",
+        "finish": "stop" if finished else "length",
         "tokens_in": int(row["num_input_tokens"]),
         "tokens_out": len(tokens),
         "logprobs": _logprobs(row.get("logprobs"), params.get("logprob_token_ids", ())),
@@ -297,28 +297,28 @@ def _read(row: Row) -> Row:
     }
 
 
-def _logprobs(answered: Any, wanted: list[int]) -> list[float]:
-    if not wanted:
+def _logprobs(by_position: Any, choices: list[int]) -> list[float]:
+    if not choices:
         return []
-    first = {int(token): entry["logprob"] for token, entry in answered[0].items() if entry is not None}
-    return [float(first.get(token, -math.inf)) for token in wanted]
+    first = {int(token): entry["logprob"] for token, entry in by_position[0].items() if entry is not None}
+    return [float(first.get(token, -math.inf)) for token in choices]
 
 
-def _settled(row: Row) -> Row:
-    """One shape for answers and failures; a failure skips ``_read``."""
+def _answer_row(row: Row) -> Row:
+    """Give answers and failures the same columns; Ray does not call ``_read`` on failures."""
     error = row.get("__inference_error__") or ""
     if not error:
         return {name: value for name, value in row.items() if name in _COLUMNS}
     failed: Row = {"text": "", "finish": "error", "tokens_in": 0, "tokens_out": 0, "logprobs": [], "error": error}
-    return _kept(row) | failed
+    return _passed_through(row) | failed
 
 
-_KEPT = ("prompt_id", "item", "facts", "cut")
-_COLUMNS = (*_KEPT, "text", "finish", "tokens_in", "tokens_out", "logprobs", "error")
+_PASSED_THROUGH = ("prompt_id", "item", "facts", "cut")
+_COLUMNS = (*_PASSED_THROUGH, "text", "finish", "tokens_in", "tokens_out", "logprobs", "error")
 
 
-def _kept(row: Row) -> Row:
-    return {name: row[name] for name in _KEPT}
+def _passed_through(row: Row) -> Row:
+    return {name: row[name] for name in _PASSED_THROUGH}
 
 
 def _template(engine: Vllm) -> str:
