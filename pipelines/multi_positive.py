@@ -1,4 +1,4 @@
-"""Several positives per query (2602.12727): train on an LLM's or a teacher's positives, then an epoch on human labels.
+"""Several positives per query (2602.12727): train on an LLM's or a teacher's labels, then an epoch on human labels.
 
 python pipelines/multi_positive.py configs/multi_positive.yaml [key=value ...]
 ray job submit --working-dir . -- python pipelines/multi_positive.py configs/multi_positive.yaml
@@ -15,13 +15,15 @@ from gradret.progress import say
 from gradret.stages.training_queries import any_training_queries
 from gradret.work.session import session
 
-# The grades are human judgments: documents judged relevant are positives, other documents from BM25 are negatives.
+# The heterogeneous regime, the same as configs/multi_positive_heterogeneous.yaml. The grades are human judgments:
+# documents judged relevant are positives, other documents from BM25 are negatives.
 HUMAN = (
     "generate.generator={name: human}",
     "mine.retrievers=[{name: positives}, {name: bm25, k: 30}]",
     "label.teacher={name: fusion}",
     "check.queries=0",
     "select.positive_from=null",
+    "select.positives_by=all",
     "select.mix=[{origin: bm25, grade: 0.0}, {origin: positives, grade: 1.0, positive: true}]",
     "train.epochs=1",
 )

@@ -206,6 +206,10 @@ class Select:
     """Grades that ``quantiles`` makes, from 0 to 1."""
     positive_from: float | None = None
     """Documents of the list with at least this grade are positives of the query too; null makes none."""
+    positives_by: Literal["all", "teacher"] = "all"
+    """Who names positives: all, or the teacher alone, by its ``positive_above`` or by ``positive_from``. Under
+    ``teacher`` the source document and what ``positives`` found are graded like any other document (homogeneous
+    labels). A rule's ``positive`` overrides both."""
     mix: Any = list_of(Rule)
     """Which documents go into the lists, and as what; where two rules name one, the last counts. Positives are
     stored in the order of the first rules that name them. Without rules all scored documents go in, graded by
@@ -514,6 +518,17 @@ def _needed_of_mine(mine: Mine, select: Select) -> dict[str, str]:
     return wrong
 
 
+def _needed_of_label(label: Label, select: Select) -> dict[str, str]:
+    """What ``select`` asks for that ``label.teacher`` does not give, by key."""
+    named = select.positive_from is not None or any(rule.positive for rule in select.mix)
+    if select.positives_by != "teacher" or named or not label.teacher or label.teacher.positive_above is not None:
+        return {}
+    return {
+        "select.positives_by": "is teacher, and nothing says which documents the teacher names: "
+        "set label.teacher.positive_above where the teacher has it, or select.positive_from"
+    }
+
+
 @dataclass(frozen=True)
 class Config:
     """The whole of a run."""
@@ -543,4 +558,5 @@ class Config:
             storage_path="" if self.storage_path.strip() else "is empty; name a folder",
             seed=at_least(0, self.seed),
             **_needed_of_mine(self.mine, self.select),
+            **_needed_of_label(self.label, self.select),
         )

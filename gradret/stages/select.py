@@ -222,11 +222,14 @@ class _Selector:
 
     def _relevant(self, source: str | None, pool: Sequence[Candidate], copies: dict[str, list[str]]) -> set[str]:
         """Documents known to be relevant to the query, whether in its list or not."""
-        known = {doc.doc_id for doc in pool if self._is_relevant(doc)} | ({source} if source else set())
+        known = {doc.doc_id for doc in pool if self._is_relevant(doc)}
+        if source and self.settings.positives_by == "all":
+            known.add(source)
         return known.union(*(copies.get(doc_id, []) for doc_id in known))
 
     def _is_relevant(self, doc: Candidate) -> bool:
-        judged = any(retriever(origin) == "positives" for origin in doc.ranks)
+        by_all = self.settings.positives_by == "all"
+        judged = by_all and any(retriever(origin) == "positives" for origin in doc.ranks)
         ruled = doc.rule is not None and doc.rule.positive is True
         scored = doc.score is not None and doc.score > self.positive_above
         return judged or ruled or scored or (doc.grade is not None and doc.grade >= self.positive_from)

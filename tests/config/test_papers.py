@@ -1,5 +1,7 @@
 """The papers' configs: what their recipes train on and with is what the papers have."""
 
+import dataclasses
+import runpy
 from pathlib import Path
 
 import pytest
@@ -7,12 +9,13 @@ import torch
 from torch.nn import functional
 
 import gradret
-from gradret.config.loading import load, override
+from gradret.config.loading import load, override, parse
+from gradret.errors import ConfigError
 from gradret.losses import Lists
 from gradret.losses.infonce import InfoNCE
 
 CONFIGS = Path(gradret.__file__).parents[1] / "configs"
-PAPERS = ("sycl", "sycl_small", "bixse", "bixse_small", "compare_losses")
+BASELINES = ("sycl", "sycl_small", "bixse", "bixse_small", "compare_losses")
 
 
 def recipes(name):
@@ -37,7 +40,7 @@ def batch():
     )
 
 
-@pytest.mark.parametrize("name", PAPERS)
+@pytest.mark.parametrize("name", BASELINES)
 def test_an_infonce_baseline_sees_its_hard_negatives(name):
     """It is cross-entropy over all documents of the batch, as in DPR, Tevatron and Trove."""
     alone = {
@@ -51,9 +54,41 @@ def test_an_infonce_baseline_sees_its_hard_negatives(name):
         total, count = loss.load()(given)
         scores = given.scores_QN.detach().clone().requires_grad_()
         want = functional.cross_entropy(scores / loss.temperature, torch.tensor([0, 3]))
-        assert float(total / count) == pytest.approx(float(want), rel=1e-12), recipe
+        assert (total / count).item() == pytest.approx(want.item(), rel=1e-12), recipe
         (ours,) = torch.autograd.grad(total / count, given.scores_QN)
         (theirs,) = torch.autograd.grad(want, scores)
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
         assert ours[0, 1:3].gt(0).all(), recipe
         assert ours[1, 4:6].gt(0).all(), recipe
+
+
+def test_the_heterogeneous_regime_of_a_config_is_the_pipelines_second_step():
+    human = runpy.run_path(str(CONFIGS.parent / "pipelines" / "multi_positive.py"))["HUMAN"]
+    first = load(CONFIGS / "multi_positive.yaml")
+    second = load(CONFIGS / "multi_positive_heterogeneous.yaml")
+    model = "train.encoder.model=storage/runs/multi-positive/model"
+    assert override(first, [*human, model, f"name={second.name}"]) == dataclasses.replace(second, compare=first.compare)
+
+
+@pytest.mark.parametrize("name", ["multi_positive", "multi_positive_small", "multi_positive_heterogeneous"])
+def test_every_loss_of_the_multi_positive_paper_is_a_recipe(name):
+    losses = {recipe: type(config.train.loss[0]).__name__ for recipe, config in recipes(name).items()}
+    papers = {"lse_pair": "LSEPair", "joint_lh": "JointLH", "sum_marg_lh": "SumMargLH", "rand1_lh": "Rand1LH"}
+    assert losses == papers | {"single_lh": "InfoNCE"}
+    single = recipes(name)["single_lh"].train
+    assert single.max_positives == 1
+    assert single.loss[0].hard_negatives
+
+
+def test_single_lh_takes_the_document_that_the_llm_ranked_first():
+    """Its list is the highest score's document and negatives; the LLM's other positives leave every sum."""
+    teacher = recipes("multi_positive")["single_lh"].label.teacher
+    assert (teacher.task, teacher.positive_above) == ("rank", 0.0)
+
+
+def test_positives_by_the_teacher_need_a_teacher_that_names_them():
+    given = {"name": "a", "dataset": {"name": "pydocs"}, "select": {"positives_by": "teacher"}}
+    with pytest.raises(ConfigError, match=r"select\.positives_by: is teacher, and nothing says which documents"):
+        parse(given)
+    for more in ({"positive_from": 0.5}, {"mix": [{"origin": "source", "positive": True}]}):
+        assert parse(given | {"select": given["select"] | more}).select.positives_by == "teacher"

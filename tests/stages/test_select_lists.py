@@ -4,6 +4,7 @@ import dataclasses
 import random
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from gradret.config.run import Label, Rule, Select
@@ -165,6 +166,49 @@ def test_who_is_a_positive(settings, positive):
             ruled = None if "bm25" not in pool[doc_id].ranks else positive
             assert flag == (doc_id in known if ruled is None else ruled), (query_id, doc_id)
         assert row["positives"] == sorted(row["positives"], reverse=True)
+
+
+@pytest_ray
+def test_homogeneous_labels_are_the_teachers_alone(settings):
+    """A source or judged document that the teacher does not name is a negative."""
+    world, copies = scored.world(), [("d007", "d001"), ("d900", "d002")]
+    select = Select(positives_by="teacher", dev_share=0.3)
+    label = Label(teacher=Judge(engine=None, positive_above=0.75))
+    rows = scored.lists(scored.selected(settings(select=select, label=label), world, copies=copies))
+    rejected = 0
+    for query_id, row in rows.items():
+        pool, source = world[query_id].pool, world[query_id].source
+        named = {doc_id for doc_id, one in pool.items() if one.score is not None and one.score > 0.75}
+        known = named | {copy for copy, kept in copies if kept in named}
+        assert row["relevant_doc_ids"] == sorted(known)
+        assert dict(zip(row["doc_ids"], row["positives"], strict=True)) == {
+            doc_id: doc_id in known for doc_id, one in pool.items() if one.score is not None
+        }
+        judged = {doc_id for doc_id, one in pool.items() if "positives" in one.ranks} | ({source} - {None})
+        rejected += bool(judged.intersection(row["doc_ids"]) - known)
+    assert len(rows) == len(world)
+    assert rejected > 20
+
+
+@pytest_ray
+def test_the_best_first_positive_of_ranked_labels_is_single_lhs(settings):
+    """Lists of ``max_positives: 1`` have the highest score's document and no other positive of the query."""
+    world = scored.world()
+    select = Select(positives_by="teacher", dev_share=0.3)
+    label = Label(teacher=Judge(engine=None, positive_above=0.0))
+    groups = scored.selected(settings(select=select, label=label), world).table("groups")
+    docs = sorted({f"d{number:03d}" for number in range(30)})
+    lists = Groups(groups, docs, 8, 0, max_positives=1)
+    batch = lists.batch(np.arange(len(lists)), 0)
+    assert batch.positives_QG.sum(1).max() == 1
+    for row, query_id in enumerate(lists.query_ids):
+        scores = {doc_id: one.score for doc_id, one in world[query_id].pool.items() if one.score is not None}
+        named = {doc_id for doc_id, score in scores.items() if score > 0}
+        listed = [docs[batch.docs_N[column]] for column in batch.columns_QG[row][batch.present_QG[row]]]
+        assert batch.positives_QG[row, 0] == bool(named)
+        if named:
+            assert listed[0] == max(named, key=scores.get)
+        assert not named.intersection(listed[1:])
 
 
 # Margins
