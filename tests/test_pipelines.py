@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import gradret
+from gradret.flow import Flow
+
 ROOT = Path(__file__).parents[1]
 PAPERS = ("listwise_distillation", "sycl", "bixse", "multi_positive")
 FEW = ["generate.generator.queries=80", "train.epochs=1", "train.batch_size=16", "check.queries=0", "search.k=20"]
@@ -51,6 +54,20 @@ def test_a_papers_pipeline_from_corpus_to_report(paper, collection, tmp_path, ra
     told = re.findall(r"^[\w ,-]+: ([\d,]+)$", said.err, flags=re.MULTILINE)
     assert told
     assert all(int(number.replace(",", "")) > 0 for number in told[: -1 if len(told) > 1 else None])
+
+
+def test_one_labelled_pair_a_query(collection, tmp_path, ray_session):
+    """BiXSE's regime: every query has one document and its grade; no query is lost on the way."""
+    overrides = ["dataset.name=beir", f"dataset.path={collection}", f"storage_path={tmp_path}", *FEW]
+    overrides += ["mine.retrievers=[{name: source}]", "train.list_length=1"]
+    flow = Flow(gradret.load(ROOT / "configs" / "bixse_small.yaml", overrides))
+    groups = flow.select.table("groups")
+    assert {len(docs) for docs in groups["doc_ids"].to_pylist()} == {1}
+    trained = flow.train
+    assert groups.num_rows == trained.counts["rows_out"] > 40
+    assert trained.counts["quarantined"] == 0
+    assert flow.mine.counts["rows_out"] == groups.num_rows + flow.select.counts["quarantined"]
+    assert trained.manifest["notes"]["learned"]
 
 
 def test_the_job_entry_point_with_a_teacher_that_cannot_search(collection, tmp_path, ray_session, capsys):

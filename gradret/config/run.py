@@ -185,7 +185,7 @@ class Select:
     """Drop a query whose best document scores below this percentile of all scores; 0 keeps all."""
     absolute_margin: float | None = None
     """Leave out of the list documents, other than positives, whose grade is above the best positive's
-    minus this; null leaves out none. A query with fewer than two documents left is dropped."""
+    minus this; null leaves out none."""
     relative_margin: float | None = None
     """Likewise above (1 - this) times the best positive's grade."""
     max_per_kind: int = 0
@@ -291,7 +291,8 @@ class Train:
     max_grad_norm: float = 0.0
     """Longer gradients are scaled down to this norm; 0 leaves them."""
     list_length: int = 24
-    """Documents of a query's list that a step uses."""
+    """Documents of a query's list that a step uses. 1 is one labelled pair a query, for losses that need no more,
+    such as ``bixse`` and ``infonce``: the other documents of the batch are the negatives."""
     max_positives: int = 0
     """Positives in it, the first in stored order; 0 sets no limit."""
     choose_by: Literal["dev_ndcg", "dev_loss"] = "dev_ndcg"
@@ -315,7 +316,7 @@ class Train:
             floor=share(self.floor),
             weight_decay=at_least(0, self.weight_decay),
             max_grad_norm=at_least(0, self.max_grad_norm),
-            list_length=at_least(2, self.list_length),
+            list_length=at_least(1, self.list_length),
             max_positives=at_least(0, self.max_positives),
             dev_docs=at_least(0, self.dev_docs),
             patience=at_least(1, self.patience),
@@ -529,6 +530,20 @@ def _needed_of_label(label: Label, select: Select) -> dict[str, str]:
     }
 
 
+_OF_TWO_DOCUMENTS = {"two graded", "two grades", "teacher scores"}
+"""What a loss may need that no list of one document has; keys of ``gradret.losses.NEEDS``."""
+
+
+def _needed_of_lists(train: Train) -> dict[str, str]:
+    """Which losses cannot be trained on lists of one document, by key."""
+    if train.list_length > 1:
+        return {}
+    from gradret.components import name_of
+
+    greedy = [name_of(loss) for loss in train.loss or () if _OF_TWO_DOCUMENTS.intersection(getattr(loss, "needs", ()))]
+    return {"train.list_length": f"must be at least 2 for {' and '.join(greedy)}, got 1"} if greedy else {}
+
+
 @dataclass(frozen=True)
 class Config:
     """The whole of a run."""
@@ -559,4 +574,5 @@ class Config:
             seed=at_least(0, self.seed),
             **_needed_of_mine(self.mine, self.select),
             **_needed_of_label(self.label, self.select),
+            **_needed_of_lists(self.train),
         )

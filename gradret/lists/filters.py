@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 
     from gradret.config.run import Select
 
-__all__ = ["SHORTEST_LIST", "Seen", "failed", "reasons", "repeated"]
-
-SHORTEST_LIST = 2
-"""Documents: fewer are no ranking."""
+__all__ = ["Seen", "failed", "reasons", "repeated"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ def reasons(settings: Select) -> dict[str, str]:
     """Why queries are dropped, by what drops them, in the order in which that is looked at."""
     listed = "that a rule takes" if settings.mix else "scored"
     return {
-        "candidates": f"fewer than {SHORTEST_LIST} documents {listed}",
+        "candidates": f"no document {listed}",
         "unique": "the words of a query with a smaller query_id",
         "min_words": f"fewer than {settings.min_words} words",
         "max_words": f"more than {settings.max_words} words",
@@ -54,7 +51,6 @@ def reasons(settings: Select) -> dict[str, str]:
         "source_within": f"source document not in the teacher's first {settings.source_within}",
         "score_floor": f"best document below percentile {settings.score_floor:g} of all scores",
         "normalise": "all scores of the query (nearly) the same",
-        "margins": f"fewer than {SHORTEST_LIST} documents outside the margins",
         "max_per_kind": f"over {settings.max_per_kind:,} queries of the kind",
     }
 

@@ -22,6 +22,7 @@ __all__ = ["NEEDS", "Lists", "Loss", "Mean"]
 NEEDS = {
     "positive": "a document known to be relevant",
     "grade": "a graded document",
+    "two graded": "two graded documents",
     "two grades": "two documents of different grades",
     "teacher scores": "the teacher's raw scores of its first positive and of a document that is none",
 }
@@ -83,10 +84,12 @@ class Loss(Protocol):
     """What train needs of a loss."""
 
     weight: float
-    needs: ClassVar[tuple[str, ...]]
-    """Keys of ``NEEDS``: a list must have all of them to take part."""
     whole_batch: ClassVar[bool]
     """The loss is no sum over queries, and so needs all of the batch's queries at once."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Keys of ``NEEDS``: a list must have all of them to take part. A class variable where fields do not matter."""
 
     def load(self) -> torch.nn.Module:
         """A module called with ``Lists`` that returns ``Mean``; its parameters, if any, are trained too."""

@@ -23,8 +23,8 @@ __all__ = ["KL"]
 class KL:
     """``KL(softmax(grades / teacher_temperature) || softmax(scores / student_temperature))``.
 
-    Mean over queries with a grade; no factor of the squared temperature. Documents without a grade
-    leave both distributions.
+    Mean over queries with two graded documents (``columns: batch``: with one); no factor of the squared
+    temperature. Documents without a grade leave both distributions.
 
     Source: Tamber et al. 2025 (2502.19712), equation 1, with 0.05 and 0.30 over a list of 20;
     verified against the paper's text and code. The defaults here are for the embedded default's
@@ -42,8 +42,11 @@ class KL:
     columns: Literal["list", "batch"] = "list"
     """The documents of the query's list; or all of the batch, at grade 0 where the list lacks them."""
 
-    needs: ClassVar = ("grade",)
     whole_batch: ClassVar = False
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return ("two graded",) if self.columns == "list" else ("grade",)
 
     def __post_init__(self) -> None:
         student, teacher = self.student_temperature, self.teacher_temperature
@@ -77,7 +80,7 @@ class KL:
         from scipy.optimize import minimize_scalar
 
         given = [replace(lists, scores_QN=lists.scores_QN.detach().double()) for lists in batches]
-        if not any(lists.graded_QG.any() for lists in given):
+        if not any(_enough(lists, self.columns).any() for lists in given):
             raise DataError(
                 f"kl: student_temperature: cannot calibrate: no graded query in {len(given)} batches; set a number"
             )
@@ -100,16 +103,21 @@ class _Divergence(torch.nn.Module):
         self.columns = columns
 
     def forward(self, lists: Lists) -> Mean:
-        has_grade_Q = lists.graded_QG.any(dim=1)
+        enough_Q = _enough(lists, self.columns)
         # C: G of the list or N of the batch.
         if self.columns == "list":
-            scores_QC, grades_QC, keep_QC = lists.listed_QG, lists.grades_QG, lists.graded_QG
+            scores_QC, grades_QC, keep_QC = lists.listed_QG, lists.grades_QG, lists.graded_QG & enough_Q[:, None]
         else:
             scores_QC, grades_QC = lists.scores_QN, lists.spread(lists.grades_QG, lists.present_QG, fill=0.0)
-            keep_QC = ~lists.masked_QN & ~grades_QC.isnan() & has_grade_Q[:, None]
+            keep_QC = ~lists.masked_QN & ~grades_QC.isnan() & enough_Q[:, None]
         student_QC = _log_softmax(scores_QC / self.student_temperature, keep_QC)
         teacher_QC = _log_softmax(grades_QC / self.teacher_temperature, keep_QC)
-        return Mean((teacher_QC.exp() * (teacher_QC - student_QC)).sum(), has_grade_Q.sum())
+        return Mean((teacher_QC.exp() * (teacher_QC - student_QC)).sum(), enough_Q.sum())
+
+
+def _enough(lists: Lists, columns: Literal["list", "batch"]) -> torch.Tensor:
+    """``(Q,)``: the query has as many graded documents as make a distribution."""
+    return lists.graded_QG.sum(dim=1) >= (2 if columns == "list" else 1)
 
 
 def _log_softmax(logits_QC: torch.Tensor, keep_QC: torch.Tensor) -> torch.Tensor:

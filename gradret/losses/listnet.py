@@ -35,7 +35,7 @@ class ListNet:
     temperature: float = 0.05
     teacher_temperature: float = 0.15
 
-    needs: ClassVar = ("grade",)
+    needs: ClassVar = ("two graded",)
     whole_batch: ClassVar = False
 
     def __post_init__(self) -> None:
@@ -51,11 +51,12 @@ class _CrossEntropy(torch.nn.Module):
         self.temperature, self.teacher_temperature = temperature, teacher_temperature
 
     def forward(self, lists: Lists) -> Mean:
-        graded_QG = lists.graded_QG
+        enough_Q = lists.graded_QG.sum(dim=1) >= 2
+        graded_QG = lists.graded_QG & enough_Q[:, None]
         student_QG = _only(lists.listed_QG / self.temperature, graded_QG).log_softmax(dim=1)
         teacher_QG = _only(lists.grades_QG / self.teacher_temperature, graded_QG).softmax(dim=1)
         terms_QG = torch.where(graded_QG, teacher_QG * student_QG, 0.0)
-        return Mean(-terms_QG.sum(), graded_QG.any(dim=1).sum())
+        return Mean(-terms_QG.sum(), enough_Q.sum())
 
 
 def _only(logits_QG: torch.Tensor, keep_QG: torch.Tensor) -> torch.Tensor:

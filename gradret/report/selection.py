@@ -136,8 +136,7 @@ def _lists(selected: Artifact) -> tuple[Counter[str], int, int]:
 
 def _steps(settings: Select, came: Counter[str], dropped: Mapping[str, Counter[str]]) -> list[Step]:
     """In the order in which queries are looked at; those that the config leaves off only where they dropped some."""
-    on = {"margins": settings.absolute_margin is not None or settings.relative_margin is not None}
-    on |= {"candidates": False, "normalise": settings.normalise == "query"}
+    on = {"candidates": False, "normalise": settings.normalise == "query"}
     known = reasons(settings)
     shown = [reason for name, reason in known.items() if on.get(name, getattr(settings, name, False))]
     order = [reason for reason in known.values() if reason in shown or reason in dropped]

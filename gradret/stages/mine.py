@@ -22,15 +22,14 @@ if TYPE_CHECKING:
 __all__ = ["QUERIES_A_SHARD", "mine"]
 
 QUERIES_A_SHARD = 1000
-_SMALLEST_POOL = 2
 
 
 def mine(config: Config, ingested: Artifact, generated: Artifact, leaks: Artifact) -> Artifact:
     """Write PAIRS, the union of the documents of ``mine.retrievers``: one row a pair, with its origins and ranks.
 
-    A query with fewer than two documents is quarantined, as there is nothing to rank; so is a query in ``leaks``,
-    which nearly duplicates a test query. ``short_lists`` counts queries for which a retriever returns fewer documents
-    than its ``k``.
+    A query without a document is quarantined; so is a query in ``leaks``, which nearly duplicates a test query. A
+    query with one document is kept: train decides which losses can use it, by their ``needs``. ``short_lists`` counts
+    queries for which a retriever returns fewer documents than its ``k``.
 
     Args:
         config: the run's config.
@@ -39,7 +38,7 @@ def mine(config: Config, ingested: Artifact, generated: Artifact, leaks: Artifac
         leaks: LEAKS.
 
     Raises:
-        DataError: no query has two documents.
+        DataError: no query has a document.
     """
     retrievers: tuple[Retriever, ...] = config.mine.retrievers
     prepared = [retriever.prepare(config, ingested, generated) for retriever in retrievers]
@@ -61,7 +60,7 @@ def _mine(
     map_shards(draft, shards, load, pool=pool, total=rows.num_rows, unit="queries")
     if not draft.counts.get("rows_out"):
         raise DataError(
-            f"mine: none of the {rows.num_rows:,} queries has two documents to compare ({draft.quarantined}); "
+            f"mine: none of the {rows.num_rows:,} queries has a document to learn from ({draft.quarantined}); "
             "use a larger corpus, or mine.retrievers that return more documents"
         )
 
@@ -92,8 +91,8 @@ class _Miner:
         for query, rankings in zip(clean, zip(*(find(clean) for find in self.find), strict=True), strict=True):
             short += any(len(ranked) < wanted for ranked, wanted in zip(rankings, self.wanted, strict=True))
             pool = self._union(rankings)
-            if len(pool) < _SMALLEST_POOL:
-                dropped.append(Quarantined(query["query_id"], "fewer than two documents found", query["text"]))
+            if not pool:
+                dropped.append(Quarantined(query["query_id"], "no document found", query["text"]))
             else:
                 pairs += [_pair(query["query_id"], doc_id, ranks) for doc_id, ranks in sorted(pool.items())]
         # Built by column: from_pylist takes thirty times as long.

@@ -19,7 +19,7 @@ from gradret.draw import draw
 from gradret.errors import DataError
 from gradret.lists.audit import Audit
 from gradret.lists.candidates import Candidate, in_order, mixed, pools, within_margins
-from gradret.lists.filters import SHORTEST_LIST, Seen, failed, reasons, repeated
+from gradret.lists.filters import Seen, failed, reasons, repeated
 from gradret.lists.grades import NO_KIND, Marks, Scale, grades, marks, percentiles, scale
 from gradret.origins import retriever, searching
 from gradret.store.artifacts import Artifact, Draft, make, read_shard, write_shard
@@ -166,8 +166,8 @@ class _Selector:
     ) -> dict[str, Any] | Quarantined:
         query_id, source, settings = query["query_id"], query["source_doc_id"], self.settings
         listed = mixed(pool, settings.mix)
-        if len(listed) < SHORTEST_LIST:
-            return self._drop(query, "candidates", f"{len(listed)}")
+        if not listed:
+            return self._drop(query, "candidates", "none")
         original = next(iter(repeats.get(query_id, [])), None)
         seen = Seen(query["text"], source, pool, original, self.facts.scale.floor, self.searching)
         if failure := failed(settings, seen):
@@ -180,11 +180,9 @@ class _Selector:
             doc.positive = doc.doc_id in relevant if by_rule is None else by_rule
         kept = in_order(within_margins(listed, settings), settings.mix)
         last_draw = self.facts.last_draws.get(query["kind"] or NO_KIND, math.inf)
-        if len(kept) >= SHORTEST_LIST and draw("kind", self.seed, query_id) > last_draw:
+        if draw("kind", self.seed, query_id) > last_draw:
             return self._drop(query, "max_per_kind", query["kind"] or NO_KIND)
         audit.add_negatives(query_id, listed)
-        if len(kept) < SHORTEST_LIST:
-            return self._drop(query, "margins", f"{len(kept)} of {len(listed)}")
         audit.add_list(kept)
         return {
             "query_id": query_id,

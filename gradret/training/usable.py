@@ -78,6 +78,7 @@ def _lacks(group: Group) -> set[str]:
     has = {
         "positive": any(positives),
         "grade": any(True for _ in _given(grades)),
+        "two graded": sum(1 for _ in _given(grades)) > 1,
         "two grades": len(set(_given(grades))) > 1,
         "teacher scores": bool(positives and positives[0] and scores[0] is not None)
         and any(score is not None and not positive for score, positive in zip(scores, positives, strict=True)),

@@ -184,7 +184,7 @@ def test_wrong_values(block, problem):
         ("select.score_floor", -1), ("select.score_floor", 100), ("select.levels", 1),
         ("select.absolute_margin", -0.1), ("select.relative_margin", 1.1), ("select.thresholds", [1]),
         ("train.epochs", 0), ("train.batch_size", 0), ("train.learning_rate", 0), ("train.warmup", 2),
-        ("train.floor", -1), ("train.list_length", 1), ("train.patience", 0),
+        ("train.floor", -1), ("train.list_length", 0), ("train.patience", 0),
         ("train.resources.num_workers", 0), ("train.resources.chunk_size", 0), ("train.resources.threads", -1),
         ("index.factory", " "), ("index.factory", "Falt"), ("index.num_shards", 0), ("index.resources.memory_gib", -1),
         ("search.k", 0), ("search.parameters", "nprobe"),

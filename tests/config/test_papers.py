@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 import gradret
+from gradret import components
 from gradret.config.loading import load, override, parse
 from gradret.errors import ConfigError
 from gradret.losses import Lists
@@ -92,3 +93,20 @@ def test_positives_by_the_teacher_need_a_teacher_that_names_them():
         parse(given)
     for more in ({"positive_from": 0.5}, {"mix": [{"origin": "source", "positive": True}]}):
         assert parse(given | {"select": given["select"] | more}).select.positives_by == "teacher"
+
+
+@pytest.mark.parametrize("name", ["bixse", "bixse_small"])
+def test_bixse_on_one_labelled_pair_a_query_is_a_recipe(name):
+    config = recipes(name)["bixse, one pair"]
+    assert config.train.list_length == 1
+    assert [type(loss).__name__ for loss in config.train.loss] == ["BiXSE"]
+
+
+@pytest.mark.parametrize("name", components.names("losses"))
+def test_lists_of_one_are_refused_before_work_starts_where_a_loss_needs_two_documents(name):
+    given = {"name": "a", "dataset": {"name": "pydocs"}, "train": {"list_length": 1, "loss": [{"name": name}]}}
+    if name in ("kl", "listnet", "lambdarank", "ranknet", "margin_mse"):
+        with pytest.raises(ConfigError, match=rf"train\.list_length: must be at least 2 for {name}, got 1"):
+            parse(given)
+    else:
+        assert parse(given).train.list_length == 1

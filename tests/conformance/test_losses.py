@@ -94,8 +94,8 @@ def test_every_switch_is_turned():
 def test_it_declares_what_train_asks(name):
     cls = components.find("losses", name)
     assert cls().weight == 1.0
-    assert isinstance(cls.needs, tuple)
-    assert set(cls.needs) <= set(NEEDS)
+    assert isinstance(cls().needs, tuple)
+    assert set(cls().needs) <= set(NEEDS)
     assert isinstance(cls.whole_batch, bool)
 
 

@@ -88,6 +88,7 @@ def lacking(given: Lists, need: str, queries: list[int]) -> Lists:
     name, value = {
         "positive": ("positives_QG", False),
         "grade": ("grades_QG", torch.nan),
+        "two graded": ("grades_QG", torch.tensor([0.5, *[torch.nan] * (LENGTH - 1)], dtype=given.grades_QG.dtype)),
         "two grades": ("grades_QG", 0.5),
         "teacher scores": ("teacher_QG", torch.nan),
     }[need]

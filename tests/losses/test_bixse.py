@@ -3,12 +3,15 @@
 import dataclasses
 import math
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from torch.nn import functional
 
 from gradret.losses import Lists
 from gradret.losses.bixse import BiXSE
+from gradret.training.batches import Groups
 
 from .cases import lists, solved
 
@@ -143,3 +146,22 @@ def test_a_batch_without_grades_is_zero(reduction):
 def test_refuses_a_scale_that_turns_the_objective_around(scale):
     with pytest.raises(ValueError, match=r"scale: must be above 0"):
         BiXSE(scale=scale)
+
+
+def test_one_labelled_pair_a_query_is_siglips_matrix_with_soft_targets():
+    """Lists of one, as ``train.list_length: 1`` draws them: a query's own document has its grade, all others 0."""
+    docs = [f"d{number}" for number in range(6)]
+    rows = [
+        {"query_id": f"q{number}", "doc_ids": [doc, docs[(number + 1) % 6]], "grades": [number / 5, 0.9]}
+        | {"scores": [0.0, 0.0], "positives": [True, False], "relevant_doc_ids": [doc]}
+        for number, doc in enumerate(docs)
+    ]
+    drawn = Groups(pa.Table.from_pylist(rows), docs, 1, 0).batch(np.arange(6), 0)
+    assert drawn.columns_QG.tolist() == [[number] for number in range(6)]
+    torch.manual_seed(0)
+    scores = torch.rand(6, 6, dtype=torch.float64)
+    given = square(scores, torch.from_numpy(drawn.grades_QG).double())
+    value, _ = solved(BiXSE(learn_bias=False).load(), given)
+    targets = torch.diag(torch.arange(6, dtype=torch.float32) / 5).double()
+    want = torch.nn.functional.binary_cross_entropy(torch.sigmoid(20 * scores - 10), targets)
+    assert value == pytest.approx(want.item(), rel=1e-9)

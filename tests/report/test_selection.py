@@ -19,13 +19,13 @@ from gradret.store.artifacts import Artifact, make
 
 Rows = list[dict[str, Any]]
 KINDS = {"a": "claim", "b": "claim", "c": "claim", "d": "title", "e": "title", "f": None, "g": "claim", "h": "title"}
-FILTERED = Select(min_words=3, source_within=2, max_words=9, absolute_margin=0.1)
+FILTERED = Select(min_words=3, source_within=2, max_words=9, max_per_kind=2)
 DROPPED = {
     "a": "fewer than 3 words",
     "d": "fewer than 3 words",
     "b": "source document not in the teacher's first 2",
-    "f": "fewer than 2 documents scored",
-    "h": "fewer than 2 documents outside the margins",
+    "f": "no document scored",
+    "h": "over 2 queries of the kind",
 }
 EN_DASH = "\N{EN DASH}"
 
@@ -98,17 +98,17 @@ def found(tmp_path: Path) -> Selection:
 def test_queries_in_and_out_of_every_filter_in_its_order(found: Selection) -> None:
     assert list(found.came.items()) == [("claim", 4), ("title", 3), ("no kind", 1)]
     assert [(step.reason, dict(step.dropped), dict(step.left)) for step in found.steps] == [
-        ("fewer than 2 documents scored", {"no kind": 1}, {"claim": 4, "title": 3}),
+        ("no document scored", {"no kind": 1}, {"claim": 4, "title": 3}),
         ("fewer than 3 words", {"claim": 1, "title": 1}, {"claim": 3, "title": 2}),
         ("more than 9 words", {}, {"claim": 3, "title": 2}),
         ("source document not in the teacher's first 2", {"claim": 1}, {"claim": 2, "title": 2}),
-        ("fewer than 2 documents outside the margins", {"title": 1}, {"claim": 2, "title": 1}),
+        ("over 2 queries of the kind", {"title": 1}, {"claim": 2, "title": 1}),
     ]
 
 
 def test_a_filter_that_is_off_is_not_listed_but_what_dropped_queries_is(tmp_path: Path) -> None:
     steps = selection(Select(), artifacts(tmp_path)).steps
-    assert steps[0].reason == "fewer than 2 documents scored"
+    assert steps[0].reason == "no document scored"
     assert {step.reason for step in steps} == set(DROPPED.values())
     assert dict(steps[-1].left) == {"claim": 2, "title": 1}
 

@@ -38,7 +38,12 @@ def found(made):
 def test_the_union_with_who_found_it_at_which_rank(settings, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "QUERIES_A_SHARD", 1)
     docs = [tiny.doc(n, "text") for n in range(5)]
-    queries = [tiny.query(0, "a", source="d002"), tiny.query(1, "b"), tiny.query(2, "c", source="d001")]
+    queries = [
+        tiny.query(0, "a", source="d002"),
+        tiny.query(1, "b"),
+        tiny.query(2, "c", source="d001"),
+        tiny.query(3, "d"),
+    ]
     first = Listed("q000:d004,d002,d000;q001:d003;q002:d001")
     made = mined(settings, tmp_path, docs, queries, [Source(), first, Other("q000:d000,d004;q001:d001,d003")])
     assert found(made) == {
@@ -47,13 +52,14 @@ def test_the_union_with_who_found_it_at_which_rank(settings, tmp_path, monkeypat
         ("q000", "d004"): {LISTED: 1, OTHER: 2},
         ("q001", "d001"): {OTHER: 1},
         ("q001", "d003"): {LISTED: 1, OTHER: 2},
+        ("q002", "d001"): {"source": 1, LISTED: 1},
     }
-    assert made.table("pairs").num_rows == 5
+    assert made.table("pairs").num_rows == 6
     assert all(row["pair_id"] == pair_id(row["query_id"], row["doc_id"]) for row in made.table("pairs").to_pylist())
-    assert made.counts == {"short_lists": 0, "rows_in": 3, "rows_out": 5, "quarantined": 1}
+    assert made.counts == {"short_lists": 0, "rows_in": 4, "rows_out": 6, "quarantined": 1}
     (dropped,) = made.table("quarantine").to_pylist()
-    assert (dropped["where"], dropped["reason"], dropped["raw"]) == ("q002", "fewer than two documents found", "c")
-    assert made.manifest["quarantined"] == {"fewer than two documents found": 1}
+    assert (dropped["where"], dropped["reason"], dropped["raw"]) == ("q003", "no document found", "d")
+    assert made.manifest["quarantined"] == {"no document found": 1}
 
 
 def test_two_retrievers_of_one_name_and_true_ranks(settings, tmp_path):
@@ -89,7 +95,7 @@ def test_queries_that_are_like_a_test_query_are_put_aside(settings, tmp_path, mo
 def test_when_every_query_is_like_a_test_query(settings, tmp_path):
     docs = [tiny.doc(n, "text") for n in range(5)]
     with pytest.raises(
-        DataError, match=r"none of the 1 queries has two documents .*\(.*near-duplicate of a test query': 1"
+        DataError, match=r"none of the 1 queries has a document .*\(.*near-duplicate of a test query': 1"
     ):
         mined(settings, tmp_path, docs, [tiny.query(0, "a", source="d000")], [Random()], leaked=[("q000", "t")])
 
@@ -113,9 +119,15 @@ def test_a_tiny_corpus(settings, tmp_path, size):
     assert made.table("pairs")["doc_id"].to_pylist() == [row["doc_id"] for row in docs]
 
 
-def test_a_corpus_of_one_document_is_refused(settings, tmp_path):
-    with pytest.raises(DataError, match=r"none of the 1 queries has two documents to compare \("):
-        mined(settings, tmp_path, [tiny.doc(0, "text")], [tiny.query(0, "a", source="d000")], [Source(), Random()])
+def test_a_corpus_of_one_document_makes_lists_of_one(settings, tmp_path):
+    """Which losses can do with them, train decides."""
+    made = mined(settings, tmp_path, [tiny.doc(0, "text")], [tiny.query(0, "a", source="d000")], [Source(), Random()])
+    assert found(made) == {("q000", "d000"): {"source": 1, "random": 1}}
+
+
+def test_queries_without_a_document_are_refused(settings, tmp_path):
+    with pytest.raises(DataError, match=r"none of the 1 queries has a document to learn from \("):
+        mined(settings, tmp_path, [tiny.doc(0, "text")], [tiny.query(0, "a")], [Source()])
 
 
 def test_the_draw_depends_on_the_seed_and_not_on_the_sharding(settings, tmp_path, monkeypatch):

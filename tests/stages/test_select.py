@@ -153,10 +153,10 @@ def test_a_list_that_lost_its_scores_is_quarantined(settings, tmp_path):
     found[8] = dict.fromkeys(found[8], np.float32(np.nan))
     groups = selected(settings, tmp_path, found)
     dropped = groups.table("quarantine").to_pylist()
-    assert {row["where"]: row["reason"] for row in dropped} == dict.fromkeys(
-        ("q007", "q008"), "fewer than 2 documents scored"
-    )
-    assert groups.counts["rows_out"] == QUERIES - 2
+    assert {row["where"]: row["reason"] for row in dropped} == {"q008": "no document scored"}
+    assert groups.counts["rows_out"] == QUERIES - 1
+    (one,) = [row for row in groups.table("groups").to_pylist() if row["query_id"] == "q007"]
+    assert len(one["doc_ids"]) == len(one["grades"]) == 1
 
 
 def test_what_leaves_nothing_to_learn_is_refused(settings, tmp_path):

@@ -85,8 +85,8 @@ def verdicts(world, rules):
     def why(query_id, one):
         words = plain(one.text)
         own = {doc_id: found.score for doc_id, found in one.pool.items() if found.score is not None}
-        if len(own) < 2:
-            return "fewer than 2 documents scored"
+        if not own:
+            return "no document scored"
         if rules.get("unique") and first[" ".join(words)] != query_id:
             return "the words of a query with a smaller query_id"
         if len(words) < rules.get("min_words", 0):

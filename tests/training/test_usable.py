@@ -63,10 +63,13 @@ def test_a_broken_list_has_a_reason(fields, reason):
 LACKING = {
     "positive": {"positives": [False] * 3},
     "grade": {"grades": [None] * 3},
+    "two graded": {"grades": [0.5, None, None]},
     "two grades": {"grades": [0.5, None, 0.5]},
     "teacher scores": {"scores": [3.0, None, None]},
 }
-NEEDY = {"positive": InfoNCE(), "grade": BiXSE(), "two grades": RankNet(), "teacher scores": MarginMSE()}
+NEEDY = {
+    "positive": InfoNCE(), "grade": BiXSE(), "two graded": KL(), "two grades": RankNet(), "teacher scores": MarginMSE()
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("need", NEEDS)
