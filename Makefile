@@ -1,4 +1,4 @@
-# make quickstart | test | bench | findings | llm | constraints; each creates .venv and installs what it needs.
+# make quickstart | test | bench | findings | llm | constraints. Each target creates .venv and installs its requirements.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,27 +8,27 @@ DATA ?= data
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-# A GPU takes vLLM itself: pip install -e '.[gpu,vllm,minilm]'.
+# With a GPU, install vLLM's default build: pip install -c constraints.txt -e '.[gpu,vllm,minilm]'.
 .PHONY: help quickstart test llm lint bench findings constraints clean
 .DEFAULT_GOAL = help
 
-help:  ## this list
+help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
-quickstart: $(VENV)/run  ## from the embedded corpus to a better retriever, with a report
+quickstart: $(VENV)/run  ## train on the embedded corpus and write a report
 	$(BIN)/gradret run configs/quickstart.yaml
 
-test: $(VENV)/test lint  ## lint, types and all tests
+test: $(VENV)/test lint  ## run lint, type checks and all tests
 	$(BIN)/python -m pytest
 
-llm: $(VENV)/llm  ## vLLM's CPU build, for the LLM stages without a GPU
+llm: $(VENV)/llm  ## install vLLM's CPU build, for the LLM stages without a GPU
 
-lint: $(VENV)/test  ## ruff and mypy
+lint: $(VENV)/test  ## run ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/test  ## what is measured: benchmarks/results/
+bench: $(VENV)/test  ## run all benchmarks and write benchmarks/results/
 	$(BIN)/python -m benchmarks.quality $(DATA)
 	$(BIN)/python -m benchmarks.agreement
 	$(BIN)/python -m benchmarks.published_runs $(DATA)
@@ -52,12 +52,12 @@ bench: $(VENV)/test  ## what is measured: benchmarks/results/
 	$(BIN)/python -m benchmarks.claims $(DATA)
 	$(BIN)/python -m benchmarks.transformer $(DATA)
 
-findings:  ## facts about other software, run again: findings/
+findings:  ## run findings/: facts about other software
 	@changed=; for script in findings/*-*.sh; do \
 	  echo "== $$script"; PYTHON=$(PYTHON) bash $$script || changed="$$changed $$script"; \
-	done; test -z "$$changed" || { echo "changed, or could not run:$$changed" >&2; exit 1; }
+	done; test -z "$$changed" || { echo "changed or failed to run:$$changed" >&2; exit 1; }
 
-constraints: $(VENV)/test  ## write down what is installed
+constraints: $(VENV)/test  ## write the installed versions to constraints.txt
 	@{ head -2 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//'; } > .constraints
 	@mv .constraints constraints.txt
 
