@@ -14,6 +14,7 @@ import inspect
 import operator
 import pkgutil
 import textwrap
+import typing
 from dataclasses import fields, is_dataclass
 from types import ModuleType
 
@@ -22,15 +23,6 @@ from gradret.errors import ConfigError
 __all__ = ["KINDS", "field_docs", "find", "name_of", "names", "unknown"]
 
 KINDS = ("datasets", "encoders", "engines", "generators", "losses", "retrievers", "teachers")
-
-
-_DECLARED = {
-    "encoders": ("reads_docs", "trainable"),
-    "generators": ("asks_llm", "takes_queries", "templates"),
-    "retrievers": ("searches",),
-    "teachers": ("searches", "reranks", "asks_llm", "templates", "positive_above", "unknown_pairs"),
-}
-"""What a component of a kind says it can do; its Protocol has the defaults."""
 
 
 def names(kind: str) -> list[str]:
@@ -46,15 +38,7 @@ def find(kind: str, name: str) -> type:
         ConfigError: there is no such component, or it is not a dataclass.
     """
     if ":" in name:
-        module_name, _, class_name = name.partition(":")
-        try:
-            component = operator.attrgetter(class_name)(importlib.import_module(module_name))
-        except (ImportError, AttributeError, SyntaxError, ValueError) as error:
-            raise ConfigError(f"{name} cannot be imported: {error}") from error
-        if not isinstance(component, type) or not is_dataclass(component):
-            raise ConfigError(f"{name} is not a dataclass; a component's fields are its config keys")
-        _check_declared(kind, component, name)
-        return component
+        return _outside(kind, name)
     if name not in names(kind):
         raise ConfigError(unknown(name, names(kind), f"one of the {kind}"))
     return _class_in(importlib.import_module(f"gradret.{kind}.{name}"), name)
@@ -94,11 +78,41 @@ def unknown(got: str, known: list[str], what: str) -> str:
     return f"{got!r} is not {what}; {hint}"
 
 
-def _check_declared(kind: str, component: type, name: str) -> None:
-    missing = [each for each in _DECLARED.get(kind, ()) if each not in dir(component)]
+def _outside(kind: str, name: str) -> type:
+    """The class ``package.module:Class``. Importing it runs its module."""
+    module_name, _, class_name = name.partition(":")
+    if not all(part.isidentifier() for part in [*module_name.split("."), *class_name.split(".")]):
+        raise ConfigError(f"{name!r} is not the name of a class; expected package.module:Class")
+    try:
+        component = operator.attrgetter(class_name)(importlib.import_module(module_name))
+    except Exception as error:  # whatever the module's own code raises
+        raise ConfigError(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
+    if not isinstance(component, type) or not is_dataclass(component):
+        raise ConfigError(f"{name} is not a dataclass; a component's fields are its config keys")
+    _check_kind(kind, component, name)
+    return component
+
+
+def _check_kind(kind: str, component: type, name: str) -> None:
+    """Refuse a class of another kind, or one that lacks what its kind must have."""
+    protocol = _protocol(kind)
+    others = [other for other in KINDS if other != kind and _protocol(other) in component.__mro__]
+    if others and protocol not in component.__mro__:
+        raise ConfigError(f"{name} is one of the {others[0]}, not one of the {kind}")
+    missing = sorted(_members(protocol) - {*dir(component), *(f.name for f in fields(component))})
     if missing:
-        protocol = f"gradret.{kind}.{kind.removesuffix('s').capitalize()}"
-        raise ConfigError(f"{name} does not declare {', '.join(missing)}; inherit {protocol}, which has defaults")
+        inherit = f"inherit {protocol.__module__}.{protocol.__name__}, which has defaults"
+        raise ConfigError(f"{name} is not one of the {kind}: it does not declare {', '.join(missing)}; {inherit}")
+
+
+def _protocol(kind: str) -> type:
+    """What a component of ``kind`` must have; it holds the defaults."""
+    name = {"losses": "Loss"}.get(kind, kind.removesuffix("s").capitalize())
+    return typing.cast("type", getattr(importlib.import_module(f"gradret.{kind}"), name))
+
+
+def _members(protocol: type) -> set[str]:
+    return {name for name in {*vars(protocol), *protocol.__annotations__} if not name.startswith("_")}
 
 
 def _class_in(module: ModuleType, name: str) -> type:

@@ -8,7 +8,6 @@ dataset's judged dev (or training) queries over the corpus. Test queries are nev
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import statistics
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from gradret.commands.compare import max_concurrent_trainings
 from gradret.config.loading import override, to_yaml
 from gradret.config.run import SEARCHABLE, Config, Evaluate
+from gradret.config.written import one_line
 from gradret.errors import ConfigError, StageError
 from gradret.flow import Flow
 from gradret.progress import say
@@ -128,7 +128,7 @@ def _within_training(config: Config) -> bool:
 
 
 def _override(key: str, value: object) -> str:
-    return f"{key}={json.dumps(value)}"
+    return f"{key}={one_line(value)}"
 
 
 def _objective_text(config: Config) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from gradret.config.fields import by_name, component, folder_name
+from gradret.config.fields import by_name, component, expand_home, folder_name, location
 from gradret.config.loading import load_as, read_yaml
 from gradret.config.run import Config, Encode, Evaluate, Index, Search, Train
 from gradret.errors import ConfigError, DataError, GradretError
@@ -27,14 +27,14 @@ _AT_ONCE = 4
 class System:
     """What searches: one of ``model``, ``encoder``, ``run`` and ``bm25``."""
 
-    model: str = ""
+    model: str = location("")
     """The folder of a finished run, ``STORAGE/runs/NAME``; or any sentence-transformers folder,
     ``package:NAME`` or hub id, taken as it is."""
     version: Literal["tuned", "base"] = "tuned"
     """Of a run: the model that it trained, or the one that it started from."""
     encoder: Any = component("encoders", None)
     """A model with settings that it does not say itself, such as a prompt for queries."""
-    run: str = ""
+    run: str = location("")
     """TREC run files that were made elsewhere: a path in which ``{dataset}`` stands for a dataset's name."""
     bm25: bool = False
     """BM25, with k1 and b of the ``bm25`` retriever's defaults."""
@@ -68,6 +68,7 @@ class Evaluation:
     evaluate: Evaluate = Evaluate()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "storage_path", expand_home(self.storage_path))
         problems = [f"name: {wrong}"] if (wrong := folder_name(self.name)) else []
         if not self.storage_path.strip():
             problems.append("storage_path: is empty; name a folder")

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import MISSING, field
 from typing import Any
 
 from gradret.errors import ConfigError
 
-__all__ = ["above_zero", "at_least", "by_name", "component", "folder_name", "list_of", "refuse", "share"]
+__all__ = [
+    "above_zero",
+    "at_least",
+    "by_name",
+    "component",
+    "expand_home",
+    "folder_name",
+    "list_of",
+    "location",
+    "refuse",
+    "share",
+]
+
+_LONGEST = 200
+"""Bytes of a folder's name. File systems take 255, and drafts beside it have longer names."""
 
 
 def component(kind: str, default: object = MISSING, *, many: bool = False) -> Any:
@@ -31,6 +46,16 @@ def list_of(part: type) -> Any:
     return field(default=(), metadata={"list_of": part})
 
 
+def location(default: object = MISSING, **metadata: object) -> Any:
+    """A field of text that may be a path; a config expands ``~`` at its beginning to the home folder."""
+    return field(default=default, metadata={"location": True, **metadata})
+
+
+def expand_home(text: str) -> str:
+    """``text`` with ``~`` at its beginning expanded; as it is if there is no such user."""
+    return os.path.expanduser(text)  # noqa: PTH111 - Path.expanduser raises there
+
+
 def refuse(**wrong: object) -> None:
     """Raise one error for all keys whose value is not empty: it is what the key must be.
 
@@ -44,6 +69,8 @@ def refuse(**wrong: object) -> None:
 
 def folder_name(name: str) -> str:
     """What is wrong with ``name`` as the name of a folder; empty if nothing is."""
+    if len(name.encode(errors="replace")) > _LONGEST:
+        return f"must be at most {_LONGEST} bytes long, got {len(name.encode(errors='replace'))}"
     plain = re.fullmatch(r"[^/\\\s\x00-\x1f]([^/\\\x00-\x1f]*[^/\\\s\x00-\x1f])?", name)
     return "" if plain and name not in {".", ".."} else f"must be the name of a folder, without slashes, got {name!r}"
 

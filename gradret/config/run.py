@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
-from gradret.config.fields import above_zero, at_least, component, folder_name, list_of, refuse, share
+from gradret.config.fields import above_zero, at_least, component, expand_home, folder_name, list_of, refuse, share
+from gradret.config.written import Setting
 from gradret.errors import ConfigError
 
 __all__ = ["Config", "Encode", "Evaluate", "Index", "Rule", "Search", "Workers"]
@@ -448,7 +449,8 @@ class Dimension:
 
     key: str
     """Such as ``train.learning_rate`` or ``train.loss[1].weight``."""
-    values: list[Any] = field(default_factory=list)
+    values: tuple[Setting, ...] = ()
+    """As on the command line, after ``key=``."""
     low: float | None = None
     high: float | None = None
     log: bool = False
@@ -568,6 +570,7 @@ class Config:
     tune: Tune = Tune()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "storage_path", expand_home(self.storage_path))
         refuse(
             name=folder_name(self.name),
             storage_path="" if self.storage_path.strip() else "is empty; name a folder",

@@ -27,10 +27,13 @@ __all__ = ["canonical", "fingerprint", "hash_files", "source_files"]
 PLUMBING = {
     "gradret",
     "gradret.components",
+    "gradret.config.building",
     "gradret.config.run",
     "gradret.config.evaluation",
     "gradret.config.fields",
     "gradret.config.loading",
+    "gradret.config.values",
+    "gradret.config.written",
     "gradret.errors",
     "gradret.progress",
     "gradret.stages",

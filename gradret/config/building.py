@@ -1,0 +1,187 @@
+"""Build a config from plain mappings, and find everything that is wrong with it.
+
+The rules of a field stand in its metadata: see ``gradret.config.fields``.
+"""
+
+from __future__ import annotations
+
+import re
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, Field, fields, is_dataclass
+from typing import Any, TypeVar
+
+from gradret import components
+from gradret.config.fields import expand_home
+from gradret.config.values import convert
+from gradret.config.written import is_null
+from gradret.errors import ConfigError
+
+__all__ = ["build"]
+
+_C = TypeVar("_C")
+
+
+def build(cls: type[_C], tree: object, problems: Sequence[str] = ()) -> _C:
+    """An instance of the config ``cls``.
+
+    Components from outside are imported only if nothing else is wrong: importing runs their code.
+
+    Args:
+        cls: a frozen dataclass such as ``Config``.
+        tree: plain mappings and lists, with scalars as written or as Python values.
+        problems: what is known to be wrong already.
+
+    Raises:
+        ConfigError: keys or values are wrong; all are named.
+    """
+    for imports in (False, True):
+        builder = _Builder(imports=imports)
+        try:
+            config = builder.build(cls, tree, "")
+        except RecursionError:
+            raise ConfigError("the config is nested too deeply") from None
+        wrong = [*problems, *(one for one in builder.problems if not isinstance(one, _Outside))]
+        if wrong:
+            raise ConfigError.of(wrong)
+        if not builder.problems:
+            break
+    return typing.cast("_C", config)
+
+
+class _Outside(str):
+    """Stands among the problems for a component that is not imported yet."""
+
+    __slots__ = ()
+
+
+class _Builder:
+    """Builds dataclasses from mappings. ``where`` is the key of what is built, such as ``train.loss[0]``."""
+
+    def __init__(self, *, imports: bool) -> None:
+        self.imports = imports
+        self.problems: list[str] = []
+
+    def build(self, cls: type, node: object, where: str) -> object | None:
+        """An instance of dataclass ``cls``; None, and problems, where there cannot be one."""
+        node = {} if is_null(node) else node
+        if not isinstance(node, Mapping):
+            self.problems.append(f"{where or 'config'}: expected a mapping of keys, got {node!r}")
+            return None
+        known = {f.name: f for f in fields(cls)}
+        self.problems += [
+            f"{_join(where, str(key))}: {components.unknown(str(key), list(known), 'a key here')}"
+            for key in node
+            if key not in known
+        ]
+        hints = typing.get_type_hints(cls)
+        values, broken = {}, set()
+        for name, f in known.items():
+            before = len(self.problems)
+            value = self._field(f, hints[name], node.get(name, MISSING), _join(where, name))
+            if len(self.problems) > before:
+                broken.add(name)
+            elif value is not MISSING:
+                values[name] = value
+        # An instance is made even if some fields are broken: the others may be out of range, and all is said at once.
+        required = {name for name in broken if _is_required(known[name])}
+        if any("kind" not in known[name].metadata for name in required):
+            return None
+        return self._instance(cls, values | dict.fromkeys(required), broken, where)
+
+    def _instance(self, cls: type, values: Mapping[str, object], broken: set[str], where: str) -> object | None:
+        try:
+            return typing.cast("object", cls(**values))
+        except ValueError as error:
+            for problem in getattr(error, "problems", None) or [str(error)]:
+                key = re.match(r"\w*", problem)[0]  # type: ignore[index]
+                if key not in broken:
+                    of_field = key in {f.name for f in fields(cls)}
+                    self.problems.append(_join(where, problem) if of_field else f"{where or 'config'}: {problem}")
+            return None
+
+    def _field(self, f: Field[Any], hint: Any, node: object, where: str) -> object:
+        """The value of one field; MISSING leaves it to the dataclass's default."""
+        node = None if hint is not str and is_null(node) else node
+        if "kind" in f.metadata:
+            return self._chosen(f, node, where)
+        for key, build_all in (("list_of", self._list), ("by_name", self._by_name)):
+            if key in f.metadata:
+                return () if node is MISSING or node is None else build_all(f.metadata[key], node, where)
+        if is_dataclass(hint):
+            return self.build(typing.cast("type", hint), {} if node is MISSING else node, where)
+        if node is MISSING:
+            if _is_required(f):
+                self.problems.append(f"{where}: is required")
+            return MISSING
+        value = self._checked(convert, hint, node, f"{where}: ")
+        return _expanded(value) if "location" in f.metadata else value
+
+    def _chosen(self, f: Field[Any], node: object, where: str) -> object:
+        """The component of a field, or its components."""
+        default = f.metadata["default"]
+        node = default if node is MISSING or node is None else node
+        if node is MISSING:
+            self.problems.append(f"{where}: is required, for example {where}.name=...")
+            return MISSING
+        if isinstance(node, Mapping) and "name" not in node and isinstance(default, Mapping):
+            node = {**default, **node}
+        build_all = self._components if f.metadata["many"] else self._component
+        return None if node is None else build_all(f.metadata["kind"], node, where)
+
+    def _components(self, kind: str, node: object, where: str) -> object:
+        if not isinstance(node, Sequence) or isinstance(node, str) or not node:
+            self.problems.append(f"{where}: expected a list of components such as [{{name: ...}}], got {node!r}")
+            return MISSING
+        return tuple(self._component(kind, item, f"{where}[{number}]") for number, item in enumerate(node))
+
+    def _list(self, part: type, node: object, where: str) -> object:
+        if not isinstance(node, Sequence) or isinstance(node, str):
+            self.problems.append(f"{where}: expected a list of mappings, got {node!r}")
+            return MISSING
+        return tuple(self.build(part, item, f"{where}[{number}]") for number, item in enumerate(node))
+
+    def _by_name(self, part: str | type, node: object, where: str) -> object:
+        if not isinstance(node, Mapping):
+            self.problems.append(f"{where}: expected a mapping from names, got {node!r}")
+            return MISSING
+        build: Any = self._component if isinstance(part, str) else self.build
+        # NAME=null on the command line takes one away.
+        kept = {str(name): item for name, item in node.items() if not is_null(item)}
+        return {name: build(part, item, _join(where, name)) for name, item in kept.items()}
+
+    def _component(self, kind: str, node: object, where: str) -> object:
+        node = {"name": node} if isinstance(node, str) else node
+        if not isinstance(node, Mapping) or not isinstance(node.get("name"), str):
+            self.problems.append(f"{where}: expected {{name: ...}} with the name of one of the {kind}, got {node!r}")
+            return MISSING
+        name = str(node["name"])
+        if ":" in name and not self.imports:
+            self.problems.append(_Outside(where))
+            return MISSING
+        cls = self._checked(components.find, kind, name, f"{where}.name: ")
+        if cls is MISSING:
+            return MISSING
+        return self.build(typing.cast("type", cls), {key: value for key, value in node.items() if key != "name"}, where)
+
+    def _checked(self, find: Any, first: Any, second: Any, where: str) -> object:
+        """What ``find`` gives; MISSING, and a problem, if it refuses."""
+        try:
+            return find(first, second)
+        except ConfigError as error:
+            self.problems.append(f"{where}{error}")
+            return MISSING
+
+
+def _expanded(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_expanded, value))
+    return expand_home(value) if isinstance(value, str) else value
+
+
+def _is_required(f: Field[Any]) -> bool:
+    return f.default is MISSING and f.default_factory is MISSING
+
+
+def _join(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else key
