@@ -9,9 +9,10 @@ Its fields that say where the data lie are made by ``place``. To add one, write
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
+from gradret.config.fields import location
 from gradret.errors import ConfigError
 
 __all__ = ["Bad", "Dataset", "Part", "Row", "check_language", "place", "read_settings"]
@@ -78,7 +79,7 @@ def place(default: str = "") -> Any:
 
     No fingerprint depends on it: ``content`` says what lies there.
     """
-    return field(default=default, metadata={"place": True})
+    return location(default, place=True)
 
 
 def read_settings(dataset: Dataset) -> dict[str, object]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gradret.components import unknown
+from gradret.config.fields import expand_home
 from gradret.datasets import Bad, Part, Row, _formats, check_language, place
 from gradret.datasets._download import download
 from gradret.datasets._rows import Columns
@@ -100,7 +101,7 @@ class BeirArchive:
 
     def _set(self) -> Beir:
         """The unpacked folder of the set; it is there afterwards."""
-        folder = Path(self.path).expanduser().absolute()
+        folder = Path(expand_home(self.path)).absolute()
         name = self.archive.partition("/")[0]
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from gradret.config.fields import expand_home
 from gradret.datasets import Bad, Part, Row, _formats, check_language, place
 from gradret.datasets._rows import Columns
 from gradret.errors import ConfigError, DataError
@@ -80,12 +81,13 @@ class Files:
         # Absolute: a worker of a cluster has a working folder of its own.
         folder = Path(self.path).absolute()
         found: dict[Path, None] = {}
-        for name in str(getattr(self, field)).split(","):
+        for part in str(getattr(self, field)).split(","):
+            name = expand_home(part.strip())
             # A name without a pattern may hold brackets; what it names comes first.
-            named = [folder / name.strip()]
-            paths = [path for path in named if path.is_file()] or _matches(folder, name.strip())
+            named = [folder / name]
+            paths = [path for path in named if path.is_file()] or _matches(folder, name)
             if not paths:
-                raise DataError(f"dataset.{field}: no file {folder / name.strip()}")
+                raise DataError(f"dataset.{field}: no file {folder / name}")
             found |= dict.fromkeys(paths)
         return list(found)
 

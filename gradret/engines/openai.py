@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from gradret.config.fields import above_zero, at_least, refuse
+from gradret.config.fields import above_zero, at_least, location, refuse
 from gradret.engines import Prompt, Row, Write
 from gradret.engines._counting import Bytes, Tokenizer
 from gradret.engines._fit import Tokens, fit
@@ -86,7 +86,7 @@ class OpenAI:
     key_env: str = "OPENAI_API_KEY"
     """The environment variable with the API key, on the machines that send requests. The key is sent to
     ``base_url`` only and is never written to a file, log or message. Empty sends no key."""
-    tokenizer: str | None = None
+    tokenizer: str | None = location(None)
     """A model folder or Hub id whose tokenizer counts prompts and truncates documents. null assumes 3
     bytes per token plus 16 tokens per message: an estimate, not measured, that is high for prose; text
     that is mostly digits or symbols may have more tokens."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradret.config.fields import at_least, refuse
+from gradret.config.fields import at_least, location, refuse
 from gradret.engines import Prompt, Row, Write
 from gradret.engines._fit import Message, fit
 from gradret.engines._model_files import context_length, eos_ids
@@ -70,17 +70,17 @@ class Vllm:
     Source: Kwon et al. 2023 (2309.06180); implementation: vLLM through Ray Data's ``ray.data.llm``.
     """
 
-    model: str
+    model: str = location()
     """A folder or a Hugging Face Hub id."""
     engine_kwargs: dict[str, Any] = field(default_factory=dict, hash=False)
     """vLLM engine arguments that can change an answer: ``max_model_len``, ``dtype``, ``quantization``,
     ``max_lora_rank``, ... Those that affect speed only belong under ``resources``."""
-    chat_template: str = ""
+    chat_template: str = location("")
     """A Jinja file that replaces the tokenizer's chat template. Only its name enters the fingerprint, not
     its text, as with a model in a folder: rename the file when you change it."""
     chat_template_kwargs: dict[str, Any] = field(default_factory=dict, hash=False)
     """Further variables of the chat template, such as ``enable_thinking: false``."""
-    lora: str = ""
+    lora: str = location("")
     """A LoRA adapter for the model: a folder or a Hub id."""
     resources: VllmResources = VllmResources()
     """``engines``, ``cpus``, ``batch_size``, ...: engines and batches."""

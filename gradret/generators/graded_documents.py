@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from gradret import prompts
 from gradret.components import name_of
-from gradret.config.fields import at_least, component, refuse
+from gradret.config.fields import at_least, component, location, refuse
 from gradret.draw import draw, generator
 from gradret.engines import Answer, Prompt, Sampling, Unusable
 from gradret.errors import ConfigError
@@ -67,12 +67,12 @@ class GradedDocuments(Generator):
     """Numbers of grades, one drawn a query. Where they differ, scores are stretched to the largest."""
     mode: Literal["joint", "separate"] = "joint"
     """All documents of a query in one completion, from best to worst; or a completion each."""
-    prompt: str = "documents/prompt"
+    prompt: str = location("documents/prompt")
     """Template with the macros ``system(definitions)`` and ``user(query, examples, levels, length,
     difficulty, grade)``; ``grade`` is none in joint mode."""
-    definitions: str = "documents/definitions"
+    definitions: str = location("documents/definitions")
     """Template that sets ``definitions``: by number of grades, what each means, best first."""
-    pool: str = "documents/examples"
+    pool: str = location("documents/examples")
     """Template that sets ``examples``: each a ``query`` and its ``documents``, best first."""
     examples: int = 1
     """Examples a prompt, drawn from those of the pool that have as many documents as there are grades."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from gradret import prompts
 from gradret.components import name_of, unknown
-from gradret.config.fields import at_least, component, refuse
+from gradret.config.fields import at_least, component, location, refuse
 from gradret.draw import draw
 from gradret.engines import Prompt, Sampling, Unusable
 from gradret.errors import ConfigError
@@ -50,10 +50,10 @@ class LLMQueries(Generator):
 
     engine: Any = component("engines", {"name": "vllm"})
     """Who answers."""
-    kinds: tuple[str, ...] = _KINDS
+    kinds: tuple[str, ...] = location(_KINDS)
     """Kinds to write. A path that ends in .jinja is a kind of your own, called like its file, which sets
     ``task`` and ``examples`` as the files in gradret/prompts/queries do."""
-    prompt: str = "queries/_prompt"
+    prompt: str = location("queries/_prompt")
     """What stands around the task: a template, or a path that ends in .jinja, with a variable ``system``
     and a macro ``user(document, task, examples)``."""
     examples: int = 3

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-from gradret.config.fields import at_least, refuse
+from gradret.config.fields import at_least, location, refuse
 from gradret.models.inference import BATCH_TOKENS, token_batches
 from gradret.teachers import Teacher
 from gradret.texts import doc_texts
@@ -52,7 +52,7 @@ class ForwardResources:
 class ModelTeacher(Teacher):
     """The fields of a teacher that runs a model of its own over pairs."""
 
-    model: str
+    model: str = location()
     """A folder, ``package:NAME``, or a hub id."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """``bfloat16`` multiplies in it, by autocast; weights stay float32."""

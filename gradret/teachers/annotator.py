@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from gradret.components import name_of
-from gradret.config.fields import at_least, component, refuse
+from gradret.config.fields import at_least, component, location, refuse
 from gradret.engines import Answer, Prompt, Sampling, Unusable
 from gradret.pairs import labels
 from gradret.prompts import messages
@@ -53,7 +53,7 @@ class Annotator(Teacher):
     max_candidates: int = 20
     max_doc_tokens: int = 256
     """Each document is cut to this many tokens."""
-    template: str | None = None
+    template: str | None = location(None)
     """A template, or a path that ends in .jinja, with a variable ``system`` and a macro
     ``user(query, documents)``; null is ``annotate/TASK``."""
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from gradret.config.fields import at_least, refuse
+from gradret.config.fields import at_least, location, refuse
 from gradret.errors import ConfigError
 from gradret.models.locate import locate
 from gradret.prompts import messages
@@ -37,7 +37,7 @@ class DecoderReranker(ModelTeacher):
 
     instruction: str = "Find documents that answer the query."
     """What the template shows as the instruction."""
-    template: str = "rerank/yes_no"
+    template: str = location("rerank/yes_no")
     """A template, or a path that ends in .jinja, with a variable ``system`` and a macro
     ``user(query, document, instruction)``."""
     yes: str = "yes"

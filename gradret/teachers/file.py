@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gradret.config.fields import location
 from gradret.errors import ConfigError, DataError
 from gradret.pairs import pair_id
 from gradret.store.artifacts import Artifact, Draft, make, read_shard
@@ -47,7 +48,7 @@ class File(Teacher):
     ``unknown_pairs``, and the first few stand in the notes.
     """
 
-    path: str
+    path: str = location()
     """The file. Its content enters the fingerprint."""
     positive_above: float | None = None
     """Documents that score above this are positives of the query too, beside its source; null names none."""

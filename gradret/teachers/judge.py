@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from gradret.components import name_of
-from gradret.config.fields import at_least, component, refuse
+from gradret.config.fields import at_least, component, location, refuse
 from gradret.engines import Answer, Prompt, Sampling, Unusable
 from gradret.pairs import labels
 from gradret.prompts import messages
@@ -64,7 +64,7 @@ class Judge(Teacher):
     """Documents are cut to this many tokens."""
     positive_above: float | None = None
     """Documents that score above this are positives of the query too, beside its source; null names none."""
-    template: str | None = None
+    template: str | None = location(None)
     """A template, or a path that ends in .jinja, with a variable ``system`` and a macro
     ``user(query, document, query_first)``; null is ``judge/SCALE``."""
 
