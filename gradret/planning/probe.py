@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import math
@@ -60,31 +61,42 @@ def probe(job: Job, folder: Path, seed: int) -> Probe:
     """
     from gradret.work.asking import ask
 
-    items = _items(job, folder)
+    if len(job.prompts) <= _FIRST:
+        raise ConfigError(f"--probe: {job.stage} has {len(job.prompts)} prompts in all, too few to measure a speed")
     draft = Draft(folder, f"probe {job.stage}")
-    answers = folder / "work" / "answers"
-    load = functools.partial(_Gated, job.load, items[1], answers / "00000", folder / "opened")
-    ask(draft, items, load, _one(job.engine), seed=seed, max_bad_share=1.0)
+    answers = folder / "work" / "answers" / "00000"
+    load = functools.partial(_Gated, job.load, answers, folder / "opened")
+    with _streaming():
+        ask(draft, [_item(job, folder)], load, _one(job.engine), seed=seed, max_bad_share=1.0)
     return _measured(draft, answers, folder / "opened")
 
 
-def _items(job: Job, folder: Path) -> list[Path]:
-    """Two shards of the sample's rows: what the engine starts with, and what is timed."""
+def _item(job: Job, folder: Path) -> Path:
+    """One shard of the sample's rows. A second shard could be dealt to the only worker before the first."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    a_row = len(job.prompts) / job.sampled
-    first, timed = (math.ceil(prompts / a_row) for prompts in (_FIRST, _TIMED))
+    wanted = math.ceil((_FIRST + _TIMED) * job.sampled / len(job.prompts))
     table = job.item.parent.name
     rows = read_shard(job.item, table)
-    keys = list(dict.fromkeys(rows[job.key].to_pylist()))
-    if len(keys) <= first:
-        raise ConfigError(f"--probe: {job.stage} has {len(job.prompts)} prompts in all, too few to measure a speed")
-    paths = []
-    for number, part in enumerate((keys[:first], keys[first : first + timed])):
-        paths.append(folder / "items" / table / f"part-{number:05d}.parquet")
-        write_shard(paths[-1], rows.filter(pc.is_in(rows[job.key], pa.array(part, pa.string()))), table)
-    return paths
+    keys = list(dict.fromkeys(rows[job.key].to_pylist()))[:wanted]
+    path = folder / "items" / table / "part-00000.parquet"
+    write_shard(path, rows.filter(pc.is_in(rows[job.key], pa.array(keys, pa.string()))), table)
+    return path
+
+
+@contextlib.contextmanager
+def _streaming() -> Iterator[None]:
+    """Let Ray Data pass each prompt on at once: it collects 128 MiB before the next operator sees a row."""
+    from ray.data import DataContext
+
+    context = DataContext.get_current()
+    before = context.target_max_block_size
+    context.target_max_block_size = 1
+    try:
+        yield
+    finally:
+        context.target_max_block_size = before
 
 
 def _one(engine: Engine) -> Engine:
@@ -100,14 +112,15 @@ def _one(engine: Engine) -> Engine:
 class _Gated:
     """A task that gives the timed prompts once the engine has answered one: it has started then."""
 
-    def __init__(self, load: Callable[[], Task], timed: Path, first: Path, opened: Path) -> None:
-        self.task, self.timed, self.first, self.opened = load(), timed, first, opened
+    def __init__(self, load: Callable[[], Task], answers: Path, opened: Path) -> None:
+        self.task, self.answers, self.opened = load(), answers, opened
 
     def prompts(self, item: Path) -> Iterator[Prompt]:
         prompts = list(self.task.prompts(item))
-        if item == self.timed:
-            self._wait()
-        yield from prompts
+        yield from prompts[:_FIRST]
+        self._wait()
+        write_json(self.opened, [prompt.prompt_id for prompt in prompts[:_FIRST]])
+        yield from prompts[_FIRST:]
 
     def read(self, answer: Answer) -> Any:
         return self.task.read(answer)
@@ -117,31 +130,31 @@ class _Gated:
 
     def _wait(self) -> None:
         late = time.monotonic() + _WAIT_SECONDS
-        while not any("too_long" not in _column(path, "finish") for path in self.first.glob("*.parquet")):
+        while not any(self.answers.glob("*.parquet")):
             if time.monotonic() > late:
                 raise StageError(f"--probe: the engine has answered nothing in {_WAIT_SECONDS:,.0f} s")
             time.sleep(0.02)
-        write_json(self.opened, sorted(path.name for path in self.first.glob("*.parquet")))
 
 
 def _measured(draft: Draft, answers: Path, opened: Path) -> Probe:
-    # By name: a file system's clock may be too coarse to tell what came just before.
-    before = json.loads(opened.read_text(encoding="utf-8"))
-    timed = [path for path in answers.glob("*/*.parquet") if path.name not in before]
-    seconds = max(path.stat().st_mtime for path in timed) - opened.stat().st_mtime
+    first = set(json.loads(opened.read_text(encoding="utf-8")))
+    timed = {path: _timed(path, first) for path in answers.glob("*.parquet")}
+    seconds = max(path.stat().st_mtime for path, rows in timed.items() if rows) - opened.stat().st_mtime
+    rows = [row for block in timed.values() for row in block]
     asked = draft.counts["prompts"]
     return Probe(
         prompts=asked,
         unusable=dict(draft.quarantined),
         tokens_in=draft.counts["tokens_in"] / asked,
         tokens_out=draft.counts["tokens_out"] / asked,
-        timed=sum(len(_column(path, "finish")) for path in timed),
+        timed=len(rows),
         seconds=seconds,
-        tokens_in_per_second=sum(sum(_column(path, "tokens_in")) for path in timed) / seconds,
-        tokens_out_per_second=sum(sum(_column(path, "tokens_out")) for path in timed) / seconds,
+        tokens_in_per_second=sum(row["tokens_in"] for row in rows) / seconds,
+        tokens_out_per_second=sum(row["tokens_out"] for row in rows) / seconds,
     )
 
 
-def _column(path: Path, name: str) -> list[Any]:
-    values: list[Any] = read_shard(path, "answers", [name])[name].to_pylist()
-    return values
+def _timed(path: Path, first: set[str]) -> list[dict[str, Any]]:
+    """Answers of a file to prompts that the engine got once it had started."""
+    rows: list[dict[str, Any]] = read_shard(path, "answers").to_pylist()
+    return [row for row in rows if row["prompt_id"] not in first and row["finish"] != "too_long"]

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import itertools
 import json
 import os
 import pickle
@@ -39,7 +38,6 @@ __all__ = ["ask"]
 _ENOUGH = 64
 """Answers before their share of failures can stop the stage."""
 _EXAMPLES = 3
-_ROWS_AT_ONCE = 256
 
 
 def ask(
@@ -194,9 +192,8 @@ def _prompts(asking: _Asking, engine: Engine, batch: dict[str, Any]) -> Iterator
     import pyarrow as pa
 
     for number in batch["item"].tolist():
-        rows = _asked(asking, engine, number)
-        while part := list(itertools.islice(rows, _ROWS_AT_ONCE)):
-            yield pa.Table.from_pylist(part)
+        for row in _asked(asking, engine, number):
+            yield pa.Table.from_pylist([row])
 
 
 def _asked(asking: _Asking, engine: Engine, number: int) -> Iterator[Row]:
