@@ -126,7 +126,8 @@ class Flow:
     @cached_property
     def report(self) -> Path:
         # Queries first, so that judgments that cannot be used end the run before its long part.
-        self.make("queries", "evaluate")
+        evaluate.check_judgments(self.config, self.queries)
+        self.make("evaluate")
         return report.report(self.config, self.made)
 
     def make(self, *stages: str) -> None:

@@ -11,19 +11,20 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from subprocess import SubprocessError
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gradret.components import unknown
-from gradret.errors import ConfigError, ContractError
+from gradret.errors import ConfigError, ContractError, DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from ir_measures import Measure, Metric
 
-__all__ = ["Judgments", "measured", "parse_measures"]
+__all__ = ["Judgments", "check_grades", "measured", "parse_measures"]
 
 
 _QUERIES_AT_ONCE = 500
+_GDEVAL_HIGHEST = 4
 
 Judgments = dict[str, dict[str, int]]
 """Relevance by doc_id by query_id."""
@@ -65,7 +66,9 @@ def measured(
 
     Raises:
         ContractError: a query lists a document twice, or stands in two parts.
+        DataError: as ``check_grades``.
     """
+    check_grades(measures, judgments)
     left, seen, unjudged = dict(judgments), set[str](), 0
     values = []
     for found in (block for part in parts for block in _blocks(part, name)):
@@ -80,6 +83,28 @@ def measured(
     rows = _concat(values)
     counts = {"judged_queries": len(judgments), "without_results": len(left), "rows_out": rows.num_rows}
     return rows, counts | ({"unjudged_queries": unjudged} if unjudged else {})
+
+
+def check_grades(measures: Mapping[str, Measure], judgments: Judgments) -> None:
+    """Refuse grades that a measure cannot take.
+
+    Raises:
+        DataError: a grade is above 4, and a measure is gdeval's, whose gain is ``2**grade / 16``.
+    """
+    limited = [spelling for spelling, measure in measures.items() if _is_gdeval(measure)]
+    if not limited:
+        return
+    for query_id, docs in judgments.items():
+        for doc_id, grade in docs.items():
+            if grade > _GDEVAL_HIGHEST:
+                raise DataError(
+                    f"{limited[0]} takes grades up to {_GDEVAL_HIGHEST}; query {query_id!r} has {grade} for document "
+                    f"{doc_id!r}; leave {' and '.join(limited)} out of the measures"
+                )
+
+
+def _is_gdeval(measure: Measure) -> bool:
+    return measure.NAME == "ERR" or "exp" in str(measure.params.get("dcg", ""))
 
 
 def _parse(spelling: str) -> Measure:
@@ -148,8 +173,10 @@ def _values(measures: Mapping[str, Measure], judgments: Judgments, found: Found)
     query_ids = list(judgments)
     numbered = {query_id: str(number) for number, query_id in enumerate(query_ids)}
     spellings = _spellings(measures)
-    grades = {numbered[query_id]: docs for query_id, docs in _grades(judgments).items()}
-    metrics = _calculated(spellings, grades, {numbered[query_id]: docs for query_id, docs in found.items()})
+    grades, ranked = (
+        {numbered[query_id]: _written(docs) for query_id, docs in by_query.items()} for by_query in (judgments, found)
+    )
+    metrics = _calculated(spellings, grades, ranked)
     rows = [
         {"query_id": query_ids[int(metric.query_id)], "measure": spelling, "value": float(metric.value)}
         for metric in metrics
@@ -183,9 +210,9 @@ def _spellings(measures: Mapping[str, Measure]) -> dict[Measure, list[str]]:
     return spellings
 
 
-def _grades(judgments: Judgments) -> Judgments:
-    """Judgments as pytrec_eval takes them: below 0 is not relevant, and it knows no such number."""
-    return {query_id: {doc_id: max(0, grade) for doc_id, grade in docs.items()} for query_id, docs in judgments.items()}
+def _written(docs: dict[str, Any]) -> dict[str, Any]:
+    """Ids without blanks: the provider of ERR writes a file of columns that blanks separate."""
+    return {doc_id.replace("%", "%25").replace(" ", "%20"): value for doc_id, value in docs.items()}
 
 
 def _concat(parts: list[pa.Table]) -> pa.Table:

@@ -17,8 +17,9 @@ ROOT = Path(gradret.__file__).parent
 # components, `kind` alone is its Protocol. The longest name that fits a module places it.
 LAYERS = (
     "errors progress text version components draw",
+    "compressed",
     "store",
-    "pairs texts measures origins prompts search.factory work.session",
+    "pairs texts judgments measures origins prompts search.factory work.session",
     "models",
     "config",
     "stats lists losses datasets engines",

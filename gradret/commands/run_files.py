@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gradret.compressed import plain_name
 from gradret.errors import DataError
+from gradret.judgments import read_qrels, whole_number
 from gradret.measures import Judgments, measured, parse_measures
 from gradret.report.comparison import Table, compare
 from gradret.search.trec import read_run
-from gradret.stats.agreement import read_qrels
 from gradret.stats.significance import values_of
 
 if TYPE_CHECKING:
@@ -76,15 +77,23 @@ def compare_runs(
 def _judgments(qrels: str | Path) -> Judgments:
     judgments: Judgments = {}
     for (query_id, doc_id), grade in read_qrels(qrels).items():
-        if not float(grade).is_integer():
-            raise DataError(f"{qrels}: grades must be whole numbers, got {grade} for {query_id} and {doc_id}")
-        judgments.setdefault(query_id, {})[doc_id] = int(grade)
+        judgments.setdefault(query_id, {})[doc_id] = _whole(qrels, query_id, doc_id, grade)
     if not judgments:
         raise DataError(f"{qrels}: contains no judgments")
     return judgments
 
 
+def _whole(qrels: str | Path, query_id: str, doc_id: str, grade: float) -> int:
+    try:
+        whole = whole_number(grade)
+    except OverflowError as error:
+        raise DataError(f"{qrels}: query {query_id}, document {doc_id}: the grade {error}") from None
+    if whole is None:
+        raise DataError(f"{qrels}: grades must be whole numbers, got {grade} for {query_id} and {doc_id}")
+    return whole
+
+
 def _names(runs: Sequence[str | Path]) -> list[str]:
     """File names without their suffix, or the paths as given if two names are the same."""
-    names = [Path(run).name.removesuffix(".gz").removesuffix(".trec").removesuffix(".run") for run in runs]
+    names = [plain_name(Path(run)).name.removesuffix(".trec").removesuffix(".run") for run in runs]
     return names if len(set(names)) == len(names) else [str(run) for run in runs]

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from gradret.compressed import plain_name
 from gradret.datasets import Bad, Part, Row, _lines, _tables
 from gradret.datasets._rows import Columns, from_fields
 from gradret.errors import DataError
@@ -54,17 +55,18 @@ def read(table: str, part: Part, columns: Columns) -> Iterator[tuple[int, Row | 
     if kind == ".parquet":
         yield from _tables.read_parquet(table, part, columns)
         return
+    header = None if kind in _JSON else columns.header(table, _lines.first_line(Path(part.path)))
     for number, line in _lines.read(part):
         if isinstance(line, Bad):
             yield number, line
         elif kind in _JSON:
             yield number, _from_json(table, line, columns, part.split)
-        elif not (table == "qrels" and number == 1 and _is_header(line)):
-            yield number, from_fields(table, line, part.split)
+        elif not (header and number == 1):
+            yield number, from_fields(table, line, part.split, header)
 
 
 def _kind(path: Path) -> str:
-    return path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    return plain_name(path).suffix
 
 
 def _from_json(table: str, line: str, columns: Columns, split: str) -> Row | Bad:
@@ -75,7 +77,3 @@ def _from_json(table: str, line: str, columns: Columns, split: str) -> Row | Bad
     if not isinstance(record, dict):
         return Bad("not a JSON object", line[:200])
     return columns.row(table, record, line[:200], split)
-
-
-def _is_header(line: str) -> bool:
-    return not any(char.isdigit() for char in line.rpartition("\t")[2])

@@ -1,22 +1,20 @@
-"""Files of lines, plain or gzipped, in pieces that are read apart."""
+"""Files of lines, compressed or not, in pieces that are read apart."""
 
 from __future__ import annotations
 
 import codecs
-import gzip
 import typing
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from gradret.compressed import is_compressed, open_bytes
 from gradret.datasets import Bad, Part
-from gradret.errors import DataError
 
-__all__ = ["parts", "read"]
+__all__ = ["first_line", "parts", "read"]
 
 _PART_BYTES = 4 << 20
-# A piece of a gzipped file is reached by unzipping all that comes before it, so they are few.
-_GZIP_PART_BYTES = 64 << 20
+# A piece of a compressed file is reached by decompressing all that comes before it, so they are few.
+_COMPRESSED_PART_BYTES = 64 << 20
 
 
 def parts(path: Path, split: str = "") -> list[Part]:
@@ -25,13 +23,10 @@ def parts(path: Path, split: str = "") -> list[Part]:
     An empty file is one empty piece.
 
     Raises:
-        DataError: the file cannot be unzipped.
+        DataError: the file cannot be read or decompressed.
     """
-    try:
-        with _open(path) as file:
-            return _cut(path, file, split)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path} cannot be unzipped: {error}; is it whole?") from error
+    with open_bytes(path) as file:
+        return _cut(path, file, split)
 
 
 def read(part: Part) -> Iterator[tuple[int, str | Bad]]:
@@ -47,13 +42,14 @@ def read(part: Part) -> Iterator[tuple[int, str | Bad]]:
             yield number, Bad("not UTF-8", repr(line[max(0, error.start - 40) : error.start + 40]))
 
 
-def _open(path: Path) -> typing.BinaryIO:
-    opened = gzip.GzipFile if path.suffix == ".gz" else open
-    return typing.cast("typing.BinaryIO", opened(path, "rb"))
+def first_line(path: Path) -> str:
+    """The file's first line, without its end; empty where it is not UTF-8."""
+    with open_bytes(path) as file:
+        return file.readline().removeprefix(codecs.BOM_UTF8).decode("utf-8", "ignore").rstrip("\r\n")
 
 
 def _cut(path: Path, file: typing.BinaryIO, split: str) -> list[Part]:
-    size = _GZIP_PART_BYTES if path.suffix == ".gz" else _PART_BYTES
+    size = _COMPRESSED_PART_BYTES if is_compressed(path) else _PART_BYTES
     found: list[Part] = []
     start, line, position, first = 0, 1, 0, 1
     while block := file.read(size):
@@ -69,7 +65,7 @@ def _cut(path: Path, file: typing.BinaryIO, split: str) -> list[Part]:
 
 
 def _lines(part: Part) -> Iterator[tuple[int, bytes]]:
-    with _open(Path(part.path)) as file:
+    with open_bytes(Path(part.path)) as file:
         file.seek(part.start)
         number, position = part.first_line, part.start
         while part.end < 0 or position < part.end:

@@ -7,15 +7,29 @@ text, a query a text. A grade is a whole number.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gradret.datasets import Bad, Row
+from gradret.judgments import (
+    Header,
+    find_header,
+    is_missing,
+    judgment_fields,
+    judgment_header,
+    split_columns,
+    whole_number,
+)
 
 __all__ = ["Columns", "doc", "from_fields", "judgment", "query"]
 
 # An id is a line of its own in some files; Unicode's line ends count.
 _CONTROL = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
+_DOC_ID = ["id", "_id", "doc_id", "doc_no", "document_id", "passage_id", "corpus_id", "pid"]
+_TITLE = ["title", "heading", "headline"]
+_TEXT = ["text", "contents", "content", "passage", "body", "document", "segment"]
+_QUERY_ID = ["id", "_id", "query_id", "qid", "topic_id", "topic", "number"]
+_QUERY = ["query", "text", "question", "query_text", "title"]
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -48,6 +62,17 @@ class Columns:
             "qrels": [self.judged_query_id, self.judged_doc_id, self.relevance],
         }[table]
 
+    def header(self, table: str, line: str) -> Header | None:
+        """What a file's first line says about its columns, if it is a header."""
+        own = self.of(table)
+        if table == "qrels":
+            return judgment_header(split_columns(line), own)
+        columns = line.split("\t")
+        if table == "docs":
+            names = [[*_DOC_ID, own[0]], [*_TEXT, own[2]], [*_TITLE, own[1]]]
+            return find_header(columns, names, needed=2)
+        return find_header(columns, [[*_QUERY_ID, own[0]], [*_QUERY, own[1]]])
+
     def row(self, table: str, record: Mapping[str, object], raw: str, split: str) -> Row | Bad:
         """The row of ``table`` that a record makes."""
         get = record.get
@@ -60,7 +85,7 @@ class Columns:
 
 def doc(key: object, title: object, text: object, raw: str, *, id_name: str = "id") -> Row | Bad:
     """A document; ``id_name`` is what the source calls its id."""
-    title, text = title or "", text or ""
+    title, text = ("" if is_missing(value) else value for value in (title, text))
     reason = _wrong(key, id_name, title, text)
     if not reason and not str(title).strip() and not str(text).strip():
         reason = "empty title and text"
@@ -69,7 +94,7 @@ def doc(key: object, title: object, text: object, raw: str, *, id_name: str = "i
 
 def query(key: object, text: object, raw: str, *, id_name: str = "id") -> Row | Bad:
     """A query; ``id_name`` is what the source calls its id."""
-    text = text or ""
+    text = "" if is_missing(text) else text
     reason = _wrong(key, id_name, text)
     if not reason and not str(text).strip():
         reason = "empty text"
@@ -82,35 +107,45 @@ def judgment(query_id: object, doc_id: object, grade: object, split: str, raw: s
     if reason:
         return Bad(reason, raw)
     try:
-        relevance = int(grade)  # type: ignore[call-overload]
-    except (TypeError, ValueError, OverflowError):
-        return Bad("the grade is not a whole number", raw)
-    if isinstance(grade, bool) or (isinstance(grade, float) and relevance != grade):
-        return Bad("the grade is not a whole number", raw)
-    if abs(relevance) >= 1 << 31:
+        relevance = whole_number(grade)
+    except OverflowError:
         return Bad("the grade is out of range", raw)
+    if relevance is None:
+        return Bad("the grade is not a whole number", raw)
     return {"query_id": str(query_id), "doc_id": str(doc_id), "relevance": relevance, "split": split}
 
 
-def from_fields(table: str, line: str, split: str) -> Row | Bad:
+def from_fields(table: str, line: str, split: str, header: Header | None = None) -> Row | Bad:
     """The row of ``table`` that the columns of a line make.
 
-    docs: id and text, or id, url, title and text, as MS MARCO's passages and documents. queries: id
-    and text. These are separated by tabs. qrels: query, document and grade, or TREC's query, iteration,
-    document and grade, separated by tabs or, where there is none, by blanks.
+    Without a header: docs are an id and a text, or an id, url, title and text, as MS MARCO's passages and documents;
+    queries an id and a text. Tabs separate these. qrels are a query, a document and a grade, or TREC's query,
+    iteration, document and grade, with tabs between or, where there is none, blanks.
     """
     raw = line[:200]
-    columns = line.split() if table == "qrels" and "\t" not in line else line.split("\t")
+    columns = split_columns(line) if table == "qrels" else line.split("\t")
+    fields = header.fields(columns) if header else _fields(table, columns)
+    if fields is None:
+        return Bad(f"expected {f'the {header.columns} columns of the header' if header else _EXPECTED[table]}", raw)
+    if table == "docs":
+        return doc(fields[0], fields[2], fields[1], raw)
+    if table == "queries":
+        return query(fields[0], fields[1], raw)
+    return judgment(fields[0], fields[1], fields[2], split, raw)
+
+
+def _fields(table: str, columns: Sequence[str]) -> Sequence[str] | None:
+    """Those of a line without a header: a document's id, text and title, a query's id and text, or a judgment's."""
     match table, len(columns):
         case "docs", 2:
-            return doc(columns[0], "", columns[1], raw)
+            return [columns[0], columns[1], ""]
         case "docs", 4:
-            return doc(columns[0], columns[2], columns[3], raw)
+            return [columns[0], columns[3], columns[2]]
         case "queries", 2:
-            return query(columns[0], columns[1], raw)
-        case "qrels", 3 | 4:
-            return judgment(columns[0], columns[-2], columns[-1], split, raw)
-    return Bad(f"expected {_EXPECTED[table]}", raw)
+            return columns
+        case "qrels", _:
+            return judgment_fields(columns, None)
+    return None
 
 
 _EXPECTED = {

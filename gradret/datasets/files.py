@@ -23,13 +23,14 @@ class Files:
     ``.jsonl`` (``.json``, ``.ndjson``) holds an object a line, ``.parquet`` a table; ``columns`` names what
     is read of them. Any other file holds columns separated by tabs: id and text; for documents also id,
     url, title and text; judgments are query, document and grade, or TREC's four columns, which blanks may
-    separate too. That is MS MARCO and TREC DL as they are published:
+    separate too. A first line of the usual names (``qid``, ``docid``, ``title``, ``score``, or those of ``columns``)
+    is a header and says where the columns stand. That is MS MARCO and TREC DL as they are published:
 
         {name: files, path: DIR, docs: collection.tsv, queries: "queries.train.tsv,queries.dev.tsv",
          train: qrels.train.tsv, dev: qrels.dev.tsv, split: dev}
 
-    Lines may be gzipped (``.gz``). A large corpus is better unzipped: a piece of a gzipped file is reached
-    by unzipping what comes before it.
+    Lines may be compressed (``.gz``, ``.bz2``, ``.zst``). A large corpus is better left plain: a piece of a
+    compressed file is reached by decompressing what comes before it.
     """
 
     docs: str = place()
@@ -45,7 +46,7 @@ class Files:
     path: str = place()
     """The folder that the files are named from; empty is the working folder."""
     columns: Columns = Columns()
-    """What is read of JSON lines and Parquet."""
+    """What is read of JSON lines, Parquet and files with a header."""
     split: str = "test"
     """Judgments to evaluate on: ``test``, ``dev`` or ``train``."""
     language: str = "english"

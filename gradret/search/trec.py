@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import codecs
-import gzip
 import math
-import typing
-import zlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gradret.compressed import open_bytes
 from gradret.errors import DataError
 from gradret.store.artifacts import write_text
 
@@ -22,16 +21,18 @@ if TYPE_CHECKING:
 
 __all__ = ["ranks", "read_run", "write_run"]
 
+_SCORE = re.compile(rb" *[+-]?(inf(inity)?|([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?) *", re.IGNORECASE)
 _LINES_AT_ONCE = 1 << 17
 _EXPECTED = "expected six columns, 'query_id Q0 doc_id rank score tag'"
 
 
 def read_run(path: str | Path) -> pa.Table:
-    """RUN of a file, plain or gzipped, sorted by query_id and rank.
+    """RUN of a file, compressed or not, sorted by query_id and rank.
 
-    Columns are parted by blanks or tabs. As in trec_eval the score alone decides: documents are ranked by
-    float32 score descending, then doc_id descending; the file's own ranks and the order of its lines count
-    for nothing. Memory holds about what the file holds, in Arrow's columns.
+    Five tabs separate the columns of a line, so that ids may hold blanks; white space does in any other line. As in
+    trec_eval the score alone decides: documents are ranked by float32 score descending, then doc_id descending;
+    the file's own ranks and the order of its lines count for nothing. Memory holds about what the file
+    holds, in Arrow's columns.
 
     Raises:
         DataError: the file cannot be read, is empty, has a line that is malformed or whose score is not a
@@ -40,14 +41,7 @@ def read_run(path: str | Path) -> pa.Table:
     import pyarrow as pa
 
     path = Path(path)
-    try:
-        chunks = list(_chunks(path))
-    except OSError as error:
-        if isinstance(error, gzip.BadGzipFile):
-            raise DataError(f"{path} cannot be unzipped: {error}; is it whole?") from error
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    except (EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be unzipped: {error}; is it whole?") from error
+    chunks = list(_chunks(path))
     if not chunks:
         raise DataError(f"{path} is empty; {_EXPECTED}")
     rows = pa.concat_tables(chunks).combine_chunks()
@@ -67,15 +61,17 @@ def ranks(rows: pa.Table) -> np.ndarray:
 
 
 def write_run(path: Path, run: Artifact, tag: str) -> None:
-    """Write a RUN as a file, whole or not at all; white space in an id becomes %20, for it parts the columns."""
+    """Write a RUN as a file, whole or not at all.
+
+    Tabs separate the columns of a line whose ids hold a blank; trec_eval cannot read such a line, ``read_run`` can.
+    """
     write_text(path, _lines(run, tag))
 
 
 def _chunks(path: Path) -> Iterator[pa.Table]:
     """Rows as they stand in the file, with the numbers of their lines."""
-    opened = gzip.open if path.suffix == ".gz" else open
     rows: list[tuple[str, str, float, int]] = []
-    with typing.cast("typing.BinaryIO", opened(path, "rb")) as file:
+    with open_bytes(path) as file:
         for number, line in enumerate(file, 1):
             if row := _row(path, number, line):
                 rows.append(row)
@@ -87,7 +83,7 @@ def _chunks(path: Path) -> Iterator[pa.Table]:
 
 
 def _row(path: Path, number: int, line: bytes) -> tuple[str, str, float, int] | None:
-    columns = (line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).split()
+    columns = _columns(line.removeprefix(codecs.BOM_UTF8) if number == 1 else line)
     if not columns:
         return None
     if len(columns) != 6:
@@ -101,11 +97,13 @@ def _row(path: Path, number: int, line: bytes) -> tuple[str, str, float, int] | 
         raise DataError(f"{path}:{number}: not UTF-8: {_shown(line)}") from error
 
 
+def _columns(line: bytes) -> list[bytes]:
+    return line.strip(b"\r\n").split(b"\t") if line.count(b"\t") == 5 else line.split()
+
+
 def _number(text: bytes) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
+    """The score, infinite ones included; NaN where it is no number."""
+    return float(text) if _SCORE.fullmatch(text) else math.nan
 
 
 def _shown(line: bytes) -> str:
@@ -162,14 +160,17 @@ def _lines(run: Artifact, tag: str) -> Iterator[str]:
 
     shards = (rows.sort_by([("query_id", "ascending"), ("rank", "ascending")]) for rows in run.batches("run"))
     for batch in (batch for rows in shards for batch in rows.to_batches(max_chunksize=1 << 16)):
-        columns = [_token(batch, "query_id"), "Q0", _token(batch, "doc_id")]
+        columns = [batch.column("query_id"), "Q0", batch.column("doc_id")]
         columns += [pc.cast(batch.column(name), pa.string()) for name in ("rank", "score")]
-        lines = pc.binary_join_element_wise(*columns, tag, " ")
+        lines = pc.if_else(
+            _has_blank(batch),
+            pc.binary_join_element_wise(*columns, tag, "\t"),
+            pc.binary_join_element_wise(*columns, tag, " "),
+        )
         yield "".join(f"{line}\n" for line in lines.to_pylist())
 
 
-def _token(batch: pa.RecordBatch, column: str) -> pa.Array:
-    """Ids without white space."""
+def _has_blank(batch: pa.RecordBatch) -> pa.Array:
     import pyarrow.compute as pc
 
-    return pc.replace_substring_regex(batch.column(column), r"\s", "%20")
+    return pc.or_(*(pc.match_substring(batch.column(name), " ") for name in ("query_id", "doc_id")))

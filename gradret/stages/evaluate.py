@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from gradret.measures import Judgments, measured, parse_measures
+from gradret.measures import Judgments, check_grades, measured, parse_measures
 from gradret.store.artifacts import Artifact, Draft, make, read_shard
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from gradret.config.run import Config
 
-__all__ = ["evaluate", "read_judgments"]
+__all__ = ["check_judgments", "evaluate", "read_judgments"]
 
 
 def evaluate(config: Config, queries: Artifact, run: Artifact) -> Artifact:
@@ -37,6 +37,15 @@ def evaluate(config: Config, queries: Artifact, run: Artifact) -> Artifact:
         inputs={"queries": queries, "run": run},
         body=body,
     )
+
+
+def check_judgments(config: Config, queries: Artifact) -> None:
+    """Refuse, before anything is trained, test judgments that a measure cannot take.
+
+    Raises:
+        DataError: as ``gradret.measures.check_grades``.
+    """
+    check_grades(parse_measures(config.evaluate.measures), read_judgments(queries))
 
 
 def read_judgments(queries: Artifact) -> Judgments:

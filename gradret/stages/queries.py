@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 from gradret.datasets import Row, read_settings
 from gradret.errors import DataError
+from gradret.progress import say
 from gradret.stages.ingest import known_docs, read_part, refuse_mostly_bad
 from gradret.store.artifacts import Artifact, Draft, make
 from gradret.store.contracts import schema
 from gradret.store.results import Quarantined, quarantine_table
+from gradret.texts import doc_texts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["judged", "queries", "texts_by_id"]
 
 _MAX_UNKNOWN = 0.5
+_JUDGED_AGAIN = "judged again in a later row, which counts"
 _COLUMNS = {"queries": ("query_id", "text"), "qrels": ("query_id", "doc_id", "relevance", "split")}
 
 
@@ -42,9 +45,16 @@ def queries(config: Config, ingested: Artifact) -> Artifact:
         "max_bad_share": config.ingest.max_bad_share,
     }
     body = functools.partial(_queries, config, ingested)
-    return make(
+    made = make(
         "queries", config.storage_path, module=__name__, settings=settings, inputs={"docs": ingested}, body=body
     )
+    same = made.counts["queries_that_are_documents"]
+    if same and not config.dataset.exclude_same_ids:
+        say(
+            f"  queries: {same:,} have the id and the text of a document, which a search finds first; "
+            "dataset.exclude_same_ids=true leaves it out, as BEIR's evaluation does"
+        )
+    return made
 
 
 def texts_by_id(config: Config) -> dict[str, str]:
@@ -60,7 +70,7 @@ def texts_by_id(config: Config) -> dict[str, str]:
 def judged(config: Config, split: str) -> dict[tuple[str, str], Row]:
     """Judgments of a split other than the evaluated one, by ``(query_id, doc_id)``.
 
-    Leaves out queries that are also judged in the evaluated split. If a pair is judged twice, the first counts.
+    Leaves out queries that are also judged in the evaluated split. If a pair is judged twice, the last counts.
     """
     import pyarrow.compute as pc
 
@@ -70,7 +80,7 @@ def judged(config: Config, split: str) -> dict[tuple[str, str], Row]:
     rows = rows.filter(pc.invert(pc.is_in(rows["query_id"], value_set=pc.unique(evaluated))))
     judgments: dict[tuple[str, str], Row] = {}
     for row in rows.to_pylist():
-        judgments.setdefault((row["query_id"], row["doc_id"]), row)
+        judgments[row["query_id"], row["doc_id"]] = row
     return judgments
 
 
@@ -99,6 +109,7 @@ def _queries(config: Config, ingested: Artifact, draft: Draft) -> None:
     if not test:
         raise DataError(f"no query has a judgment in split {config.dataset.split!r}; set dataset.split")
     _count_unknown(draft, ingested, judgments["doc_id"])
+    draft.count(queries_that_are_documents=_same_texts(ingested, texts))
     draft.count(test_queries=test, queries_without_judgments=splits.null_count)
     nulls = pa.nulls(texts.num_rows, pa.string())
     columns = {"query_id": texts["query_id"], "text": texts["text"], "split": splits}
@@ -139,17 +150,17 @@ def _texts(config: Config) -> tuple[pa.Table, list[Quarantined]]:
 
 
 def _usable(rows: pa.Table, texts: pa.Table, split: str) -> tuple[pa.Table, list[Quarantined]]:
-    """Keep judgments of known queries, each pair once, with the evaluated split renamed to ``test``."""
+    """Keep judgments of known queries, the last of each pair, with the evaluated split renamed to ``test``."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     key = ["query_id", "doc_id", "split"]
     numbered = rows.append_column("number", pa.array(range(rows.num_rows), pa.int64()))
-    first = numbered.group_by(key).aggregate([("number", "min")])["number_min"]
+    last = numbered.group_by(key).aggregate([("number", "max")])["number_max"]
     known = pc.is_in(rows["query_id"], value_set=texts["query_id"].combine_chunks())
-    good = pc.and_(known, pc.is_in(numbered["number"], value_set=first.combine_chunks()))
+    good = pc.and_(known, pc.is_in(numbered["number"], value_set=last.combine_chunks()))
     bad = [
-        Quarantined(row.pop("where"), "judged twice" if row.pop("known") else "judgment of an unknown query", str(row))
+        Quarantined(row.pop("where"), _JUDGED_AGAIN if row.pop("known") else "judgment of an unknown query", str(row))
         for row in rows.append_column("known", known).filter(pc.invert(good)).to_pylist()
     ]
     kept = rows.filter(good).drop_columns("where")
@@ -167,6 +178,17 @@ def _splits(query_ids: pa.ChunkedArray, judgments: pa.Table) -> pa.ChunkedArray:
         judged_ids = pc.unique(judgments.filter(pc.equal(judgments["split"], split))["query_id"])
         splits = pc.if_else(pc.is_in(query_ids, value_set=judged_ids), split, splits)
     return splits
+
+
+def _same_texts(ingested: Artifact, queries: pa.Table) -> int:
+    """How many queries have the id and the text of a document, as those of ArguAna and Quora."""
+    import pyarrow.compute as pc
+
+    doc_ids = known_docs(ingested, queries["query_id"])
+    texts = doc_texts([ingested], doc_ids.to_pylist())
+    both = queries.filter(pc.is_in(queries["query_id"], value_set=doc_ids.combine_chunks()))
+    pairs = zip(both["query_id"].to_pylist(), both["text"].to_pylist(), strict=True)
+    return sum(texts[query_id].endswith(text.strip()) for query_id, text in pairs)
 
 
 def _count_unknown(draft: Draft, ingested: Artifact, doc_ids: pa.ChunkedArray) -> None:

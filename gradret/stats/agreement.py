@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradret.errors import DataError
+from gradret.judgments import read_qrels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,13 +27,9 @@ __all__ = [
     "agreement",
     "compare",
     "graded_alike",
-    "read_qrels",
     "teacher_agreement",
     "terminal_text",
 ]
-
-_TREC = re.compile(r"(\S+)\s+\S+\s+(\S+)\s+(\S+)")
-_BEIR = re.compile(r"([^\t]+)\t([^\t]+)\t([^\t]+)")
 
 Judgments = Mapping[tuple[str, str], float]
 """Relevance by (query_id, doc_id)."""
@@ -201,46 +196,6 @@ def compare(human: str | Path, others: Sequence[str | Path]) -> dict[str, Agreem
         except DataError as error:
             raise DataError(f"{other} against {human}: {error}") from None
     return found
-
-
-def read_qrels(path: str | Path) -> dict[tuple[str, str], float]:
-    """Judgments of a file; their relevance may be a fraction.
-
-    A line has four columns, ``query_id iteration doc_id relevance``, as in TREC's qrels, or three with
-    tabs between, ``query_id doc_id relevance``, as in BEIR's, whose first line may be a header.
-
-    Raises:
-        DataError: the file cannot be read, a line is malformed, or a pair is judged twice.
-    """
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
-    judgments: dict[tuple[str, str], float] = {}
-    for number, line in enumerate(lines, 1):
-        found = _BEIR.fullmatch(line.strip()) or _TREC.fullmatch(line.strip())
-        relevance = _number(found[3]) if found else None
-        if found and relevance is not None:
-            pair = (found[1], found[2])
-            if pair in judgments:
-                raise DataError(f"{path}:{number}: query {pair[0]}, document {pair[1]} is judged a second time")
-            judgments[pair] = relevance
-        elif line.strip() and not (number == 1 and found and found.re is _BEIR):
-            raise DataError(
-                f"{path}:{number}: expected 'query_id iteration doc_id relevance' or, with tabs between, "
-                f"'query_id doc_id relevance', got {line.strip()[:80]!r}"
-            )
-    return judgments
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
 
 
 def terminal_text(found: Mapping[str, Agreement]) -> str:

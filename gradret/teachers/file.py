@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gradret.compressed import lines, plain_name
 from gradret.config.fields import location
 from gradret.errors import ConfigError, DataError
+from gradret.judgments import read_values
 from gradret.pairs import pair_id
 from gradret.store.artifacts import Artifact, Draft, make, read_shard
 from gradret.store.fingerprint import hash_files
@@ -29,8 +30,6 @@ __all__ = ["File"]
 _ROWS_A_SHARD = 250_000
 _SHOWN = 5
 _COLUMNS = ["query_id", "doc_id", "score"]
-_BEIR = re.compile(r"([^\t]+)\t([^\t]+)\t([^\t]+)")
-_TREC = re.compile(r"(\S+)\s+\S+\s+(\S+)\s+(\S+)")
 
 Label = tuple[int, str, str, float]
 """Row or line, query_id, doc_id, score."""
@@ -66,7 +65,7 @@ class File(Teacher):
         except OSError as error:
             raise ConfigError(f"label.teacher.path: {path} cannot be read: {error.strerror}") from None
         body = functools.partial(_write, path)
-        settings = {"content": content, "format": path.suffix}
+        settings = {"content": content, "format": path.suffixes}
         return {
             "file": make("labels_file", config.storage_path, module=__name__, settings=settings, inputs={}, body=body)
         }
@@ -114,7 +113,7 @@ class _Known:
 def _write(path: Path, draft: Draft) -> None:
     import pyarrow as pa
 
-    labels = _READERS.get(path.suffix, _text)(path)
+    labels = _READERS.get(plain_name(path).suffix, _text)(path)
     parts = [_table(part) for part in iter(lambda: list(islice(labels, _ROWS_A_SHARD)), [])]
     if not parts:
         raise DataError(f"{path}: holds no labels")
@@ -158,45 +157,15 @@ def _unit(path: Path) -> str:
     return "row" if path.suffix == ".parquet" else "line"
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered from 1; without those that are empty."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-            except UnicodeDecodeError as error:
-                raise DataError(
-                    f"{path}:{number}: not UTF-8: {error.reason} at byte {error.start} of the line"
-                ) from None
-            if text.strip():
-                yield number, text
-
-
 def _text(path: Path) -> Iterator[Label]:
-    for number, line in _lines(path):
-        found = _BEIR.fullmatch(line) or _TREC.fullmatch(line.strip())
-        score = _number(found[3]) if found else None
-        if found and score is not None:
-            yield number, found[1], found[2], score
-        elif not (number == 1 and found and found.re is _BEIR):  # the header
-            raise DataError(
-                f"{path}:{number}: expected 'query_id iteration doc_id score' or, with tabs between, "
-                f"'query_id doc_id score', got {line[:80]!r}"
-            )
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+    return read_values(path, "score")
 
 
 def _jsonl(path: Path) -> Iterator[Label]:
-    for number, line in _lines(path):
+    for number, line in lines(path):
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             row = None
         values: list[Any] = [row.get(name) for name in _COLUMNS] if isinstance(row, dict) else []
         if [type(value) in kinds for value, kinds in zip(values, _KINDS, strict=False)] != [True] * len(_KINDS):

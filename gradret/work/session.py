@@ -53,6 +53,8 @@ def connect(*, dashboard: bool = False) -> None:
             address = os.environ["RAY_ADDRESS"]
             raise StageError(f"no Ray cluster answers at RAY_ADDRESS={address}: {error}") from error
     else:
+        # Ray's default of 15 starves its workers beside anything else that runs on the machine.
+        os.environ.setdefault("RAY_worker_niceness", "0")
         # More logical than real CPUs: the actors of one pipeline must never wait for each other's.
         with _silenced():
             ray.init(address="local", num_cpus=max(4, 2 * cores()), include_dashboard=dashboard, **quiet)

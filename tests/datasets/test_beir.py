@@ -121,11 +121,15 @@ def test_empty_texts(beir, text):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("q1\td1", "expected a query, a document and a grade, or TREC's four columns"),
-        ("q1\td1\t1\t1\t1", "expected a query, a document and a grade, or TREC's four columns"),
+        ("q1\td1", "expected the 3 columns of the header"),
+        ("q1\t0\td1\t1", "expected the 3 columns of the header"),
+        ("q1\td1\t1\t1\t1", "expected the 3 columns of the header"),
         ("\td1\t1", "no query_id"),
         ("q1\t\t1", "no doc_id"),
-        ("q1\td1\t1.0", "the grade is not a whole number"),
+        ("q1\td1\t0.5", "the grade is not a whole number"),
+        ("q1\td1\t1_0", "the grade is not a whole number"),
+        ("q1\td1\t\N{ARABIC-INDIC DIGIT ONE}", "the grade is not a whole number"),
+        ("q1\td1\t1,5", "the grade is not a whole number"),
         ("q1\td1\tgood", "the grade is not a whole number"),
         ("q1\td1\t", "the grade is not a whole number"),
         (f"q1\td1\t{1 << 31}", "the grade is out of range"),
@@ -142,11 +146,39 @@ def test_judgments_may_have_the_four_columns_of_trec(beir, line):
     assert rows == [{"query_id": "q1", "doc_id": "d 1", "relevance": 2, "split": "test"}]
 
 
-@pytest.mark.parametrize(("first", "rows"), [("q1\td1\t1", 2), ("query-id\tcorpus-id\tscore", 1), ("a\tb\tc", 1)])
+@pytest.mark.parametrize(
+    ("first", "rows"),
+    [
+        ("q1\td1\t1", 2),
+        ("q1\td1\t1.0", 2),
+        ("query-id\tcorpus-id\tscore", 1),
+        ("\ufeffQID\tDocNo\tRelevance", 1),
+        ("query_id doc_id relevance", 1),
+    ],
+)
 def test_only_a_header_is_skipped(beir, first, rows):
     folder = beir(qrels={"test": f"{first}\r\nq1\td2\t-1\r\n".encode()})
+    if " " in first:
+        folder = beir(qrels={"test": f"{first}\nq1 d2 -1\n".encode()})
     assert [row["relevance"] for _, _, row in read(folder, "qrels")][-rows:] == [1, -1][-rows:]
     assert len(read(folder, "qrels")) == rows
+
+
+@pytest.mark.parametrize("value", ["relevant", "NaN", "", "1,5", "c"])
+def test_a_first_line_with_a_bad_value_is_no_header(beir, value):
+    folder = beir(qrels={"test": f"q1\td1\t{value}\nq1\td2\t1\n".encode()})
+    assert reasons(folder, "qrels") == [(1, "the grade is not a whole number")]
+
+
+@pytest.mark.parametrize("value", [0, False, [], {}, 1.5])
+def test_a_text_of_another_kind_is_not_an_empty_one(beir, value):
+    folder = beir(docs=[{"_id": "a", "text": value}], queries=[{"_id": "a", "text": value}])
+    assert reasons(folder, "docs") == reasons(folder, "queries") == [(1, "title or text is not a string")]
+
+
+def test_nan_is_a_missing_title(beir):
+    folder = beir(docs=b'{"_id": "a", "title": NaN, "text": "x"}\n')
+    assert read(folder, "docs")[0][2] == {"doc_id": "a", "title": "", "text": "x"}
 
 
 def test_judgments_of_train_and_dev_come_along_and_those_of_test_only_if_asked_for(beir):

@@ -1,5 +1,6 @@
 """Files of all kinds against the libraries that write and read them, in pieces of any size."""
 
+import bz2
 import csv
 import gzip
 import json
@@ -135,7 +136,7 @@ def test_pieces_of_any_size_read_the_same(files, tmp_path, monkeypatch, suffix):
     found = set()
     for size in (1, 1000, 3000, 1 << 30):
         monkeypatch.setattr(_lines, "_PART_BYTES", size)
-        monkeypatch.setattr(_lines, "_GZIP_PART_BYTES", size)
+        monkeypatch.setattr(_lines, "_COMPRESSED_PART_BYTES", size)
         monkeypatch.setattr(_tables, "_PART_BYTES", size)
         monkeypatch.setattr(_tables, "_BATCH_ROWS", min(size, 64))
         assert placed(dataset, "docs") == whole
@@ -305,6 +306,43 @@ def test_a_file_that_may_not_be_read(files, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("table", "lines", "row"),
+    [
+        ("docs", "docid\tcontents\nd1\tsome text", {"doc_id": "d1", "title": "", "text": "some text"}),
+        ("docs", "id\ttext\ttitle\n7\tbody\thead", {"doc_id": "7", "title": "head", "text": "body"}),
+        ("docs", "mine\turl\tmy text\n7\thttp\tbody", {"doc_id": "7", "title": "", "text": "body"}),
+        ("queries", "qid\tquery\nq1\twhat", {"query_id": "q1", "text": "what"}),
+        ("qrels", "topic\titeration\tdocno\trel\n1\t0\td\t2", {"query_id": "1", "doc_id": "d", "relevance": 2}),
+        ("qrels", "q\tgrade\td\n1\t2\td", {"query_id": "1", "doc_id": "d", "relevance": 2}),
+    ],
+)
+def test_a_header_is_no_row_and_says_where_the_columns_are(files, table, lines, row):
+    names = {"doc_id": "mine", "text": "my text", "judged_query_id": "q", "judged_doc_id": "d", "relevance": "grade"}
+    data = {"docs": b"9\tx\n", "queries": b"9\tx\n", "qrels": b"9 0 9 1\n"} | {table: f"{lines}\n".encode()}
+    dataset = files(
+        ("c.tsv", data["docs"]), ("q.tsv", data["queries"]), ("t.txt", data["qrels"]), columns=Columns(**names)
+    )
+    (read,) = rows(dataset, table)
+    read.pop("split", None)
+    assert read == row
+
+
+def zstd(data):
+    return pa.Codec("zstd").compress(data).to_pybytes()
+
+
+@pytest.mark.parametrize(("suffix", "compress"), [("gz", gzip.compress), ("bz2", bz2.compress), ("zst", zstd)])
+def test_compressed_files_in_pieces(files, monkeypatch, suffix, compress):
+    monkeypatch.setattr(_lines, "_COMPRESSED_PART_BYTES", 500)
+    whole = tsv(drawn(200))
+    packed = files((f"c.tsv.{suffix}", compress(whole)), (f"q.tsv.{suffix}", compress(whole)))
+    assert len(packed.parts("docs")) > 3
+    assert rows(packed, "docs") == rows(files(("c.tsv", whole)), "docs")
+    with pytest.raises(DataError, match=r"cannot be decompressed: .*; is it whole\?"):
+        files((f"c.tsv.{suffix}", compress(whole)[:-20])).parts("docs")
+
+
+@pytest.mark.parametrize(
     "damage",
     [
         lambda data: data[: len(data) // 2],
@@ -315,7 +353,7 @@ def test_a_file_that_may_not_be_read(files, monkeypatch):
 )
 def test_a_damaged_gzip(files, damage):
     data = gzip.compress(tsv(drawn(200)))
-    with pytest.raises(DataError, match=r"c\.tsv\.gz cannot be unzipped: .*; is it whole\?"):
+    with pytest.raises(DataError, match=r"c\.tsv\.gz cannot be decompressed: .*; is it whole\?"):
         files(("c.tsv.gz", damage(data))).parts("docs")
 
 

@@ -90,7 +90,7 @@ def ir_datasets(folder, home):
 @pytest.mark.parametrize("kind", [ms_marco, json_lines, parquet, hugging_face, archive, ir_datasets])
 def test_the_same_tables(kind, tmp_path, config, home, monkeypatch):
     monkeypatch.setattr(_lines, "_PART_BYTES", 300)
-    monkeypatch.setattr(_lines, "_GZIP_PART_BYTES", 300)
+    monkeypatch.setattr(_lines, "_COMPRESSED_PART_BYTES", 300)
     monkeypatch.setattr(_tables, "_PART_BYTES", 300)
     monkeypatch.setattr(irds, "_PART_DOCS", 9)
     whole = dataclasses.replace(config("unused"), dataset=kind(tmp_path, home))

@@ -70,9 +70,21 @@ def test_a_written_run_reads_back(tmp_path, artifact):
     write_run(tmp_path / "x.trec", made, "x")
     columns = ["query_id", "doc_id", "score", "rank"]
     assert read_run(tmp_path / "x.trec").select(columns).to_pylist() == made.table("run").select(columns).to_pylist()
-    blank = artifact("search", run=[{"query_id": "a b", "doc_id": "c\td", "score": 0.5, "rank": 1}])
-    write_run(tmp_path / "y.trec", blank, "y")
-    assert (tmp_path / "y.trec").read_text() == "a%20b Q0 c%20d 1 0.5 y\n"
+
+
+def test_ids_with_blanks_read_back(tmp_path, artifact):
+    ids = [("a b", "c d"), ("a b", "c%20d"), ("e", "f"), ("e", " g ")]
+    rows = [{"query_id": q, "doc_id": d, "score": -float(n), "rank": n % 2 + 1} for n, (q, d) in enumerate(ids)]
+    made = artifact("search", run=rows)
+    write_run(tmp_path / "y.trec", made, "y")
+    assert read_run(tmp_path / "y.trec").select(["query_id", "doc_id"]).to_pylist() == [
+        {"query_id": query_id, "doc_id": doc_id} for query_id, doc_id in ids
+    ]
+    assert (tmp_path / "y.trec").read_text().splitlines()[:3] == [
+        "a b\tQ0\tc d\t1\t-0\ty",
+        "a b\tQ0\tc%20d\t2\t-1\ty",
+        "e Q0 f 1 -2 y",
+    ]
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 3, 1000])
@@ -91,6 +103,7 @@ SIX = "expected six columns, 'query_id Q0 doc_id rank score tag'"
         ("q Q0 d 1 1 t\nq Q0 e 1 1\n", f"a.trec:2: {SIX}, got 5: 'q Q0 e 1 1'"),
         ("q Q0 d 1 1 a tag\n", f"a.trec:1: {SIX}, got 7"),
         ("q Q0 d 1 nan t\n", "a.trec:1: the score, column 5, is not a number: 'q Q0 d 1 nan t'"),
+        ("q Q0 d 1 1_0 t\n", "a.trec:1: the score, column 5, is not a number"),
         ("\nq Q0 d 1 high t\n", "a.trec:2: the score, column 5, is not a number"),
         ("q Q0 d 1 3 t\nr Q0 d 1 3 t\nq Q0 e 1 2 t\nq Q0 d 2 1 t\n", "a.trec:4: query 'q' lists document 'd' again"),
         (b"q Q0 \xff 1 1 t\n", "a.trec:1: not UTF-8: 'q Q0 \ufffd 1 1 t'"),
@@ -109,5 +122,5 @@ def test_a_file_that_is_not_there_or_not_whole(tmp_path):
         read_run(tmp_path / "nowhere.trec")
     packed = gzip.compress(b"q Q0 d 1 1 t\n" * 1000)
     for content in (packed[:-9], b"q Q0 d 1 1 t\n"):
-        with pytest.raises(DataError, match=r"a\.gz cannot be unzipped: .*; is it whole\?"):
+        with pytest.raises(DataError, match=r"a\.gz cannot be decompressed: .*; is it whole\?"):
             read_run(write(tmp_path, content, "a.gz"))

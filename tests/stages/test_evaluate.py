@@ -10,15 +10,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import ir_measures
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
 from gradret.config.run import Config, Evaluate
-from gradret.errors import ConfigError, ContractError
+from gradret.errors import ConfigError, ContractError, DataError
 from gradret.measures import measured, parse_measures
 from gradret.stages import evaluate as module
-from gradret.stages.evaluate import evaluate
+from gradret.stages.evaluate import check_judgments, evaluate
 from gradret.store import contracts
 from gradret.store.artifacts import Artifact, make
 
@@ -130,6 +131,51 @@ def test_measures_equal_the_loops(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for query_id, grades in judgments.items():
         for measure, value in expected(found.get(query_id, []), grades).items():
             assert got[query_id, measure] == pytest.approx(value, abs=1e-12), (query_id, measure)
+
+
+ALL_MEASURES = [
+    "nDCG@10", "nDCG", "AP", "AP(rel=2)", "AP(judged_only=True)@10", "Bpref", "infAP", "P@5", "RR", "R@10", "Rprec",
+    "Success@1", "SetP", "SetF", "IPrec@0.1", "Judged@10", "NumRel", "ERR@10", "nDCG(dcg='exp-log2')@10", "Accuracy",
+]  # fmt: skip
+
+
+def test_every_measure_is_that_of_ir_measures_for_the_same_files(tmp_path: Path) -> None:
+    judgments, found = toy(seed=7, count=20)
+    qrels, ranking = tmp_path / "qrels.txt", tmp_path / "run.trec"
+    qrels.write_text("".join(f"{q[1:]} 0 {d} {g}\n" for q, docs in judgments.items() for d, g in docs.items()))
+    ranking.write_text("".join(f"{q[1:]} Q0 {d} {n} {-n} x\n" for q, docs in found.items() for n, d in enumerate(docs)))
+    parsed = parse_measures(ALL_MEASURES)
+    theirs = ir_measures.iter_calc(
+        list(parsed.values()), ir_measures.read_trec_qrels(str(qrels)), ir_measures.read_trec_run(str(ranking))
+    )
+    by_measure = {measure: spelling for spelling, measure in parsed.items()}
+    got = values(evaluate(config(tmp_path, ALL_MEASURES), queries(tmp_path, judgments), run(tmp_path, found)))
+    compared = 0
+    for one in theirs:
+        assert got[f"q{one.query_id}", by_measure[one.measure]] == pytest.approx(one.value, abs=1e-9, nan_ok=True), one
+        compared += 1
+    assert compared >= 19 * (len(ALL_MEASURES) - 1)
+
+
+def test_a_grade_of_minus_1_is_pooled_and_not_judged(tmp_path: Path) -> None:
+    given = queries(tmp_path, {"q": {"unjudged": -1, "relevant": 1, "not": 0}})
+    measures = ["Bpref", "AP(judged_only=True)"]
+    got = evaluate(config(tmp_path, measures), given, run(tmp_path, {"q": ["unjudged", "relevant", "not"]}))
+    assert set(values(got).values()) == {1.0}
+
+
+def test_ids_with_blanks_are_measured_by_every_provider(tmp_path: Path) -> None:
+    given = queries(tmp_path, {"a q": {"d 1": 1, "d%201": 0}})
+    got = values(evaluate(config(tmp_path, ["ERR@10", "RR"]), given, run(tmp_path, {"a q": ["d%201", "d 1"]})))
+    assert got == {("a q", "ERR@10"): pytest.approx(1 / 16 / 2, abs=1e-5), ("a q", "RR"): 0.5}
+
+
+@pytest.mark.parametrize("measure", ["ERR@10", "nDCG(dcg='exp-log2')@10"])
+def test_grades_that_a_measure_cannot_take_are_refused(tmp_path: Path, measure: str) -> None:
+    said = re.escape(f"{measure} takes grades up to 4; query 'q' has 5 for document 'd'; leave {measure} out")
+    with pytest.raises(DataError, match=said):
+        check_judgments(config(tmp_path, ["nDCG@10", measure]), queries(tmp_path, {"q": {"d": 5, "e": 4}}))
+    check_judgments(config(tmp_path, ["nDCG@10"]), queries(tmp_path, {"q": {"d": 5}}))
 
 
 def test_ties_in_the_score_change_nothing(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_queries_and_judgments(beir, config, docs):
     ]
     assert made.counts == {
         "rows_in": 7, "queries": 3, "judgments": 4, "quarantined": 0, "judgments_of_unknown_docs": 0, "test_queries": 1,
-        "queries_without_judgments": 1,
+        "queries_without_judgments": 1, "queries_that_are_documents": 0,
     }  # fmt: skip
 
 
@@ -98,15 +98,26 @@ def test_bad_rows_are_quarantined_with_place_and_reason(beir, config, docs):
     qrels, lines = folder / "qrels" / "test.tsv", folder / "queries.jsonl"
     assert {(row["where"], row["reason"]) for row in made.table("quarantine").to_pylist()} == {
         (f"{lines}:41", "empty text"),
-        (f"{qrels}:42", "judged twice"),
+        (f"{qrels}:2", "judged again in a later row, which counts"),
         (f"{qrels}:43", "judgment of an unknown query"),
         (f"{qrels}:44", "the grade is not a whole number"),
-        (f"{qrels}:45", "expected a query, a document and a grade, or TREC's four columns"),
+        (f"{qrels}:45", "expected the 3 columns of the header"),
     }
     counts = made.counts
     assert counts["rows_in"] == 85 == counts["queries"] + counts["judgments"] + counts["quarantined"]
     assert sum(made.manifest["quarantined"].values()) == counts["quarantined"] == 5
-    assert ("q0", "d1", 1) in {tuple(row.values())[:3] for row in made.table("qrels").to_pylist()}
+    assert ("q0", "d1", 3) in {tuple(row.values())[:3] for row in made.table("qrels").to_pylist()}
+
+
+def test_queries_that_are_documents_are_counted_and_said(beir, config, docs, capsys):
+    texts = {"d1": "x", "d2": "another text", "q3": "x"}
+    rows = [{"_id": query_id, "text": text} for query_id, text in texts.items()]
+    folder = beir(queries=rows, qrels={"test": [("d1", "d3", 1)]})
+    made = queries(config(folder), docs)
+    assert made.counts["queries_that_are_documents"] == 1
+    assert "1 have the id and the text of a document" in capsys.readouterr().err
+    assert queries(config(folder, dataset={"exclude_same_ids": True}), docs).counts["queries_that_are_documents"] == 1
+    assert "have the id" not in capsys.readouterr().err
 
 
 def test_too_many_bad_rows_stop_with_the_first(beir, config, docs):

@@ -13,7 +13,8 @@ from sklearn.metrics import cohen_kappa_score, confusion_matrix
 
 from gradret.cli import main
 from gradret.errors import DataError
-from gradret.stats.agreement import agreement, graded_alike, read_qrels, teacher_agreement, terminal_text
+from gradret.judgments import read_qrels
+from gradret.stats.agreement import agreement, graded_alike, teacher_agreement, terminal_text
 from gradret.store import contracts
 from gradret.store.artifacts import Artifact, make
 
@@ -143,6 +144,14 @@ def test_both_layouts_of_qrels_are_read(tmp_path):
     assert read_qrels(beir) == {("q 1", "d 1"): 0.25, ("q2", "d2"): 1}
 
 
+def test_of_two_judgments_of_a_pair_the_last_counts(tmp_path, capsys):
+    path = tmp_path / "a.txt"
+    path.write_text("q1 0 d1 0\nq1 0 d2 1\nq1 0 d1 2\nq1 0 d2 1\n")
+    assert read_qrels(path) == {("q1", "d1"): 2, ("q1", "d2"): 1}
+    said = capsys.readouterr().err
+    assert f"{path}: 1 pairs are judged twice, with different grades; the last judgment counts" in said
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -151,8 +160,9 @@ def test_both_layouts_of_qrels_are_read(tmp_path):
         ("q1 0 d1 nan\n", ":1: expected"),
         ("q\td\t1\nquery-id\tcorpus-id\tscore\n", ":2: expected"),
         ("q1 Q0 d1 1 15.7 BM25\n", ":1: expected"),
-        ("q1 0 d1 2\nq1 0 d1 2\n", ":2: query q1, document d1 is judged a second time"),
-        ("q\udcff", " is not UTF-8"),
+        ("q1 0 d1 1_0\n", ":1: expected"),
+        ("query-id\tcorpus-id\tscore\nq1\t0\td1\t1\n", ":2: expected the header's 3 columns, got"),
+        ("q\udcff", ":1: not UTF-8"),
         (None, " cannot be read: No such file"),
         ("", "in common"),
     ],
