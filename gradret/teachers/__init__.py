@@ -1,10 +1,10 @@
-"""Teachers: who grades the pairs.
+"""Teachers score the pairs that the student is trained on.
 
-A teacher is a frozen dataclass. ``prepare`` runs on the driver and makes, or finds, what the
-workers need; ``load`` runs in the worker. One that scores by itself gives a ``Grader`` there. One that
-``asks_llm`` has an ``engine``, names its ``templates``, and gives a ``Task``: the prompts about a shard of
-pairs, and how their answers are read. To add one, write ``gradret/teachers/NAME.py`` with a dataclass
-called NAME.
+A teacher is a frozen dataclass. ``prepare`` runs on the driver and makes or finds the artifacts that the
+workers need; ``load`` runs in each worker. It returns a ``Grader``, or, if the teacher ``asks_llm``, a
+``Task`` that writes the prompts about a shard of pairs and reads their answers; such a teacher also has
+an ``engine`` and lists its ``templates``. To add a teacher, write ``gradret/teachers/NAME.py`` with a
+dataclass called NAME.
 """
 
 from __future__ import annotations
@@ -23,57 +23,57 @@ __all__ = ["Grader", "LLMTeacher", "SearchGrader", "Teacher"]
 
 
 class Grader(Protocol):
-    """A loaded teacher. Scores do not depend on which queries are asked together."""
+    """A loaded teacher. A score does not depend on which queries are scored in the same call."""
 
     def score(self, queries: Sequence[dict[str, Any]], doc_ids: Sequence[Sequence[str]]) -> list[np.ndarray]:
-        """Raw scores of each query's documents, float32, in their order."""
+        """Return each query's raw scores, float32, in the order of its ``doc_ids``."""
 
 
 class SearchGrader(Grader, Protocol):
     """A loaded teacher that searches the corpus."""
 
     def search(self, queries: Sequence[dict[str, Any]], k: int) -> list[list[tuple[str, float]]]:
-        """The ``k`` best documents of the corpus and their scores."""
+        """Return the ``k`` best documents of the corpus for each query, with their scores, best first."""
 
 
 class Teacher(Protocol):
-    """What label needs of a teacher. A component inherits it, and with it the defaults."""
+    """The interface that the stage ``label`` uses. Inherit from it to get the defaults."""
 
     positive_above: float | None = None
-    """Documents whose raw score is above it are positives of the query; None where scores do not say."""
+    """Documents with a raw score above this are positives of the query; None takes none from scores."""
 
     searches: ClassVar[bool] = False
-    """Whether it can search the whole corpus; then it is a system of the report."""
+    """Whether it can search the whole corpus; if so, the report evaluates it as a system."""
     reranks: ClassVar[bool] = False
-    """Whether it can score any pair of a query and a document of the corpus; then it can be checked, and
-    be a system of the report."""
+    """Whether it can score any pair of a query and a document of the corpus; if so, the stage ``check`` can
+    compare it with the student, and the report can evaluate it as a reranker."""
     asks_llm: ClassVar[bool] = False
-    """Whether it has an ``engine`` that answers prompts; it is then no system of the report."""
+    """Whether it has an ``engine`` that answers prompts; if so, the report does not evaluate it."""
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
-        """Artifacts that ``load`` will read; all of them are inputs of the stage's fingerprint.
+        """Return the artifacts that ``load`` reads; all of them enter the stage's fingerprint.
 
-        What is wrong with the settings is said here, on the driver.
+        Runs on the driver; raise here if the settings are wrong.
         """
 
     def load(self, prepared: dict[str, Artifact]) -> Grader | Task:
-        """Called once a worker."""
+        """Load the teacher; called once in each worker."""
 
     @property
     def templates(self) -> tuple[str, ...]:
-        """Templates that its prompts are made of; their content enters the fingerprint."""
+        """The prompt templates that it uses; their content enters the fingerprint."""
         return ()
 
     def unknown_pairs(self, prepared: dict[str, Artifact], mined: Artifact) -> tuple[int, list[str]] | None:
-        """How many of its scores no pair of PAIRS asks for, and a few; None where it brings no scores of its own."""
+        """Return how many of its scores match no pair of ``mined``, with examples; None if it has no given scores."""
         return None
 
 
 class LLMTeacher(Teacher, Protocol):
-    """What label needs of a teacher that asks an LLM: ``load`` gives a Task over shards of PAIRS."""
+    """The interface of a teacher that asks an LLM: ``load`` returns a Task over shards of PAIRS."""
 
     @property
     def engine(self) -> Engine:
-        """Who answers."""
+        """The engine that answers the prompts."""
 
     def load(self, prepared: dict[str, Artifact]) -> Task: ...

@@ -1,4 +1,4 @@
-"""An encoder-decoder that answers a pair with one token: logits of its first step."""
+"""Score a pair by the logits of an encoder-decoder's first decoding step."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class _Settings(Protocol):
 
 
 class FirstStep:
-    """A ``Forward`` over ``AutoModelForSeq2SeqLM``.
+    """A ``Forward`` that runs ``AutoModelForSeq2SeqLM``.
 
     Args:
-        settings: the teacher.
-        device: where the model goes.
-        prompt: what it reads, with ``{query}`` and ``{document}``. Of a pair that is too long the end of the
-            document is cut; what follows it in the prompt is kept.
-        answers: tokens that it may answer, by the field that names each.
-        score: of their logits, ``(n, answers)`` float32.
+        settings: the teacher's settings.
+        device: the device of the model.
+        prompt: the input, with ``{query}`` and ``{document}``. If it is too long, the end of the document is
+            cut; the text after the document is kept.
+        answers: the possible answer tokens, by the settings field that names each.
+        score: computes scores ``(n,)`` from the answer tokens' logits, ``(n, answers)`` float32.
     """
 
     side: Literal["left", "right"] = "right"
@@ -64,17 +64,19 @@ class FirstStep:
         self.model = model.to(device).eval()
         self.answers = [token_id(settings, self.tokens, token, field) for field, token in answers.items()]
         self.padding = {"input_ids": self.tokens.pad_token_id or 0}
-        after = prompt.rpartition("{document}")[2].strip()
-        self.after = len(self.tokens(after)["input_ids"])
+        suffix = prompt.rpartition("{document}")[2].strip()
+        self.suffix_length = len(self.tokens(suffix)["input_ids"])
 
     def tokenize(self, pairs: Sequence[Pair]) -> list[Row | None]:
         import numpy as np
 
         texts = [self.prompt.format(query=query, document=document) for query, document in pairs]
-        return [{"input_ids": np.array(self._cut(ids), np.int32)} for ids in self.tokens(texts)["input_ids"]]
+        return [{"input_ids": np.array(self._truncate(ids), np.int32)} for ids in self.tokens(texts)["input_ids"]]
 
-    def _cut(self, ids: list[int]) -> list[int]:
-        return ids if len(ids) <= self.limit else ids[: self.limit - self.after] + ids[len(ids) - self.after :]
+    def _truncate(self, ids: list[int]) -> list[int]:
+        if len(ids) <= self.limit:
+            return ids
+        return ids[: self.limit - self.suffix_length] + ids[len(ids) - self.suffix_length :]
 
     def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         import torch
@@ -85,17 +87,17 @@ class FirstStep:
 
 
 def answer_ids(settings: _Settings, answers: dict[str, str]) -> dict[str, int]:
-    """Ids of the tokens that ``answers`` names by field; opens no weights.
+    """Return the ids of the tokens in ``answers``, by field, without loading the weights.
 
     Raises:
-        ConfigError: the model is no encoder-decoder, or has no such token.
+        ConfigError: the model is not an encoder-decoder, or its tokenizer lacks a token.
     """
     from transformers import AutoConfig
 
     with opening(settings):
         folder: Path = locate(settings.model, settings.sha256, code=settings.trust_remote_code)
-        found = AutoConfig.from_pretrained(folder, trust_remote_code=settings.trust_remote_code)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=settings.trust_remote_code)
         tokens = tokenizer(settings, folder, trust_remote_code=settings.trust_remote_code)
-    if not found.is_encoder_decoder:
-        raise ConfigError(f"the model {settings.model!r} is a {found.model_type}, not an encoder-decoder such as T5")
+    if not config.is_encoder_decoder:
+        raise ConfigError(f"the model {settings.model!r} is a {config.model_type}, not an encoder-decoder such as T5")
     return {field: token_id(settings, tokens, token, field) for field, token in answers.items()}

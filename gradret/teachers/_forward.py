@@ -1,8 +1,7 @@
-"""Score pairs by a model's forward pass: what the teachers that read query and document together share.
+"""Score pairs with a model's forward pass: shared by the teachers that read query and document together.
 
-Pairs are tokenised once, without padding, and sorted by their true number of tokens; batches are cut where
-padded tokens would pass a budget. So next to nothing is padding, and a batch of short pairs is as much work
-as one of long ones.
+Pairs are tokenized once, without padding, and sorted by length; each batch takes as many as fit a budget of
+padded tokens. So batches contain almost no padding, and short pairs fill a batch as well as long ones.
 """
 
 from __future__ import annotations
@@ -27,22 +26,22 @@ if TYPE_CHECKING:
 __all__ = ["Forward", "ForwardGrader", "ForwardResources", "ModelTeacher", "Pair", "Row"]
 
 Pair = tuple[str, str]
-"""Texts of a query and of a document."""
+"""The texts of a query and a document."""
 
 Row = dict[str, "np.ndarray"]
-"""``input_ids`` of one pair, and what else the model is given for each of its tokens."""
+"""``input_ids`` of one pair, and the model's other inputs per token, each ``(tokens,)``."""
 
-_PAIRS_AT_ONCE = 512
+_TOKENIZER_BATCH = 512
 
 
 @dataclass(frozen=True)
 class ForwardResources:
-    """How a model is run; decides speed only, and the last bits of a score."""
+    """Threads and batch size; affects speed, and scores only in their last bits."""
 
     threads: int = 0
-    """CPU threads of a worker; 0 takes all cores of the machine."""
+    """CPU threads per worker; 0 uses all cores of the machine."""
     batch_tokens: int = 0
-    """Tokens of a batch, padding counted; 0 is 1,024 on a CPU and 65,536 on a GPU."""
+    """Tokens per batch, padding included; 0 is 1,024 on a CPU and 65,536 on a GPU."""
 
     def __post_init__(self) -> None:
         refuse(**{name: at_least(0, getattr(self, name)) for name in ("threads", "batch_tokens")})
@@ -50,18 +49,18 @@ class ForwardResources:
 
 @dataclass(frozen=True)
 class ModelTeacher(Teacher):
-    """The fields of a teacher that runs a model of its own over pairs."""
+    """The fields shared by teachers that run a model over pairs."""
 
     model: str = location()
-    """A folder, ``package:NAME``, or a hub id."""
+    """A folder, ``package:NAME``, or a Hub id."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """``bfloat16`` multiplies in it, by autocast; weights stay float32."""
+    """``bfloat16`` runs the model under autocast; weights stay float32."""
     sha256: str = ""
-    """What the weights must hash to; empty checks nothing."""
+    """Expected SHA-256 of the weights; empty skips the check."""
     trust_remote_code: bool = False
-    """Run Python code that comes with the model. Read it first."""
+    """Run Python code shipped with the model. Read that code first."""
     resources: ForwardResources = ForwardResources()
-    """How it is run."""
+    """``threads`` and ``batch_tokens``."""
 
     reranks: ClassVar[bool] = True
 
@@ -70,25 +69,25 @@ class Forward(Protocol):
     """A loaded model that scores pairs."""
 
     padding: dict[str, int]
-    """What fills up each part of a row."""
+    """The padding value of each input in a row."""
     side: Literal["left", "right"]
-    """Where it goes."""
+    """The side that is padded."""
 
     def tokenize(self, pairs: Sequence[Pair]) -> list[Row | None]:
-        """A row a pair, cut to what the model reads; None for one that cannot be cut so far."""
+        """Return a row per pair, truncated to the model's length; None if the pair cannot be made to fit."""
 
     def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Scores, ``(n,)``, of padded rows with their ``attention_mask``, ``(n, longest)`` each."""
+        """Return scores ``(n,)`` of padded rows; each input and ``attention_mask`` is ``(n, longest)``."""
 
 
 class ForwardGrader:
-    """A Grader by a ``Forward``.
+    """A Grader that scores with a ``Forward``.
 
     Args:
-        load: makes the model on a device, ``cuda`` if Ray gave this process a GPU and ``cpu`` if not.
-        prepared: has the DOCS.
-        precision: ``bfloat16`` multiplies in it, by autocast.
-        resources: how the model is run.
+        load: loads the model on a device: ``cuda`` if Ray gave this process a GPU, else ``cpu``.
+        prepared: the artifacts of ``Teacher.prepare``, DOCS among them.
+        precision: ``bfloat16`` runs the model under autocast.
+        resources: threads and batch size.
     """
 
     def __init__(
@@ -109,33 +108,35 @@ class ForwardGrader:
         import numpy as np
 
         texts = doc_texts(self.prepared.values(), set(chain.from_iterable(doc_ids)))
-        pairs = [(query["text"], texts[each]) for query, ids in zip(queries, doc_ids, strict=True) for each in ids]
+        pairs = [(query["text"], texts[doc_id]) for query, ids in zip(queries, doc_ids, strict=True) for doc_id in ids]
         scores = self.score_pairs(pairs)
         return [scores[start:end] for start, end in pairwise(np.cumsum([0, *map(len, doc_ids)]))]
 
     def score_pairs(self, pairs: Sequence[Pair]) -> np.ndarray:
-        """Raw scores of the pairs, float32, in their order; NaN for one that the model cannot read."""
+        """Return the pairs' raw scores, float32, in their order; NaN for a pair too long for the model."""
         import numpy as np
         import torch
 
-        parts = [pairs[start : start + _PAIRS_AT_ONCE] for start in range(0, len(pairs), _PAIRS_AT_ONCE)]
+        parts = [pairs[start : start + _TOKENIZER_BATCH] for start in range(0, len(pairs), _TOKENIZER_BATCH)]
         rows = [row for part in parts for row in self.model.tokenize(part)]
         lengths = np.array([0 if row is None else len(row["input_ids"]) for row in rows], np.int64)
         scores = np.full(len(rows), np.nan, np.float32)
-        half = torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16")
-        # One autocast for all batches: it keeps the weights that it has converted.
-        with torch.inference_mode(), half:
-            # Read back at the end: to wait for each batch would keep a GPU idle meanwhile.
-            found = [
+        autocast = torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16")
+        # One autocast for all batches: it caches the converted weights.
+        with torch.inference_mode(), autocast:
+            # Copy scores back after all batches are queued: waiting for each would leave a GPU idle.
+            outputs = [
                 (batch, self._forward([rows[row] for row in batch])) for batch in token_batches(lengths, self.budget)
             ]
-        for batch, part in found:
+        for batch, part in outputs:
             scores[batch] = part.float().cpu().numpy()
         return scores
 
     def _forward(self, rows: Sequence[Row | None]) -> torch.Tensor:
-        whole = [row for row in rows if row is not None]
-        return self.model.forward({name: values.to(self.device) for name, values in _padded(whole, self.model).items()})
+        readable = [row for row in rows if row is not None]
+        return self.model.forward(
+            {name: values.to(self.device) for name, values in _padded(readable, self.model).items()}
+        )
 
 
 def _padded(rows: Sequence[Row], model: Forward) -> dict[str, torch.Tensor]:
@@ -143,11 +144,11 @@ def _padded(rows: Sequence[Row], model: Forward) -> dict[str, torch.Tensor]:
     import torch
 
     lengths = np.array([len(row["input_ids"]) for row in rows])
-    places = np.arange(lengths.max())
-    mask = places < lengths[:, None] if model.side == "right" else places >= lengths.max() - lengths[:, None]
+    columns = np.arange(lengths.max())
+    mask = columns < lengths[:, None] if model.side == "right" else columns >= lengths.max() - lengths[:, None]
     batch = {"attention_mask": torch.from_numpy(mask.astype(np.int64))}
     for name in rows[0]:
-        whole = np.full(mask.shape, model.padding[name], np.int64)
-        whole[mask] = np.concatenate([row[name] for row in rows])
-        batch[name] = torch.from_numpy(whole)
+        padded = np.full(mask.shape, model.padding[name], np.int64)
+        padded[mask] = np.concatenate([row[name] for row in rows])
+        batch[name] = torch.from_numpy(padded)
     return batch

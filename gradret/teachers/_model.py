@@ -1,4 +1,4 @@
-"""Whose model a teacher runs: looked at once, on the driver, before any pair is scored."""
+"""Check a teacher's model once, on the driver, before any pair is scored."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class _HasModel(Protocol):
 
 
 def checked(config: Config, teacher: _HasModel, check: Callable[[], Mapping[str, object]]) -> Artifact:
-    """What ``check`` says of the teacher's model, as notes; the weights stay where they are.
+    """Run ``check`` on the teacher's model and store what it returns as notes; weights are not copied.
 
-    A folder's content enters the fingerprint. Of a hub id only the name does, so pin its weights with
+    A folder's content enters the fingerprint, but only the name of a Hub id does: pin its weights with
     ``sha256``.
 
     Args:
-        config: where to store.
-        teacher: with all its settings.
-        check: opens what it has to look at, and refuses what cannot be used; not called again while
-            nothing changes.
+        config: says where to store.
+        teacher: the teacher with all its settings.
+        check: loads what it needs and raises ConfigError if the model cannot be used; called again only
+            when something changes.
     """
     settings = {"teacher": teacher, "content": content(teacher.model)}
     body = functools.partial(_check, check)
@@ -47,10 +47,10 @@ def _check(check: Callable[[], Mapping[str, object]], draft: Draft) -> None:
 
 @contextmanager
 def opening(teacher: _HasModel) -> Iterator[None]:
-    """Libraries open the teacher's model without a word of their own.
+    """Silence the libraries that load the teacher's model, and turn their errors into a ConfigError.
 
     Raises:
-        ConfigError: it needs Python code of its own and may not run it, or cannot be read.
+        ConfigError: the model needs its own Python code, which is not allowed to run, or cannot be loaded.
     """
     quiet()
     try:
@@ -61,35 +61,35 @@ def opening(teacher: _HasModel) -> Iterator[None]:
         where = f"teacher {name_of(teacher)}: the model {teacher.model!r}"
         if "trust_remote_code" in str(error):
             raise ConfigError(
-                f"{where} needs Python code of its own, which is not run unless trust_remote_code is true; "
-                "read the code first"
+                f"{where} needs its own Python code, which is not run unless trust_remote_code is true; "
+                "read that code first"
             ) from error
         raise ConfigError(f"{where} cannot be loaded: {error}") from error
 
 
 def tokenizer(teacher: _HasModel, folder: Path, *, trust_remote_code: bool) -> Any:
-    """The fast tokenizer in ``folder``."""
+    """Load the fast tokenizer in ``folder``."""
     from transformers import AutoTokenizer
 
-    found: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    if not found.is_fast:
+    loaded: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    if not loaded.is_fast:
         raise ConfigError(
             f"teacher {name_of(teacher)}: the model {teacher.model!r} has no fast tokenizer; "
             "save one into its folder as tokenizer.json"
         )
-    return found
+    return loaded
 
 
 def token_id(teacher: _HasModel, tokens: Any, token: str, field: str) -> int:
-    """The id of the one token that is spelled so.
+    """Return the id of ``token``.
 
     Raises:
         ConfigError: the tokenizer has no such token.
     """
-    found = tokens.get_vocab().get(token)
-    if found is None:
+    number = tokens.get_vocab().get(token)
+    if number is None:
         raise ConfigError(
             f"teacher {name_of(teacher)}: {field}={token!r} is not a token of {teacher.model!r}; "
-            "a model that was trained to answer so has it in its tokenizer.json"
+            f"set {field} to a token in its tokenizer.json that it was trained to answer"
         )
-    return int(found)
+    return int(number)

@@ -1,4 +1,4 @@
-"""An LLM that picks or ranks the relevant ones among a query's candidates, seeing all of them at once."""
+"""An LLM that selects or ranks the relevant documents among all candidates of a query, in one prompt."""
 
 from __future__ import annotations
 
@@ -26,33 +26,35 @@ if TYPE_CHECKING:
 
 __all__ = ["Annotator"]
 
+_NOT_JSON = "the answer does not match the JSON schema"
+
 
 @dataclass(frozen=True)
 class Annotator(Teacher):
-    """One prompt a query with all its candidates; those that the model names are positives of the query.
+    """One prompt per query with all its candidates; documents that the model names are positives.
 
-    ``select``: 1 where the model names the document, else 0. ``rank``: ``1 - place / candidates`` with
-    places from 0, and 0 where it does not name it. A prompt shows at most ``max_candidates``, those that
-    a retriever ranked highest; the other pairs are quarantined. They are shown in the order of their
-    pair_ids, which are hashes, so that the place tells the model nothing.
+    ``select`` scores 1 if the model names the document, else 0. ``rank`` scores ``1 - place / candidates``
+    with places from 0, and 0 if the model does not name the document. A prompt shows at most the
+    ``max_candidates`` that a retriever ranked highest; the other pairs are quarantined. Candidates are
+    shown in the order of their pair_ids, which are hashes, so that the order gives no hint.
 
     Most scores are 0, so keep their scale with ``select.low: 0`` and ``select.high: 100``.
 
     Source: UtilSel and UtilRank of "Utility-Focused LLM Annotation" (EMNLP 2025 main 88) select and rank in
-    one prompt, verified in its text; its steps before that, a first selection and a pseudo-answer to
-    judge by, are left out. That the multiple-positives paper (2602.12727) annotates alike is a
-    reconstruction. The numbers for places are ours, and so is the wording.
+    one prompt, verified in its text; its earlier steps (a first selection, and a pseudo-answer to judge by)
+    are omitted. That the multiple-positives paper (2602.12727) annotates the same way is an assumption.
+    The scores of ``rank`` and the wording of the prompts are gradret's.
     """
 
     asks_llm: ClassVar[bool] = True
 
     engine: Any = component("engines", {"name": "vllm"})
-    """Who answers."""
+    """The engine that answers the prompts."""
     task: Literal["select", "rank"] = "select"
-    """Name the relevant documents, or name them best first."""
+    """Ask for the relevant documents in any order, or best first."""
     max_candidates: int = 20
     max_doc_tokens: int = 256
-    """Each document is cut to this many tokens."""
+    """Maximum tokens per document; the rest is truncated."""
     template: str | None = location(None)
     """A template, or a path that ends in .jinja, with a variable ``system`` and a macro
     ``user(query, documents)``; null is ``annotate/TASK``."""
@@ -70,11 +72,11 @@ class Annotator(Teacher):
         _messages(self)
         return {"docs": ingested, "queries": queries}
 
-    def load(self, prepared: dict[str, Artifact]) -> _Annotating:
-        return _Annotating(self, prepared)
+    def load(self, prepared: dict[str, Artifact]) -> _AnnotatorTask:
+        return _AnnotatorTask(self, prepared)
 
 
-class _Annotating:
+class _AnnotatorTask:
     def __init__(self, settings: Annotator, prepared: dict[str, Artifact]) -> None:
         self.settings, self.prepared = settings, prepared
         self.system, self.write = _messages(settings)
@@ -103,27 +105,29 @@ class _Annotating:
         return self.write(query=query, documents=documents)
 
     def read(self, answer: Answer) -> dict[str, float]:
-        """The score of each pair shown, by pair_id."""
+        """Return the score of each pair in the prompt, by pair_id."""
         shown = answer.facts["shown"]
-        named = _named(answer)
-        if not all(1 <= number <= len(shown) for number in named):
-            raise Unusable("the answer names a document that was not shown")
+        numbers = _document_numbers(answer)
+        if not all(1 <= number <= len(shown) for number in numbers):
+            raise Unusable("the answer names a document number that is not in the prompt")
         scores = dict.fromkeys(shown, 0.0)
-        for place, number in enumerate(named):
+        for place, number in enumerate(numbers):
             scores[shown[number - 1]] = 1 - place / len(shown) if self.settings.task == "rank" else 1.0
         return scores
 
     def result(self, item: Path, read: Mapping[str, Any | Quarantined]) -> Result:
         pairs = read_shard(item, "pairs")
         columns = zip(pairs["query_id"].to_pylist(), pairs["pair_id"].to_pylist(), strict=True)
-        left_out = Quarantined("", f"not among the query's first {self.settings.max_candidates} candidates")
-        said = [(read[query_id], pair_id) for query_id, pair_id in columns]
-        scores = [one if isinstance(one, Quarantined) else one.get(pair_id, left_out) for one, pair_id in said]
+        not_shown = Quarantined("", f"not among the query's top {self.settings.max_candidates} candidates")
+        answers = [(read[query_id], pair_id) for query_id, pair_id in columns]
+        scores = [
+            answer if isinstance(answer, Quarantined) else answer.get(pair_id, not_shown) for answer, pair_id in answers
+        ]
         return labels(pairs, scores, name_of(self.settings))
 
 
 def _sampling(candidates: int) -> Sampling:
-    """Greedy, and long enough for every number once; engines do not enforce that numbers differ."""
+    """Decode greedily, with room for every number once; engines do not enforce that numbers are distinct."""
     numbers = {
         "type": "array",
         "items": {"type": "integer", "minimum": 1, "maximum": candidates},
@@ -138,15 +142,15 @@ def _sampling(candidates: int) -> Sampling:
     return Sampling(max_tokens=32 + 6 * candidates, temperature=0.0, json_schema=schema)
 
 
-def _named(answer: Answer) -> list[int]:
-    """Numbers in the answer, each once, in its order."""
+def _document_numbers(answer: Answer) -> list[int]:
+    """Return the document numbers in the answer, in its order, without duplicates."""
     try:
         numbers = json.loads(answer.text)["relevant"]
     except (ValueError, KeyError, TypeError):
-        reason = "the answer was cut off" if answer.finish == "length" else "the answer is not the JSON asked for"
+        reason = "the answer was cut off" if answer.finish == "length" else _NOT_JSON
         raise Unusable(reason) from None
     if not isinstance(numbers, list) or not all(type(number) is int for number in numbers):
-        raise Unusable("the answer is not the JSON asked for")
+        raise Unusable(_NOT_JSON)
     return list(dict.fromkeys(numbers))
 
 

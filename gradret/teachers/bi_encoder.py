@@ -1,4 +1,4 @@
-"""The similarity of a bi-encoder's vectors."""
+"""Score a pair by the similarity of a bi-encoder's vectors."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ __all__ = ["BiEncoder"]
 
 @dataclass(frozen=True)
 class BiEncoder(Teacher):
-    """Cosine or inner product of the two vectors, in float64.
+    """Cosine or inner product of the two vectors, computed in float64.
 
-    Vectors of documents are read where the index keeps them, those of a shard's pairs only.
+    Only the document vectors of a shard's pairs are read, from the memory-mapped index.
     """
 
     encoder: Any = component("encoders", None)
-    """Whose vectors; null takes the student before training, ``train.encoder``."""
+    """The encoder; null uses ``train.encoder`` before training, the untrained student."""
     similarity: Literal["cosine", "dot"] | None = None
-    """null is the model's own."""
+    """null uses the model's own similarity."""
 
     reranks: ClassVar[bool] = True
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         model = base(config, ingested, self.encoder)
-        self._of(model)
+        self._resolve_similarity(model)
         return {
             "model": model,
             "doc_vectors": encode(config, model, ingested, "docs"),
@@ -50,23 +50,23 @@ class BiEncoder(Teacher):
             "query_vectors": encode(config, model, queries, "queries"),
         }
 
-    def load(self, prepared: dict[str, Artifact]) -> _Pairs:
-        return _Pairs(prepared, self._of(prepared["model"]))
+    def load(self, prepared: dict[str, Artifact]) -> _BiEncoderGrader:
+        return _BiEncoderGrader(prepared, self._resolve_similarity(prepared["model"]))
 
-    def _of(self, model: Artifact) -> str:
-        """``cosine`` or ``dot``."""
+    def _resolve_similarity(self, model: Artifact) -> str:
+        """Return ``cosine`` or ``dot``."""
         if self.similarity is not None:
             return self.similarity
         path = model.path / "model" / "config_sentence_transformers.json"
-        own = json.loads(path.read_text(encoding="utf-8")).get("similarity_fn_name") or "cosine"
-        if own not in ("cosine", "dot"):
+        similarity = json.loads(path.read_text(encoding="utf-8")).get("similarity_fn_name") or "cosine"
+        if similarity not in ("cosine", "dot"):
             raise ConfigError(
-                f"teacher bi_encoder: the model's own similarity is {own}; set similarity to cosine or dot"
+                f"teacher bi_encoder: the model's similarity is {similarity}; set similarity to cosine or dot"
             )
-        return str(own)
+        return str(similarity)
 
 
-class _Pairs:
+class _BiEncoderGrader:
     def __init__(self, prepared: dict[str, Artifact], similarity: str) -> None:
         self.queries, self.similarity = prepared["query_vectors"], similarity
         self.documents = _Documents(prepared["doc_vectors"], prepared["index"])
@@ -74,17 +74,20 @@ class _Pairs:
     def score(self, queries: Sequence[dict[str, Any]], doc_ids: Sequence[Sequence[str]]) -> list[np.ndarray]:
         import numpy as np
 
-        asked = _read(self.queries, [query["query_id"] for query in queries])
-        known = self.documents.read(set(chain.from_iterable(doc_ids)))
-        nothing = np.full(self.documents.dimension, np.nan, np.float32)
+        vectors = _read(self.queries, [query["query_id"] for query in queries])
+        documents = self.documents.read(set(chain.from_iterable(doc_ids)))
+        missing = np.full(self.documents.dimension, np.nan, np.float32)
         scores = []
         for query, listed in zip(queries, doc_ids, strict=True):
-            rows = np.array([known.get(doc_id, nothing) for doc_id in listed]).reshape(-1, len(nothing))
-            scores.append(self._compare(asked[query["query_id"]], rows))
+            rows = np.array([documents.get(doc_id, missing) for doc_id in listed]).reshape(-1, len(missing))
+            scores.append(self._compare(vectors[query["query_id"]], rows))
         return scores
 
     def _compare(self, query: np.ndarray, documents: np.ndarray) -> np.ndarray:
-        """``(n,)`` float32 of ``(d,)`` and ``(n, d)``; einsum's sum of a row does not depend on the others."""
+        """Return scores ``(n,)`` float32 of vectors ``(d,)`` and ``(n, d)``.
+
+        einsum sums each row independently of the others, so scores do not depend on the batch.
+        """
         import numpy as np
 
         query, documents = query.astype(np.float64), documents.astype(np.float64)
@@ -97,20 +100,20 @@ class _Pairs:
 
 
 def _read(queries: Artifact, query_ids: Sequence[str]) -> dict[str, np.ndarray]:
-    """Vectors of the queries; memory holds one shard of VECTORS."""
+    """Return the queries' vectors, reading one shard of VECTORS at a time."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    wanted, found = pa.array(query_ids, pa.string()), dict[str, "np.ndarray"]()
-    for rows in queries.batches("vectors"):
-        own = rows.filter(pc.is_in(rows["id"], value_set=wanted))
-        if own.num_rows:
-            found |= dict(zip(own["id"].to_pylist(), as_matrix(own), strict=True))
-    return found
+    wanted, vectors = pa.array(query_ids, pa.string()), dict[str, "np.ndarray"]()
+    for shard in queries.batches("vectors"):
+        rows = shard.filter(pc.is_in(shard["id"], value_set=wanted))
+        if rows.num_rows:
+            vectors |= dict(zip(rows["id"].to_pylist(), as_matrix(rows), strict=True))
+    return vectors
 
 
 class _Documents:
-    """Vectors of documents, memory-mapped in the shards of an INDEX, in the order of the VECTORS that it is made of."""
+    """Document vectors, memory-mapped from the shards of an INDEX, in the order of its VECTORS."""
 
     def __init__(self, vectors: Artifact, index: Artifact) -> None:
         import numpy as np
@@ -124,14 +127,14 @@ class _Documents:
         self.dimension = self.matrices[0].shape[1]
 
     def read(self, doc_ids: Collection[str]) -> dict[str, np.ndarray]:
-        """Those of ``doc_ids`` that there are."""
+        """Return the vectors of ``doc_ids``, without those that are not in the corpus."""
         import numpy as np
         import pyarrow as pa
         import pyarrow.compute as pc
 
         wanted = pa.array(sorted(doc_ids), pa.string())
-        places = np.flatnonzero(pc.is_in(self.ids, value_set=wanted).to_numpy())
-        numbers = np.searchsorted(self.starts, places, side="right") - 1
-        within = places - self.starts[numbers]
+        positions = np.flatnonzero(pc.is_in(self.ids, value_set=wanted).to_numpy())
+        numbers = np.searchsorted(self.starts, positions, side="right") - 1
+        within = positions - self.starts[numbers]
         rows = [self.matrices[number][row] for number, row in zip(numbers, within, strict=True)]
-        return dict(zip(self.ids.take(pa.array(places)).to_pylist(), rows, strict=True))
+        return dict(zip(self.ids.take(pa.array(positions)).to_pylist(), rows, strict=True))

@@ -1,4 +1,4 @@
-"""A model that reads query and document together and gives them one score."""
+"""A cross-encoder: a model that reads query and document together and returns one score."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ _UNPADDED: dict[str, Any] = {"common": {"return_tensors": None}, "text": {"paddi
 class CrossEncoder(ModelTeacher):
     """The logit of a sentence-transformers cross-encoder with one label, or its sigmoid.
 
-    Takes any folder that sentence-transformers opens as a CrossEncoder for sequence classification. Of a pair
-    that is too long the longer text is cut, token by token, as there: the document, unless the query is
-    longer than half of what is read. Scores are those of ``CrossEncoder.predict``, with the activation that is
-    named here in place of the folder's own.
+    Accepts any folder that sentence-transformers loads as a CrossEncoder for sequence classification. As
+    there, a pair that is too long is truncated token by token from its longer text: the document, unless
+    the query takes more than half of ``max_length``. Scores are those of ``CrossEncoder.predict`` with
+    ``activation`` in place of the folder's own.
 
     Source: Nogueira & Cho 2019 (1901.04085); implementation: sentence-transformers.
     """
 
     activation: Literal["logit", "sigmoid"] = "logit"
-    """What a score is, whatever the folder says: the raw logit, or its sigmoid, which lies in [0, 1]."""
+    """The score: the raw logit, or its sigmoid, in [0, 1]. Overrides the folder's activation."""
     max_length: int | None = None
-    """Tokens of a pair that are read; null is the folder's own length."""
+    """Maximum tokens per pair; null uses the folder's own limit."""
 
     def __post_init__(self) -> None:
         if self.max_length is not None and self.max_length < 1:
@@ -58,11 +58,11 @@ class CrossEncoder(ModelTeacher):
 class _Model:
     def __init__(self, settings: CrossEncoder, device: str) -> None:
         import torch
-        from sentence_transformers import CrossEncoder as Opened
+        from sentence_transformers import CrossEncoder as CrossEncoderModel
 
         with opening(settings):
             folder = locate(settings.model, settings.sha256, code=settings.trust_remote_code)
-            self.model: Any = Opened(
+            self.model: Any = CrossEncoderModel(
                 str(folder),
                 device=device,
                 trust_remote_code=settings.trust_remote_code,
@@ -70,8 +70,8 @@ class _Model:
                 model_kwargs={"dtype": torch.float32},
             )
         self.model.eval()
-        _refuse(settings, self.model)
-        _bound(settings, self.model)
+        _check_model(settings, self.model)
+        _limit_length(settings, self.model)
         pack(self.model)
         tokens = self.model.tokenizer
         self.padding = {"input_ids": tokens.pad_token_id or 0, "token_type_ids": tokens.pad_token_type_id}
@@ -94,34 +94,35 @@ class _Model:
         return scores.sigmoid() if self.sigmoid else scores
 
 
-def _refuse(settings: CrossEncoder, model: Any) -> None:
+def _check_model(settings: CrossEncoder, model: Any) -> None:
     task = getattr(model[0], "transformer_task", None)
     if task in ("text-generation", "any-to-any"):
         raise ConfigError(
-            f"teacher cross_encoder: {settings.model!r} is a model that writes text; take the teacher decoder_reranker"
+            f"teacher cross_encoder: {settings.model!r} is a generative model; use the teacher decoder_reranker"
         )
-    made = getattr(model.config, "architectures", None) or []
-    scores = settings.trust_remote_code or any(name.endswith("ForSequenceClassification") for name in made)
-    if task == "sequence-classification" and not scores:
+    architectures = getattr(model.config, "architectures", None) or []
+    saved_as = ", ".join(architectures) or "an unknown architecture"
+    has_head = settings.trust_remote_code or any(name.endswith("ForSequenceClassification") for name in architectures)
+    if task == "sequence-classification" and not has_head:
         raise ConfigError(
-            f"teacher cross_encoder: {settings.model!r} was saved as {', '.join(made) or 'nothing known'}, "
-            "not for sequence classification: it would score with random weights; take a trained cross-encoder"
+            f"teacher cross_encoder: {settings.model!r} was saved as {saved_as}, "
+            "not for sequence classification: its scores would come from random weights; use a trained cross-encoder"
         )
     if model.num_labels != 1:
         raise ConfigError(
-            f"teacher cross_encoder: {settings.model!r} has {model.num_labels} labels where one was expected, "
-            "the relevance of the document"
+            f"teacher cross_encoder: {settings.model!r} has {model.num_labels} labels, expected 1: "
+            "the relevance of the document; use a cross-encoder trained to rank"
         )
 
 
-def _bound(settings: CrossEncoder, model: Any) -> None:
-    """Read no more tokens than the model has positions for."""
+def _limit_length(settings: CrossEncoder, model: Any) -> None:
+    """Limit pairs to the number of positions that the model has."""
     longest = positions(model)
     if longest is None:
         return
     if settings.max_length is not None and settings.max_length > longest:
         raise ConfigError(
-            f"teacher cross_encoder: max_length must be at most {longest}, which {settings.model!r} can read; "
+            f"teacher cross_encoder: max_length must be at most {longest}, the limit of {settings.model!r}, "
             f"got {settings.max_length}"
         )
     model.max_seq_length = min(model.max_seq_length or longest, longest)

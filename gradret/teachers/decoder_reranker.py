@@ -1,4 +1,4 @@
-"""A causal language model that answers yes or no."""
+"""A decoder reranker: a causal language model that answers yes or no."""
 
 from __future__ import annotations
 
@@ -25,34 +25,36 @@ __all__ = ["DecoderReranker"]
 
 @dataclass(frozen=True)
 class DecoderReranker(ModelTeacher):
-    """``logit(yes) - logit(no)`` of the token after the prompt, or its sigmoid: Qwen3-Reranker and its kind.
+    """``logit(yes) - logit(no)`` of the token after the prompt, or its sigmoid, as for Qwen3-Reranker.
 
-    The sigmoid is the softmax over the two tokens. The prompt goes through the tokenizer's chat template, with
-    thinking off, where it has one. It is never cut; a pair whose prompt the model cannot read is quarantined.
-    A model that was trained on one wording does best with it: write that as a ``template``.
+    The sigmoid equals the softmax over the two tokens. If the tokenizer has a chat template, it is applied to
+    the prompt, with thinking off. Only the document is truncated; if the prompt still exceeds the model's
+    context, the pair is quarantined. A model trained on a fixed wording scores best with that wording:
+    write it as a ``template``.
 
     Source: Qwen3 Embedding (2506.05176); that its score is the softmax over yes and no, and its tags
-    Instruct, Query and Document, are from others' text about the model's card. The wording here is ours.
+    Instruct, Query and Document, are from secondary descriptions of the model card. The wording of the
+    default template is gradret's.
     """
 
     instruction: str = "Find documents that answer the query."
-    """What the template shows as the instruction."""
+    """The instruction, a variable of the template."""
     template: str = location("rerank/yes_no")
     """A template, or a path that ends in .jinja, with a variable ``system`` and a macro
     ``user(query, document, instruction)``."""
     yes: str = "yes"
-    """The token that says relevant, as the tokenizer spells it."""
+    """The token for relevant, as in the tokenizer's vocabulary."""
     no: str = "no"
-    """The token that says not relevant."""
+    """The token for not relevant."""
     score: Literal["logit", "probability"] = "logit"
-    """The difference of the logits, or its sigmoid, which lies in [0, 1]."""
+    """The difference of the logits, or its sigmoid, in [0, 1]."""
     max_doc_tokens: int = 1024
-    """Documents are cut to this many tokens."""
+    """Maximum tokens per document; the rest is truncated."""
 
     def __post_init__(self) -> None:
         refuse(max_doc_tokens=at_least(1, self.max_doc_tokens))
         if self.yes == self.no:
-            raise ValueError(f"yes and no must be two tokens, got {self.yes!r} for both")
+            raise ValueError(f"yes and no must be different tokens, got {self.yes!r} for both")
 
     @property
     def templates(self) -> tuple[str, ...]:
@@ -71,18 +73,18 @@ class DecoderReranker(ModelTeacher):
 
         with opening(self):
             folder = locate(self.model, self.sha256, code=self.trust_remote_code)
-            found = AutoConfig.from_pretrained(folder, trust_remote_code=self.trust_remote_code)
-        if found.is_encoder_decoder:
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=self.trust_remote_code)
+        if config.is_encoder_decoder:
             raise ConfigError(
-                f"teacher decoder_reranker: {self.model!r} is an encoder-decoder ({found.model_type}); "
-                "take the teacher mono_t5 or rank_t5"
+                f"teacher decoder_reranker: {self.model!r} is an encoder-decoder ({config.model_type}); "
+                "use the teacher mono_t5 or rank_t5"
             )
         tokens = _Prompts(self)
         return {"yes": tokens.yes, "no": tokens.no, "chat_template": tokens.chat}
 
 
 class _Prompts:
-    """Pairs to tokens."""
+    """Writes prompts and tokenizes them."""
 
     def __init__(self, settings: DecoderReranker) -> None:
         with opening(settings):
@@ -94,19 +96,19 @@ class _Prompts:
         self.system, self.user = _messages(settings)
 
     def rows(self, pairs: Sequence[Pair]) -> list[list[int]]:
-        documents = self._cut([document for _, document in pairs])
+        documents = self._truncate([document for _, document in pairs])
         texts = [self._prompt(query, document) for (query, _), document in zip(pairs, documents, strict=True)]
         ids: list[list[int]] = self.tokens(texts, add_special_tokens=False)["input_ids"]
         return ids
 
-    def _cut(self, documents: Sequence[str]) -> list[str]:
-        """The beginnings of the documents that have at most ``max_doc_tokens`` tokens."""
+    def _truncate(self, documents: Sequence[str]) -> list[str]:
+        """Truncate the documents to ``max_doc_tokens`` tokens."""
         longest = self.settings.max_doc_tokens
-        known = dict.fromkeys(documents)
-        found = self.tokens(list(known), add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        unique = list(dict.fromkeys(documents))
+        offsets = self.tokens(unique, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
         ends = {
             text: spans[longest][0] if len(spans) > longest else len(text)
-            for text, spans in zip(known, found, strict=True)
+            for text, spans in zip(unique, offsets, strict=True)
         }
         return [text[: ends[text]] for text in documents]
 
@@ -121,7 +123,7 @@ class _Prompts:
 
 
 class _Model:
-    # The token that answers is then the last one of every row.
+    # With padding on the left, the answer follows the last token of every row.
     side: Literal["left", "right"] = "left"
 
     def __init__(self, settings: DecoderReranker, device: str) -> None:
@@ -142,12 +144,12 @@ class _Model:
     def tokenize(self, pairs: Sequence[Pair]) -> list[Row | None]:
         import numpy as np
 
-        found = self.prompts.rows(pairs)
-        fits = [self.longest is None or len(ids) <= self.longest for ids in found]
-        return [{"input_ids": np.array(ids, np.int32)} if fit else None for ids, fit in zip(found, fits, strict=True)]
+        rows = self.prompts.rows(pairs)
+        fits = [self.longest is None or len(ids) <= self.longest for ids in rows]
+        return [{"input_ids": np.array(ids, np.int32)} if fit else None for ids, fit in zip(rows, fits, strict=True)]
 
     def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        # Counted from the first real token on, so that a row's padding does not move it.
+        # Count positions from the first real token, so that padding does not shift them.
         positions = (batch["attention_mask"].cumsum(dim=1) - 1).clamp(min=0)
         logits = self.model(**batch, position_ids=positions, logits_to_keep=1, use_cache=False).logits[:, -1].float()
         scores: torch.Tensor = logits[:, self.prompts.yes] - logits[:, self.prompts.no]

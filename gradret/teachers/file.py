@@ -1,4 +1,4 @@
-"""Labels from a file."""
+"""Read labels from a file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,44 +37,44 @@ Label = tuple[int, str, str, float]
 
 @dataclass(frozen=True)
 class File(Teacher):
-    """The scores that a file holds, as they are.
+    """The scores in a file, unchanged.
 
-    ``.parquet`` and ``.jsonl`` have the columns query_id, doc_id and score. Any other file is text with one
-    of two formats: lines of ``query_id doc_id score`` with tabs between, under a header, as BEIR has them, or
-    ``query_id iteration doc_id score``, as TREC has them.
+    ``.parquet`` and ``.jsonl`` files have the columns query_id, doc_id and score. Any other file is read as
+    text in one of two formats: BEIR's, tab-separated ``query_id doc_id score`` under a header, or TREC's,
+    ``query_id iteration doc_id score``.
 
-    A pair that the file lacks is quarantined. What the file holds beside the pairs is counted as
-    ``unknown_pairs``, and the first few stand in the notes.
+    A pair that is not in the file is quarantined. Rows of the file that match no pair are counted in the
+    notes as ``unknown_pairs``, with the first few.
     """
 
     path: str = location()
-    """The file. Its content enters the fingerprint."""
+    """Path of the file, whose content enters the fingerprint."""
     positive_above: float | None = None
-    """Documents that score above this are positives of the query too, beside its source; null names none."""
+    """Documents that score above this are further positives of the query; null adds none."""
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
-        """The file's rows as LABELS.
+        """Store the file's rows as LABELS.
 
         Raises:
-            ConfigError: there is no such file.
-            DataError: a row cannot be read, or a pair has two.
+            ConfigError: the file cannot be read.
+            DataError: a row is malformed, or two rows label the same pair.
         """
         path = Path(self.path).absolute()
         try:
             content = hash_files([path])
         except OSError as error:
-            raise ConfigError(f"label.teacher.path: {path} cannot be read: {error.strerror}") from None
+            raise ConfigError(f"label.teacher.path: cannot read {path}: {error.strerror}") from None
         body = functools.partial(_write, path)
         settings = {"content": content, "format": path.suffixes}
         return {
             "file": make("labels_file", config.storage_path, module=__name__, settings=settings, inputs={}, body=body)
         }
 
-    def load(self, prepared: dict[str, Artifact]) -> _Known:
-        return _Known(prepared["file"])
+    def load(self, prepared: dict[str, Artifact]) -> _FileGrader:
+        return _FileGrader(prepared["file"])
 
     def unknown_pairs(self, prepared: dict[str, Artifact], mined: Artifact) -> tuple[int, list[str]]:
-        """How many rows of the file are about no pair of ``mined``, and the first few as ``QUERY_ID DOC_ID``."""
+        """Return how many rows of the file match no pair of ``mined``, and the first few as ``QUERY_ID DOC_ID``."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -89,7 +89,7 @@ class File(Teacher):
         return count, shown
 
 
-class _Known:
+class _FileGrader:
     def __init__(self, file: Artifact) -> None:
         self.file = file
 
@@ -98,16 +98,17 @@ class _Known:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        asked = [
+        pair_ids = [
             [pair_id(query["query_id"], doc_id) for doc_id in listed]
             for query, listed in zip(queries, doc_ids, strict=True)
         ]
-        wanted, found = pa.array([each for ids in asked for each in ids], pa.string()), dict[str, float]()
+        wanted = pa.array(list(chain.from_iterable(pair_ids)), pa.string())
+        scores = dict[str, float]()
         for path in self.file.shards("labels"):
             rows = read_shard(path, "labels", ["pair_id", "score"])
             rows = rows.filter(pc.is_in(rows["pair_id"], value_set=wanted))
-            found |= dict(zip(rows["pair_id"].to_pylist(), rows["score"].to_pylist(), strict=True))
-        return [np.array([found.get(each, np.nan) for each in ids], np.float32) for ids in asked]
+            scores |= dict(zip(rows["pair_id"].to_pylist(), rows["score"].to_pylist(), strict=True))
+        return [np.array([scores.get(each, np.nan) for each in ids], np.float32) for ids in pair_ids]
 
 
 def _write(path: Path, draft: Draft) -> None:
@@ -116,8 +117,8 @@ def _write(path: Path, draft: Draft) -> None:
     labels = _READERS.get(plain_name(path).suffix, _text)(path)
     parts = [_table(part) for part in iter(lambda: list(islice(labels, _ROWS_A_SHARD)), [])]
     if not parts:
-        raise DataError(f"{path}: holds no labels")
-    _refuse_doubled(path, pa.concat_tables(parts))
+        raise DataError(f"{path}: no labels in the file; expected rows of query_id, doc_id and score")
+    _refuse_duplicates(path, pa.concat_tables(parts))
     for number, rows in enumerate(parts):
         draft.write("labels", rows.drop_columns("where"), number)
         draft.count(rows_out=rows.num_rows)
@@ -138,18 +139,18 @@ def _table(part: list[Label]) -> pa.Table:
     return pa.table(columns)
 
 
-def _refuse_doubled(path: Path, labels: pa.Table) -> None:
+def _refuse_duplicates(path: Path, labels: pa.Table) -> None:
     import pyarrow.compute as pc
 
     counted = labels.group_by("pair_id").aggregate([("where", "count"), ("where", "min")])
-    doubled = counted.filter(pc.greater(counted["where_count"], 1)).sort_by("where_min")
-    if not doubled.num_rows:
+    duplicates = counted.filter(pc.greater(counted["where_count"], 1)).sort_by("where_min")
+    if not duplicates.num_rows:
         return
-    first, second = labels.filter(pc.equal(labels["pair_id"], doubled["pair_id"][0])).slice(0, 2).to_pylist()
+    first, second = labels.filter(pc.equal(labels["pair_id"], duplicates["pair_id"][0])).slice(0, 2).to_pylist()
     raise DataError(
         f"{path}: {_unit(path)}s {first['where']} and {second['where']} both label query {first['query_id']!r}, "
         f"document {first['doc_id']!r}, with {first['score']:g} and {second['score']:g}; keep one "
-        f"({doubled.num_rows:,} pairs are labelled more than once)"
+        f"({duplicates.num_rows:,} pairs have more than one label)"
     )
 
 
@@ -170,8 +171,8 @@ def _jsonl(path: Path) -> Iterator[Label]:
         values: list[Any] = [row.get(name) for name in _COLUMNS] if isinstance(row, dict) else []
         if [type(value) in kinds for value, kinds in zip(values, _KINDS, strict=False)] != [True] * len(_KINDS):
             raise DataError(
-                f"{path}:{number}: expected a JSON object with query_id and doc_id, texts or whole numbers, "
-                f"and score, a number; got {line[:80]!r}"
+                f"{path}:{number}: expected a JSON object with query_id and doc_id (strings or integers) "
+                f"and score (a number), got {line[:80]!r}"
             )
         yield number, str(values[0]), str(values[1]), float(values[2])
 
@@ -187,7 +188,7 @@ def _parquet(path: Path) -> Iterator[Label]:
         file = pq.ParquetFile(path)
         missing = [name for name in _COLUMNS if name not in file.schema_arrow.names]
         if missing:
-            raise DataError(f"{path}: has no column {missing[0]}; expected query_id, doc_id and score")
+            raise DataError(f"{path}: no column {missing[0]}; expected query_id, doc_id and score")
         start = 1
         for batch in file.iter_batches(columns=_COLUMNS):
             kinds = (pa.string(), pa.string(), pa.float64())
@@ -200,7 +201,7 @@ def _parquet(path: Path) -> Iterator[Label]:
             yield from ((number, *row) for number, row in enumerate(rows, start))
             start += batch.num_rows
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise DataError(f"{path} cannot be read as Parquet with query_id, doc_id and score: {error}") from None
+        raise DataError(f"cannot read {path} as Parquet with query_id, doc_id and score: {error}") from None
 
 
 _READERS: dict[str, Callable[[Path], Iterator[Label]]] = {".parquet": _parquet, ".jsonl": _jsonl}

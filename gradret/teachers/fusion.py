@@ -1,4 +1,4 @@
-"""The teacher of the embedded default: a dense model and BM25, standardised over the corpus and added."""
+"""The default teacher for the embedded dataset: the sum of standardised dense and BM25 scores."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 
 __all__ = ["Fusion"]
 
-# Queries scored against the whole corpus at once: bounds memory at 64 x documents x 4 bytes.
+# Queries scored per block against the whole corpus: bounds memory to 64 x documents x 4 bytes.
 _BLOCK = 64
 
 
 @dataclass(frozen=True)
 class Fusion(Teacher):
-    """``w * z(cosine) + (1 - w) * z(BM25)``, z over all documents of the corpus for each query.
+    """``w * z(cosine) + (1 - w) * z(BM25)``; z standardises over the whole corpus, for each query.
 
-    Needs no GPU and no model hub. It ranks better than either of its halves on scifact, cranfield and
-    vaswani, but not than MiniLM on pydocs (benchmarks/results/quality_*).
+    Needs no GPU and no access to the Hub. It ranks better than either of its parts on scifact, cranfield
+    and vaswani, but not better than MiniLM on pydocs (benchmarks/results/quality_*).
 
-    Source: score standardisation before adding is Renda & Straccia (2003); ours otherwise.
+    Source: standardising scores before adding them is Renda & Straccia (2003); the rest is gradret's.
     """
 
     encoder: Any = component("encoders", {"name": "pretrained"})
     dense_weight: float = 0.6
-    """w."""
+    """The weight ``w`` of the dense scores."""
     k1: float = 1.2
     b: float = 0.75
 
@@ -53,11 +53,11 @@ class Fusion(Teacher):
             "query_vectors": encode(config, model, queries, "queries"),
         }
 
-    def load(self, prepared: dict[str, Artifact]) -> _Fused:
-        return _Fused(prepared, self.dense_weight)
+    def load(self, prepared: dict[str, Artifact]) -> _FusionGrader:
+        return _FusionGrader(prepared, self.dense_weight)
 
 
-class _Fused:
+class _FusionGrader:
     def __init__(self, prepared: dict[str, Artifact], dense_weight: float) -> None:
         self.bm25 = Bm25Index(prepared["bm25"])
         self.doc_ids, self.docs = read_vectors(prepared["doc_vectors"])
@@ -69,22 +69,22 @@ class _Fused:
     def score(self, queries: Sequence[dict[str, Any]], doc_ids: Sequence[Sequence[str]]) -> list[np.ndarray]:
         import numpy as np
 
-        # A document that an LLM wrote is not in the corpus, and has no score.
-        nowhere = len(self.doc_ids)
+        # A document that an LLM wrote is not in the corpus: its score is NaN, appended as the last column.
+        missing = len(self.doc_ids)
         return [
-            np.append(row, np.float32("nan"))[[self.doc_columns.get(doc_id, nowhere) for doc_id in ids]]
+            np.append(row, np.float32("nan"))[[self.doc_columns.get(doc_id, missing) for doc_id in ids]]
             for row, ids in zip(self._scores(queries), doc_ids, strict=True)
         ]
 
     def search(self, queries: Sequence[dict[str, Any]], k: int) -> list[list[tuple[str, float]]]:
-        found = []
+        results = []
         for row in self._scores(queries):
             best = ordered(row, self.doc_ids, k)
-            found.append([(self.doc_ids[column], float(row[column])) for column in best])
-        return found
+            results.append([(self.doc_ids[column], float(row[column])) for column in best])
+        return results
 
     def _scores(self, queries: Sequence[dict[str, Any]]) -> Iterator[np.ndarray]:
-        """Scores of the whole corpus, one row a query."""
+        """Yield each query's scores over the whole corpus, ``(documents,)`` float32."""
         import numpy as np
 
         for start in range(0, len(queries), _BLOCK):
@@ -92,15 +92,15 @@ class _Fused:
             vectors = self.queries[[self.query_rows[query["query_id"]] for query in block]]
             dense = vectors @ self.docs.T
             lexical = self.bm25.scores([query["text"] for query in block])
-            fused = self.dense_weight * _standard(dense) + (1 - self.dense_weight) * _standard(lexical)
+            fused = self.dense_weight * _standardize(dense) + (1 - self.dense_weight) * _standardize(lexical)
             yield from fused.astype(np.float32)
 
 
-def _standard(scores_QN: np.ndarray) -> np.ndarray:
-    """Each row with mean 0 and standard deviation 1; a constant row becomes 0."""
+def _standardize(scores_QN: np.ndarray) -> np.ndarray:
+    """Scale each row to mean 0 and standard deviation 1; a constant row becomes 0."""
     import numpy as np
 
     centred = scores_QN.astype(np.float64) - scores_QN.mean(axis=1, keepdims=True, dtype=np.float64)
     spread = centred.std(axis=1, keepdims=True)
-    standard: np.ndarray = np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0)
-    return standard
+    scaled: np.ndarray = np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0)
+    return scaled

@@ -1,4 +1,4 @@
-"""The grades that documents were written at."""
+"""Use the grade that each generated document was written to have."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ __all__ = ["Generated"]
 
 @dataclass(frozen=True)
 class Generated(Teacher):
-    """The grade that the generator ``graded_documents`` wrote a document at, 0 to levels - 1.
+    """The grade that ``graded_documents`` requested for a document, 0 to levels - 1.
 
-    No model is asked. A pair of a query and a document that was not written for it has no grade, and
-    is quarantined.
+    No model runs. If the document was not written for the query, the pair has no grade and is quarantined.
     """
 
     positive_above: float | None = None
-    """Documents of a higher grade are positives too; null leaves it at the best one."""
+    """Documents with a higher grade are positives too; null keeps only the one with the best grade."""
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         return {"generated": with_grades(queries, "label.teacher")}
@@ -43,8 +42,8 @@ class _Grader:
     def score(self, queries: Sequence[dict[str, Any]], doc_ids: Sequence[Sequence[str]]) -> list[np.ndarray]:
         import numpy as np
 
-        known = self.grades.of(query["query_id"] for query in queries)
+        by_query = self.grades.of(query["query_id"] for query in queries)
         return [
             np.array([grades.get(doc_id, np.nan) for doc_id in listed], np.float32)
-            for grades, listed in zip(known, doc_ids, strict=True)
+            for grades, listed in zip(by_query, doc_ids, strict=True)
         ]

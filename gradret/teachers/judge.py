@@ -1,4 +1,4 @@
-"""An LLM that grades each pair by itself."""
+"""An LLM judge that grades one pair per prompt."""
 
 from __future__ import annotations
 
@@ -35,35 +35,35 @@ _ORDERS = {
 
 @dataclass(frozen=True)
 class Judge(Teacher):
-    """``(E[grade] - lowest) / (highest - lowest)``, the expectation over the probabilities of the grade tokens.
+    """``(E[grade] - lowest) / (highest - lowest)``, with the expectation over the grade tokens' probabilities.
 
-    One prompt a pair and order; its first token's probabilities, divided by their sum over the grade
-    tokens, weigh the grades, and the orders' expectations are averaged. So a score lies in [0, 1]. What
-    probability the model gives to other tokens is label's note ``outside_mean``. A model that thinks
-    before it answers has to be told not to.
+    There is one prompt per pair and order. The probabilities of the grade tokens as first token, normalised
+    to sum to 1, weight the grades; the orders' expectations are averaged. Scores lie in [0, 1]. The mean
+    probability of other tokens is label's note ``outside_mean``. Turn thinking off for a model that thinks
+    before it answers.
 
-    Scores are on a scale of their own: ``select.low: 0`` and ``select.high: 100`` keep it, but for
-    stretching it from the lowest score to the highest.
+    ``select`` rescales scores by percentiles; ``select.low: 0`` and ``select.high: 100`` only stretch them
+    linearly from the lowest to the highest.
 
-    Source: expectation over grade tokens and mean over both orders are those of LightBlue's reranker data,
-    verified on its card. BiXSE (2508.06781) takes an LLM's grades as probabilities, verified in its
-    abstract; that it makes them like this is a reconstruction. Grade definitions are ours.
+    Source: the expectation over grade tokens and the mean over both orders are those of LightBlue's reranker
+    data, verified on its card. BiXSE (2508.06781) uses an LLM's grades as probabilities, verified in its
+    abstract; that it computes them this way is an assumption. The grade definitions are gradret's.
     """
 
     asks_llm: ClassVar[bool] = True
 
     engine: Any = component("engines", {"name": "vllm"})
-    """Who answers."""
+    """The engine that answers the prompts."""
     scale: Literal["0-3", "1-7", "binary"] = "0-3"
-    """Grades that the model may give; ``binary`` is 0 or 1."""
+    """The grades; ``binary`` is 0 or 1."""
     orders: Literal["both", "query_first", "document_first"] = "both"
-    """What the model reads first; ``both`` asks twice, because models lean towards one or the other."""
+    """Which text comes first in the prompt; ``both`` asks twice, to cancel the model's position bias."""
     max_outside: float = 0.5
-    """An answer with more than this probability outside the grade tokens is quarantined, and its pair."""
+    """Quarantine a pair if an answer gives more than this probability to tokens other than grades."""
     max_doc_tokens: int = 512
-    """Documents are cut to this many tokens."""
+    """Maximum tokens per document; the rest is truncated."""
     positive_above: float | None = None
-    """Documents that score above this are positives of the query too, beside its source; null names none."""
+    """Documents that score above this are further positives of the query; null adds none."""
     template: str | None = location(None)
     """A template, or a path that ends in .jinja, with a variable ``system`` and a macro
     ``user(query, document, query_first)``; null is ``judge/SCALE``."""
@@ -85,11 +85,11 @@ class Judge(Teacher):
         _messages(self)
         return {"docs": ingested, "queries": queries}
 
-    def load(self, prepared: dict[str, Artifact]) -> _Judging:
-        return _Judging(self, prepared)
+    def load(self, prepared: dict[str, Artifact]) -> _JudgeTask:
+        return _JudgeTask(self, prepared)
 
 
-class _Judging:
+class _JudgeTask:
     def __init__(self, settings: Judge, prepared: dict[str, Artifact]) -> None:
         self.settings, self.prepared = settings, prepared
         self.system, self.write = _messages(settings)
@@ -115,9 +115,9 @@ class _Judging:
         return self.write(query=query, document=documents[0], query_first=order == "query_first")
 
     def read(self, answer: Answer) -> float:
-        """The expected grade in this order, scaled to [0, 1]."""
+        """Return the expected grade of one prompt, scaled to [0, 1]."""
         if len(answer.logprobs) != len(self.grades):
-            raise Unusable("the answer has no probabilities of the grades")
+            raise Unusable("the answer has no probabilities for the grades")
         weights = [math.exp(logprob) for logprob in answer.logprobs]
         if 1 - sum(weights) > self.settings.max_outside:
             raise Unusable("no grade among the likely tokens")
@@ -126,8 +126,10 @@ class _Judging:
 
     def result(self, item: Path, read: Mapping[str, Any | Quarantined]) -> Result:
         pairs = read_shard(item, "pairs")
-        said = [[read[_prompt_id(pair_id, order)] for order in self.orders] for pair_id in pairs["pair_id"].to_pylist()]
-        return labels(pairs, [_mean(scores) for scores in said], name_of(self.settings))
+        scores = [
+            [read[_prompt_id(pair_id, order)] for order in self.orders] for pair_id in pairs["pair_id"].to_pylist()
+        ]
+        return labels(pairs, [_mean(by_order) for by_order in scores], name_of(self.settings))
 
 
 def _prompt_id(pair_id: str, order: str) -> str:
@@ -135,11 +137,11 @@ def _prompt_id(pair_id: str, order: str) -> str:
 
 
 def _mean(scores: Sequence[float | Quarantined]) -> float | Quarantined:
-    """Over the orders; what is wrong with one is wrong with the pair."""
-    good = [score for score in scores if not isinstance(score, Quarantined)]
-    if len(good) < len(scores):
+    """Return the mean over the orders; if one is quarantined, so is the pair."""
+    usable = [score for score in scores if not isinstance(score, Quarantined)]
+    if len(usable) < len(scores):
         return next(score for score in scores if isinstance(score, Quarantined))
-    return sum(good) / len(good)
+    return sum(usable) / len(usable)
 
 
 def _messages(settings: Judge) -> tuple[str, Callable[..., str]]:

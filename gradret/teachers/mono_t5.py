@@ -1,4 +1,4 @@
-"""monoT5: an encoder-decoder that says whether a document is relevant."""
+"""monoT5: an encoder-decoder that answers whether a document is relevant."""
 
 from __future__ import annotations
 
@@ -26,23 +26,24 @@ _PROMPT = "Query: {query} Document: {document} Relevant:"
 class MonoT5(ModelTeacher):
     """``log softmax(true, false)`` of ``true`` at the decoder's first step, for ``Query: Q Document: D Relevant:``.
 
-    A log-probability, 0 at most. Of a pair that is too long the document is cut, and ``Relevant:`` is kept.
+    Scores are log-probabilities, at most 0. If a pair is too long, the document is truncated and
+    ``Relevant:`` is kept.
 
-    Source: Nogueira et al. 2020 (2003.06713). Input, tokens and softmax were seen in copies of the authors' code,
-    not in the paper; that code may cut ``Relevant:`` off a long pair, which is not done here.
+    Source: Nogueira et al. 2020 (2003.06713). Input, tokens and softmax are from copies of the authors'
+    code, not from the paper; that code may cut ``Relevant:`` off a long pair, gradret does not.
     """
 
     true: str = "▁true"
-    """The token that says relevant, as the tokenizer spells it."""
+    """The token for relevant, as in the tokenizer's vocabulary."""
     false: str = "▁false"
-    """The token that says not relevant."""
+    """The token for not relevant."""
     max_length: int = 512
-    """Tokens of a pair that are read."""
+    """Maximum tokens per pair."""
 
     def __post_init__(self) -> None:
         refuse(max_length=at_least(1, self.max_length))
         if self.true == self.false:
-            raise ValueError(f"true and false must be two tokens, got {self.true!r} for both")
+            raise ValueError(f"true and false must be different tokens, got {self.true!r} for both")
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         model = checked(config, self, functools.partial(answer_ids, self, self._answers))

@@ -24,14 +24,14 @@ _PROMPT = "Query: {query} Document: {document}"
 class RankT5(ModelTeacher):
     """Logit of the token ``<extra_id_10>`` at the decoder's first step, for ``Query: Q Document: D``.
 
-    Source: Zhuang et al. 2022 (2210.10634), not read. Input, token, length and bfloat16 are those of
+    Source: Zhuang et al. 2022 (2210.10634), which we did not read. Input, token, length and bfloat16 are those of
     Tamber et al. 2025 (2502.19712), whose teacher is RankT5-3B; verified in the paper and its code.
     """
 
     token: str = "<extra_id_10>"  # noqa: S105
     """The token whose logit is the score."""
     max_length: int = 512
-    """Tokens of a pair that are read; the end of the document is cut."""
+    """Maximum tokens per pair; the end of the document is truncated."""
 
     def __post_init__(self) -> None:
         refuse(max_length=at_least(1, self.max_length))

@@ -55,20 +55,20 @@ def test_a_number_given_twice_counts_once(loaded):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ('{"relevant": [0]}', "was not shown"),
-        ('{"relevant": [1, 6]}', "was not shown"),
-        ('{"relevant": [-1]}', "was not shown"),
-        ("I cannot help with that.", "not the JSON"),
-        ("", "not the JSON"),
-        ("[1, 2]", "not the JSON"),
-        ("7", "not the JSON"),
-        ('{"other": [1]}', "not the JSON"),
-        ('{"relevant": 1}', "not the JSON"),
-        ('{"relevant": {"1": 2}}', "not the JSON"),
-        ('{"relevant": ["1"]}', "not the JSON"),
-        ('{"relevant": [1.0]}', "not the JSON"),
-        ('{"relevant": [true]}', "not the JSON"),
-        ('{"relevant": [null]}', "not the JSON"),
+        ('{"relevant": [0]}', "that is not in the prompt"),
+        ('{"relevant": [1, 6]}', "that is not in the prompt"),
+        ('{"relevant": [-1]}', "that is not in the prompt"),
+        ("I cannot help with that.", "does not match the JSON schema"),
+        ("", "does not match the JSON schema"),
+        ("[1, 2]", "does not match the JSON schema"),
+        ("7", "does not match the JSON schema"),
+        ('{"other": [1]}', "does not match the JSON schema"),
+        ('{"relevant": 1}', "does not match the JSON schema"),
+        ('{"relevant": {"1": 2}}', "does not match the JSON schema"),
+        ('{"relevant": ["1"]}', "does not match the JSON schema"),
+        ('{"relevant": [1.0]}', "does not match the JSON schema"),
+        ('{"relevant": [true]}', "does not match the JSON schema"),
+        ('{"relevant": [null]}', "does not match the JSON schema"),
     ],
 )
 def test_an_answer_that_says_something_else_is_unusable(loaded, text, reason):
@@ -149,7 +149,7 @@ def test_candidates_that_a_prompt_has_no_room_for_are_quarantined(loaded):
     read = {prompt.prompt_id: dict.fromkeys(prompt.facts["shown"], 1.0) for prompt in prompts}
     result = annotating.result(shard, read)
     assert {(q.where, q.reason) for q in result.quarantined} == {
-        (f"q0 {d}", "not among the query's first 3 candidates") for d in ("d1", "d5")
+        (f"q0 {d}", "not among the query's top 3 candidates") for d in ("d1", "d5")
     }
     assert (result.rows_in, result.rows_kept, result.tables["labels"].num_rows) == (7, 5, 5)
 

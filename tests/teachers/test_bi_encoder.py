@@ -65,6 +65,6 @@ def test_another_similarity_has_to_be_chosen(grader, folder, tmp_path):
 
     own = sentence_transformers.SentenceTransformer(str(folder), device="cpu", similarity_fn_name="manhattan")
     own.save(str(tmp_path / "own"))
-    with pytest.raises(ConfigError, match="the model's own similarity is manhattan; set similarity to cosine or dot"):
+    with pytest.raises(ConfigError, match="the model's similarity is manhattan; set similarity to cosine or dot"):
         grader(encoder=Pretrained(str(tmp_path / "own"), max_length=30))
     assert grader(encoder=Pretrained(str(tmp_path / "own"), max_length=30), similarity="dot").score(ASKED, LISTS)

@@ -48,16 +48,16 @@ def test_roberta_reads_as_far_as_its_positions_go(tmp_path, prepare):
     folder = tiny_models.roberta(tmp_path / "roberta")
     assert np.isfinite(CrossEncoder(str(folder)).load({}).score_pairs(PAIRS)).all()
     assert prepare(CrossEncoder(str(folder))).manifest["notes"]["max_length"] == 62
-    with pytest.raises(ConfigError, match=r"max_length must be at most 62, .*; got 63"):
+    with pytest.raises(ConfigError, match=r"max_length must be at most 62, .*, got 63"):
         prepare(CrossEncoder(str(folder), max_length=63))
 
 
 @pytest.mark.parametrize(
     ("write", "told"),
     [
-        (lambda folder: tiny_models.bert(folder, labels=3), "has 3 labels where one was expected"),
+        (lambda folder: tiny_models.bert(folder, labels=3), "has 3 labels, expected 1"),
         (lambda folder: tiny.plain(folder, "bert"), "was saved as BertModel, not for sequence classification"),
-        (tiny_models.decoder, "writes text; take the teacher decoder_reranker"),
+        (tiny_models.decoder, "is a generative model; use the teacher decoder_reranker"),
         (lambda folder: folder, "not a local folder and could not be downloaded"),
     ],
 )

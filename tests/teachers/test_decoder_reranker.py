@@ -71,7 +71,7 @@ def test_what_cannot_work_is_refused_before_a_worker_starts(prepare, qwen3, keys
 
 def test_an_encoder_decoder_is_refused(prepare, tmp_path):
     folder = tiny_models.t5(tmp_path / "t5")
-    with pytest.raises(ConfigError, match=r"is an encoder-decoder \(t5\); take the teacher mono_t5 or rank_t5"):
+    with pytest.raises(ConfigError, match=r"is an encoder-decoder \(t5\); use the teacher mono_t5 or rank_t5"):
         prepare(DecoderReranker(str(folder)))
 
 
@@ -79,7 +79,7 @@ def test_an_encoder_decoder_is_refused(prepare, tmp_path):
     ("keys", "told"),
     [
         ({"max_doc_tokens": 0}, "max_doc_tokens: must be at least 1, got 0"),
-        ({"yes": "a", "no": "a"}, "^yes and no must be two tokens, got 'a' for both"),
+        ({"yes": "a", "no": "a"}, "^yes and no must be different tokens, got 'a' for both"),
     ],
 )
 def test_settings_that_cannot_be(keys, told):

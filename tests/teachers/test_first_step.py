@@ -55,5 +55,5 @@ def test_settings_that_cannot_be(teacher):
 
 
 def test_one_token_for_both_answers():
-    with pytest.raises(ValueError, match=r"^true and false must be two tokens, got 'a' for both"):
+    with pytest.raises(ValueError, match=r"^true and false must be different tokens, got 'a' for both"):
         MonoT5("some/model", true="a", false="a")

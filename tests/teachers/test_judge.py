@@ -60,7 +60,7 @@ def test_an_answer_with_too_much_outside_the_grades_is_unusable(loaded):
     assert judging.read(answer(0, 0, 0.375, 0.375)) == pytest.approx(2.5 / 3)
     with pytest.raises(Unusable, match="no grade among the likely tokens"):
         judging.read(answer(0, 0, 0.37, 0.37))
-    with pytest.raises(Unusable, match="no probabilities of the grades"):
+    with pytest.raises(Unusable, match="no probabilities for the grades"):
         judging.read(answer())
 
 
