@@ -80,7 +80,7 @@ def test_flags_may_stand_anywhere(yaml, monkeypatch):
         [yaml, "--json", "seed=1", "name=b"],
         [yaml, "seed=1", "--json", "name=b"],
     ):
-        parsed = cli._parsed(["train", *arguments])
+        parsed = cli._parse(["train", *arguments])
         assert (parsed.config, parsed.overrides, parsed.json) == (yaml, ["seed=1", "name=b"], True)
 
 
@@ -192,7 +192,7 @@ def test_a_teacher_that_is_no_better_is_2_unless_told_to_go_on(yaml, capsys, mon
     )
     assert "Traceback" not in err
     assert main(["label", yaml]) == 2
-    assert said(capsys).endswith("or go on with check.stop=false.\n")
+    assert said(capsys).endswith("or continue with check.stop=false.\n")
     assert main(["check", yaml, "check.stop=false", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"outcome": "not better", **found}
 
@@ -223,9 +223,9 @@ def test_evaluate_says_what_does_not_go_together(yaml, tmp_path, capsys):
     path = tmp_path / "e.yaml"
     path.write_text("name: e\ndatasets: {a: {name: beir, path: nowhere}}\nsystems: {bm25: {bm25: true}}\n")
     assert main(["run", str(path)]) == 2
-    assert said(capsys) == f"gradret: {path} is the config of an evaluation; gradret evaluate {path} runs it\n"
+    assert said(capsys) == f"gradret: {path} is the config of an evaluation; run it with: gradret evaluate {path}\n"
     assert main(["evaluate", str(path), "systems.x={}"]) == 2
-    assert "systems.x.encoder, model, run, bm25: exactly one of them is needed" in said(capsys)
+    assert "systems.x.encoder, model, run, bm25: exactly one is required" in said(capsys)
     assert main(["evaluate", str(path)]) == 2
     assert said(capsys).splitlines()[:2] == [
         "gradret: not available:",

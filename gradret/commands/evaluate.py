@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gradret.config.evaluation import Evaluation, refuse_missing
+from gradret.config.evaluation import Evaluation, require_available
 from gradret.progress import say
 from gradret.report.comparison import Table
 from gradret.report.evaluation import evaluation_report
@@ -38,7 +38,7 @@ def run_evaluation(evaluation: Evaluation) -> tuple[Path, Table]:
     Raises:
         DataError: datasets or models are not available; names all of them before any work starts.
     """
-    refuse_missing(evaluation)
+    require_available(evaluation)
     artifacts = {}
     for number, dataset in enumerate(evaluation.datasets, 1):
         say(f"{dataset} ({number} of {len(evaluation.datasets)})")

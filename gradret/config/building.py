@@ -1,6 +1,6 @@
-"""Build a config from plain mappings, and find everything that is wrong with it.
+"""Build a config from plain mappings, and report all errors at once.
 
-The rules of a field stand in its metadata: see ``gradret.config.fields``.
+The rules of a field are in its metadata: see ``gradret.config.fields``.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ _C = TypeVar("_C")
 
 
 def build(cls: type[_C], tree: object, problems: Sequence[str] = ()) -> _C:
-    """An instance of the config ``cls``.
+    """Build an instance of the config class ``cls``.
 
-    Components from outside are imported only if nothing else is wrong: importing runs their code.
+    Components from outside gradret are imported only if there is no other error, since importing runs their code.
 
     Args:
         cls: a frozen dataclass such as ``Config``.
         tree: plain mappings and lists, with scalars as written or as Python values.
-        problems: what is known to be wrong already.
+        problems: errors found before.
 
     Raises:
-        ConfigError: keys or values are wrong; all are named.
+        ConfigError: keys or values are wrong; names all of them.
     """
     for imports in (False, True):
         builder = _Builder(imports=imports)
@@ -41,29 +41,29 @@ def build(cls: type[_C], tree: object, problems: Sequence[str] = ()) -> _C:
             config = builder.build(cls, tree, "")
         except RecursionError:
             raise ConfigError("the config is nested too deeply") from None
-        wrong = [*problems, *(one for one in builder.problems if not isinstance(one, _Outside))]
-        if wrong:
-            raise ConfigError.of(wrong)
+        errors = [*problems, *(problem for problem in builder.problems if not isinstance(problem, _NotImported))]
+        if errors:
+            raise ConfigError.of(errors)
         if not builder.problems:
             break
     return typing.cast("_C", config)
 
 
-class _Outside(str):
-    """Stands among the problems for a component that is not imported yet."""
+class _NotImported(str):
+    """Marks, among the problems, a component that is not imported yet."""
 
     __slots__ = ()
 
 
 class _Builder:
-    """Builds dataclasses from mappings. ``where`` is the key of what is built, such as ``train.loss[0]``."""
+    """Builds dataclasses from mappings. ``where`` is the key of the value being built, such as ``train.loss[0]``."""
 
     def __init__(self, *, imports: bool) -> None:
         self.imports = imports
         self.problems: list[str] = []
 
     def build(self, cls: type, node: object, where: str) -> object | None:
-        """An instance of dataclass ``cls``; None, and problems, where there cannot be one."""
+        """Build dataclass ``cls``; on errors, returns None and adds to ``problems``."""
         node = {} if is_null(node) else node
         if not isinstance(node, Mapping):
             self.problems.append(f"{where or 'config'}: expected a mapping of keys, got {node!r}")
@@ -83,7 +83,7 @@ class _Builder:
                 broken.add(name)
             elif value is not MISSING:
                 values[name] = value
-        # An instance is made even if some fields are broken: the others may be out of range, and all is said at once.
+        # Built even if some fields are broken, to report values out of range of the others at once.
         required = {name for name in broken if _is_required(known[name])}
         if any("kind" not in known[name].metadata for name in required):
             return None
@@ -101,10 +101,10 @@ class _Builder:
             return None
 
     def _field(self, f: Field[Any], hint: Any, node: object, where: str) -> object:
-        """The value of one field; MISSING leaves it to the dataclass's default."""
+        """The value of one field; MISSING means the dataclass's default."""
         node = None if hint is not str and is_null(node) else node
         if "kind" in f.metadata:
-            return self._chosen(f, node, where)
+            return self._component_field(f, node, where)
         for key, build_all in (("list_of", self._list), ("by_name", self._by_name)):
             if key in f.metadata:
                 return () if node is MISSING or node is None else build_all(f.metadata[key], node, where)
@@ -117,8 +117,8 @@ class _Builder:
         value = self._checked(convert, hint, node, f"{where}: ")
         return _expanded(value) if "location" in f.metadata else value
 
-    def _chosen(self, f: Field[Any], node: object, where: str) -> object:
-        """The component of a field, or its components."""
+    def _component_field(self, f: Field[Any], node: object, where: str) -> object:
+        """The value of a field that holds a component, or several."""
         default = f.metadata["default"]
         node = default if node is MISSING or node is None else node
         if node is MISSING:
@@ -143,10 +143,10 @@ class _Builder:
 
     def _by_name(self, part: str | type, node: object, where: str) -> object:
         if not isinstance(node, Mapping):
-            self.problems.append(f"{where}: expected a mapping from names, got {node!r}")
+            self.problems.append(f"{where}: expected a mapping with names as keys, got {node!r}")
             return MISSING
         build: Any = self._component if isinstance(part, str) else self.build
-        # NAME=null on the command line takes one away.
+        # NAME=null on the command line removes an entry.
         kept = {str(name): item for name, item in node.items() if not is_null(item)}
         return {name: build(part, item, _join(where, name)) for name, item in kept.items()}
 
@@ -157,7 +157,7 @@ class _Builder:
             return MISSING
         name = str(node["name"])
         if ":" in name and not self.imports:
-            self.problems.append(_Outside(where))
+            self.problems.append(_NotImported(where))
             return MISSING
         cls = self._checked(components.find, kind, name, f"{where}.name: ")
         if cls is MISSING:
@@ -165,7 +165,7 @@ class _Builder:
         return self.build(typing.cast("type", cls), {key: value for key, value in node.items() if key != "name"}, where)
 
     def _checked(self, find: Any, first: Any, second: Any, where: str) -> object:
-        """What ``find`` gives; MISSING, and a problem, if it refuses."""
+        """The result of ``find``; MISSING, and a problem, if it raises."""
         try:
             return find(first, second)
         except ConfigError as error:

@@ -1,7 +1,7 @@
 """The config of an evaluation: systems on a list of datasets, in one table.
 
-A YAML file with ``datasets`` is one; a file with ``dataset`` is the config of a run. Keys that both have
-mean the same, and the artifacts of an evaluation are those that a run makes.
+A YAML file with ``datasets`` configures an evaluation, one with ``dataset`` a run. Keys of both mean the same, and
+an evaluation computes the same artifacts as a run, so they are shared.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from gradret.config.loading import load_as, read_yaml
 from gradret.config.run import Config, Encode, Evaluate, Index, Search, Train
 from gradret.errors import ConfigError, DataError, GradretError
 
-__all__ = ["Evaluation", "System", "is_evaluation", "load_evaluation", "refuse_missing", "row_of"]
+__all__ = ["Evaluation", "System", "is_evaluation", "load_evaluation", "require_available", "row_of"]
 
 _TABLES = ("docs", "queries", "qrels")
-_AT_ONCE = 4
+_MAX_THREADS = 4
 
 
 @dataclass(frozen=True)
 class System:
-    """What searches: one of ``model``, ``encoder``, ``run`` and ``bm25``."""
+    """A system to evaluate; exactly one of ``model``, ``encoder``, ``run`` and ``bm25`` is set."""
 
     model: str = location("")
-    """The folder of a finished run, ``STORAGE/runs/NAME``; or any sentence-transformers folder,
-    ``package:NAME`` or hub id, taken as it is."""
+    """The folder of a finished run, ``STORAGE/runs/NAME``; or a sentence-transformers folder, ``package:NAME`` or
+    hub id, used unchanged."""
     version: Literal["tuned", "base"] = "tuned"
-    """Of a run: the model that it trained, or the one that it started from."""
+    """For a run: the trained model, or the model before training."""
     encoder: Any = component("encoders", None)
-    """A model with settings that it does not say itself, such as a prompt for queries."""
+    """A model with settings that are not in its own config, such as a prompt for queries."""
     run: str = location("")
-    """TREC run files that were made elsewhere: a path in which ``{dataset}`` stands for a dataset's name."""
+    """TREC run files of another system: a path in which ``{dataset}`` stands for the name of a dataset."""
     bm25: bool = False
-    """BM25, with k1 and b of the ``bm25`` retriever's defaults."""
+    """BM25, with the ``bm25`` retriever's default k1 and b."""
 
     def __post_init__(self) -> None:
         given = [name for name in ("model", "encoder", "run", "bm25") if getattr(self, name)]
         if len(given) != 1:
             got = ", ".join(given) or "none"
-            raise ConfigError.of([f"encoder, model, run, bm25: exactly one of them is needed, got {got}"])
+            raise ConfigError.of([f"encoder, model, run, bm25: exactly one is required, got {got}"])
 
     def run_of(self, dataset: str) -> Path:
         """The run file for a dataset."""
@@ -52,14 +52,14 @@ class System:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The whole of an evaluation."""
+    """The config of an evaluation."""
 
     name: str
     datasets: Any = by_name("datasets")
-    """The datasets by the names that the table has for them. Those called ``NAME/PART`` make one row, the
-    mean of the parts, as is usual for CQADupStack."""
+    """The datasets, by their names in the table. Datasets named ``NAME/PART`` share one row, the mean of the parts,
+    as is usual for CQADupStack."""
     systems: Any = by_name(System)
-    """The systems by name; the others are compared with the first."""
+    """The systems by name; each is compared with the first."""
     storage_path: str = "storage"
     seed: int = 0
     encode: Encode = Encode()
@@ -71,14 +71,14 @@ class Evaluation:
         object.__setattr__(self, "storage_path", expand_home(self.storage_path))
         problems = [f"name: {wrong}"] if (wrong := folder_name(self.name)) else []
         if not self.storage_path.strip():
-            problems.append("storage_path: is empty; name a folder")
+            problems.append("storage_path: must not be empty; name a folder")
         if self.seed < 0:
             problems.append(f"seed: must be at least 0, got {self.seed}")
         for key in ("datasets", "systems"):
-            problems += _wrong_names(key, list(getattr(self, key) or {}))
+            problems += _name_problems(key, list(getattr(self, key) or {}))
         several = len(self.datasets or {}) > 1
         problems += [
-            f"systems: {name}.run must have {{dataset}} in it, which stands for the dataset's name, got {system.run!r}"
+            f"systems: {name}.run must contain {{dataset}} if there are several datasets, got {system.run!r}"
             for name, system in (self.systems or {}).items()
             if several and system and system.run and "{dataset}" not in system.run
         ]
@@ -86,7 +86,7 @@ class Evaluation:
             raise ConfigError.of(problems)
 
     def config(self, dataset: str, encoder: object = None) -> Config:
-        """The config of the stages that search ``dataset`` with ``encoder``."""
+        """The run config whose stages search ``dataset`` with ``encoder``."""
         return Config(
             name=self.name,
             dataset=self.datasets[dataset],
@@ -104,7 +104,7 @@ def load_evaluation(path: str | Path, overrides: Sequence[str] = ()) -> Evaluati
     """Read the YAML file of an evaluation and apply ``key=value`` overrides in order.
 
     Raises:
-        ConfigError: the file cannot be read, or keys or values are wrong; all are named.
+        ConfigError: the file cannot be read, or keys or values are wrong; names all of them.
     """
     return load_as(Evaluation, path, overrides)
 
@@ -119,42 +119,42 @@ def is_evaluation(path: str | Path) -> bool:
 
 
 def row_of(dataset: str) -> str:
-    """The row of the table that a dataset is in."""
+    """The dataset's row in the table: the name before the slash, if any."""
     return dataset.partition("/")[0]
 
 
-def refuse_missing(evaluation: Evaluation) -> None:
-    """See that all datasets and systems are to be had, before work starts; fetches those that have to be.
+def require_available(evaluation: Evaluation) -> None:
+    """Check before any work that all datasets and systems are available; downloads them if necessary.
 
     Raises:
-        DataError: some are not; names all.
+        DataError: some are not available; names all of them.
     """
     problems: dict[str, list[str]] = {}
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        wrong = dict(zip(evaluation.datasets, pool.map(_wrong_dataset, evaluation.datasets.values()), strict=True))
-    wrong |= {name: _wrong_system(evaluation, system) for name, system in evaluation.systems.items()}
-    for name, problem in wrong.items():
+    with ThreadPoolExecutor(_MAX_THREADS) as pool:
+        failures = dict(zip(evaluation.datasets, pool.map(_dataset_problem, evaluation.datasets.values()), strict=True))
+    failures |= {name: _system_problem(evaluation, system) for name, system in evaluation.systems.items()}
+    for name, problem in failures.items():
         if problem:
             problems.setdefault(problem, []).append(name)
     if problems:
         lines = [f"  {', '.join(names)}: {problem}" for problem, names in problems.items()]
         raise DataError(
-            "\n".join(["not available:", *lines, "datasets.NAME=null or systems.NAME=null leaves one of them out"])
+            "\n".join(["not available:", *lines, "to leave one out, set datasets.NAME=null or systems.NAME=null"])
         )
 
 
-def _wrong_names(key: str, names: list[str]) -> list[str]:
+def _name_problems(key: str, names: list[str]) -> list[str]:
     if not names:
         example = "scifact={name: beir, path: DIR}" if key == "datasets" else "before={model: DIR}"
-        return [f"{key}: is empty; name at least one, such as {key}.{example}"]
+        return [f"{key}: must not be empty; set at least one, such as {key}.{example}"]
     parts = [part for name in names for part in (name.split("/", 1) if key == "datasets" else [name])]
     problems = [f"{key}: a name {wrong}" for part in parts if (wrong := folder_name(part))]
     whole = {name for name in names if "/" not in name}
     both = sorted({row_of(name) for name in names if "/" in name} & whole)
-    return problems + [f"{key}: {name!r} is a dataset and a row of several" for name in both]
+    return problems + [f"{key}: {name!r} is both a dataset and the row of {name}/...; rename one" for name in both]
 
 
-def _wrong_dataset(dataset: Any) -> str:
+def _dataset_problem(dataset: Any) -> str:
     try:
         for table in _TABLES:
             dataset.content(table)
@@ -163,7 +163,7 @@ def _wrong_dataset(dataset: Any) -> str:
     return ""
 
 
-def _wrong_system(evaluation: Evaluation, system: System) -> str:
+def _system_problem(evaluation: Evaluation, system: System) -> str:
     from gradret.models.locate import locate
     from gradret.store.run_folder import is_run, model_folder
 

@@ -1,4 +1,4 @@
-"""How a config's fields are declared, and what their values are held to."""
+"""Declare fields of a config, and check their values."""
 
 from __future__ import annotations
 
@@ -18,57 +18,60 @@ __all__ = [
     "folder_name",
     "list_of",
     "location",
-    "refuse",
+    "require",
     "share",
 ]
 
 _LONGEST = 200
-"""Bytes of a folder's name. File systems take 255, and drafts beside it have longer names."""
+"""Largest folder name in bytes. File systems allow 255, and drafts beside the folder have longer names."""
 
 
 def component(kind: str, default: object = MISSING, *, many: bool = False) -> Any:
-    """A field that holds a component of ``kind``, or with ``many`` a list of them.
+    """A field with a component of ``kind`` or, with ``many``, a list of them.
 
-    ``default`` is what the YAML would hold: ``{"name": ...}`` or a list of such, or None where there
-    may be no component.
+    ``default`` has the form of the YAML: ``{"name": ...}``, a list of such mappings, or None for an optional
+    component.
     """
     metadata = {"kind": kind, "many": many, "default": default}
     return field(metadata=metadata) if default is MISSING else field(default=None, metadata=metadata)
 
 
 def by_name(part: str | type) -> Any:
-    """A field that holds components of a kind, or instances of a dataclass, by names of the user's."""
+    """A field with a mapping from names that the user chooses to components of a kind or instances of a dataclass."""
     return field(default_factory=dict, metadata={"by_name": part})
 
 
 def list_of(part: type) -> Any:
-    """A field that holds a list of ``part``, a dataclass; empty by default."""
+    """A field with a list of ``part``, a dataclass; empty by default."""
     return field(default=(), metadata={"list_of": part})
 
 
 def location(default: object = MISSING, **metadata: object) -> Any:
-    """A field of text that may be a path; a config expands ``~`` at its beginning to the home folder."""
+    """A text field that may be a path; a leading ``~`` is expanded to the home folder."""
     return field(default=default, metadata={"location": True, **metadata})
 
 
 def expand_home(text: str) -> str:
-    """``text`` with ``~`` at its beginning expanded; as it is if there is no such user."""
+    """Expand a leading ``~``; returns ``text`` unchanged if there is no such user."""
     return os.path.expanduser(text)  # noqa: PTH111 - Path.expanduser raises there
 
 
-def refuse(**wrong: object) -> None:
-    """Raise one error for all keys whose value is not empty: it is what the key must be.
+def require(**problems_by_key: object) -> None:
+    """Raise one error for all keys that have a problem, as in ``require(k=at_least(1, self.k))``.
+
+    Args:
+        problems_by_key: what is wrong with the value of each key; empty if nothing is.
 
     Raises:
-        ConfigError: with a line a key.
+        ConfigError: at least one key has a problem; one line each.
     """
-    problems = [f"{key}: {must}" for key, must in wrong.items() if must]
+    problems = [f"{key}: {problem}" for key, problem in problems_by_key.items() if problem]
     if problems:
         raise ConfigError.of(problems)
 
 
 def folder_name(name: str) -> str:
-    """What is wrong with ``name`` as the name of a folder; empty if nothing is."""
+    """The problem with ``name`` as the name of a folder; empty if there is none."""
     if len(name.encode(errors="replace")) > _LONGEST:
         return f"must be at most {_LONGEST} bytes long, got {len(name.encode(errors='replace'))}"
     plain = re.fullmatch(r"[^/\\\s\x00-\x1f]([^/\\\x00-\x1f]*[^/\\\s\x00-\x1f])?", name)
@@ -76,15 +79,15 @@ def folder_name(name: str) -> str:
 
 
 def at_least(least: float, value: float) -> str:
-    """What is wrong with a value that must be ``least`` or more; empty if nothing is."""
+    """The problem with a value that must be at least ``least``; empty if there is none."""
     return "" if value >= least else f"must be at least {least}, got {value}"
 
 
 def above_zero(value: float) -> str:
-    """What is wrong with a value that must be above 0; empty if nothing is."""
+    """The problem with a value that must be above 0; empty if there is none."""
     return "" if value > 0 else f"must be above 0, got {value}"
 
 
 def share(value: float) -> str:
-    """What is wrong with a value that must lie between 0 and 1, both included; empty if nothing is."""
+    """The problem with a value that must be between 0 and 1, both included; empty if there is none."""
     return "" if 0 <= value <= 1 else f"must be a share from 0 to 1, got {value}"

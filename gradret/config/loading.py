@@ -1,7 +1,6 @@
 """Read a config: defaults < YAML < command line.
 
-All errors are found before the first is raised, each with its key and, where a name is close to a
-known one, a suggestion.
+All errors are reported at once, each with its key and, if a name is close to a known one, a suggestion.
 """
 
 from __future__ import annotations
@@ -36,18 +35,18 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         overrides: such as ``train.loss[1].weight=0.2`` or ``dataset.name=beir``.
 
     Raises:
-        ConfigError: the file cannot be read, or keys or values are wrong; all are named.
+        ConfigError: the file cannot be read, or keys or values are wrong; names all of them.
     """
     if "datasets" in read_yaml(path):
-        raise ConfigError(f"{path} is the config of an evaluation; gradret evaluate {path} runs it")
+        raise ConfigError(f"{path} is the config of an evaluation; run it with: gradret evaluate {path}")
     return load_as(Config, path, overrides)
 
 
 def load_as(cls: type[_C], path: str | Path, overrides: Sequence[str] = ()) -> _C:
-    """Read a YAML file of any config, a frozen dataclass such as ``Config``.
+    """Read a YAML file as any config class, a frozen dataclass such as ``Config``.
 
     Raises:
-        ConfigError: the file cannot be read, or keys or values are wrong; all are named.
+        ConfigError: the file cannot be read, or keys or values are wrong; names all of them.
     """
     tree = _tree(_with_defaults(cls, read_yaml(path)))
     whole = {f.name for f in fields(cls) if "by_name" in f.metadata}  # type: ignore[arg-type]
@@ -56,27 +55,27 @@ def load_as(cls: type[_C], path: str | Path, overrides: Sequence[str] = ()) -> _
 
 
 def parse(tree: object) -> Config:
-    """A config from plain mappings.
+    """Build a config from plain mappings.
 
     Raises:
-        ConfigError: keys or values are wrong; all are named.
+        ConfigError: keys or values are wrong; names all of them.
     """
     return build(Config, tree)
 
 
 def override(config: Config, overrides: Sequence[str]) -> Config:
-    """``config`` with ``key=value`` overrides applied in order.
+    """Apply ``key=value`` overrides to ``config``, in order.
 
     Raises:
-        ConfigError: keys or values are wrong; all are named.
+        ConfigError: keys or values are wrong; names all of them.
     """
     tree = _tree(_plain(config))
-    problems = [problem for one in overrides for problem in _apply(tree, one, ())]
+    problems = [problem for text in overrides for problem in _apply(tree, text, ())]
     return build(Config, _resolved(tree, problems), problems)
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """What a YAML file holds, as it stands there.
+    """The content of a YAML file, without defaults or interpolation.
 
     Raises:
         ConfigError: the file cannot be read or is not a mapping.
@@ -94,19 +93,19 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     if not isinstance(tree, dict | None):
-        raise ConfigError(f"{path} is not a mapping of keys such as name: and dataset:")
+        raise ConfigError(f"{path} is not a mapping of keys; expected keys such as name: and dataset:")
     return tree or {}
 
 
 def to_yaml(config: object) -> str:
-    """The resolved config, every default written out; ``load`` reads it back to an equal one."""
+    """The resolved config with every default written out; ``load`` reads back an equal config."""
     from omegaconf import OmegaConf
 
     return OmegaConf.to_yaml(OmegaConf.create(_plain(config)))
 
 
 def _tree(node: Any) -> Any:
-    """A tree that resolves ``${key}`` and is set by key; scalars stay as written."""
+    """An OmegaConf tree, which resolves ``${key}`` and can be updated by key; scalars stay as written."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -124,35 +123,35 @@ def _resolved(tree: Any, problems: Sequence[str]) -> Any:
     try:
         return OmegaConf.to_container(tree, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
-        raise ConfigError.of([*problems, f"{error.full_key}: ??? stands for a value that is still to be set"]) from None
+        raise ConfigError.of([*problems, f"{error.full_key}: ??? marks a value that must be set; set it"]) from None
     except OmegaConfBaseException as error:
         raise ConfigError.of([*problems, _unresolved(error)]) from error
 
 
 def _unresolved(error: OmegaConfBaseException) -> str:
-    return f"{error.full_key}: {str(error).splitlines()[0]}; write \\${{ for a ${{ that is meant as text"
+    return f"{error.full_key}: {str(error).splitlines()[0]}; to write ${{ as text, escape it as \\${{"
 
 
 def _with_defaults(cls: type, node: Any) -> Any:
-    """``node`` with all defaults of ``cls`` written out, so that an override can name a part of one."""
+    """``node`` with all defaults of ``cls`` written out, so that an override can set a part of a default."""
     if not isinstance(node, Mapping):
         return node
     hints = typing.get_type_hints(cls)
     filled = dict(node)
     for f in fields(cls):
-        given = node.get(f.name)
+        child = node.get(f.name)
         if "kind" in f.metadata:
-            if is_null(given) and f.metadata["default"] is not MISSING:
+            if is_null(child) and f.metadata["default"] is not MISSING:
                 filled[f.name] = copy.deepcopy(f.metadata["default"])
         elif is_dataclass(hints[f.name]):
-            filled[f.name] = _with_defaults(typing.cast("type", hints[f.name]), {} if is_null(given) else given)
+            filled[f.name] = _with_defaults(typing.cast("type", hints[f.name]), {} if is_null(child) else child)
     return filled
 
 
 def _apply(tree: Any, override: str, whole: Collection[str]) -> list[str]:
-    """Set one ``key=value`` in the tree; returns what is wrong with it.
+    """Set one ``key=value`` in the tree; returns its problems.
 
-    A mapping is merged with what is there; a component, and what a key of ``whole`` holds, is replaced.
+    A mapping is merged into the old value, but a component, or the value of a key in ``whole``, is replaced.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException

@@ -1,7 +1,7 @@
-"""The config: one frozen dataclass a stage.
+"""The config of a run: one frozen dataclass per stage.
 
-Blocks called ``resources`` decide speed only; everything else decides the result and enters the
-fingerprints. ``gradret.config.loading`` reads a config from YAML and the command line.
+Blocks called ``resources`` affect speed only; everything else affects the result and is fingerprinted.
+``gradret.config.loading`` reads a config from YAML and the command line.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
-from gradret.config.fields import above_zero, at_least, component, expand_home, folder_name, list_of, refuse, share
+from gradret.config.fields import above_zero, at_least, component, expand_home, folder_name, list_of, require, share
 from gradret.config.written import Setting
 from gradret.errors import ConfigError
 
@@ -20,27 +20,27 @@ __all__ = ["Config", "Encode", "Evaluate", "Index", "Rule", "Search", "Workers"]
 
 @dataclass(frozen=True)
 class Workers:
-    """Who works on a stage's shards on Ray; decides speed only."""
+    """Ray workers of a stage; affects speed only."""
 
     actors: int = 1
-    """How many work side by side; 0 leaves it to Ray."""
+    """Number of workers in parallel; 0 leaves it to Ray."""
     gpus: float = 0.0
-    """GPUs each."""
+    """GPUs per worker."""
 
     def __post_init__(self) -> None:
-        refuse(actors=at_least(0, self.actors), gpus=at_least(0, self.gpus))
+        require(actors=at_least(0, self.actors), gpus=at_least(0, self.gpus))
 
 
 @dataclass(frozen=True)
 class EncodeResources(Workers):
-    """Who encodes; decides speed only."""
+    """Ray workers that encode; affects speed only."""
 
     threads: int = 0
-    """CPU threads each; 0 takes all cores of the machine."""
+    """CPU threads per worker; 0 uses all cores of the machine."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        refuse(threads=at_least(0, self.threads))
+        require(threads=at_least(0, self.threads))
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ class Ingest:
     """Read the dataset."""
 
     max_words: int = 512
-    """Documents over this many words are counted in the report (a model may not read them whole)."""
+    """The report counts documents with more words, which a model may truncate."""
     max_bad_share: float = 0.1
-    """Stop if more than this share of a file's rows has to be quarantined."""
+    """Stop if more than this share of the rows cannot be used."""
 
     def __post_init__(self) -> None:
-        refuse(max_words=at_least(1, self.max_words), max_bad_share=share(self.max_bad_share))
+        require(max_words=at_least(1, self.max_words), max_bad_share=share(self.max_bad_share))
 
 
 @dataclass(frozen=True)
@@ -61,18 +61,18 @@ class Dedupe:
     """Choose the documents to write queries about."""
 
     max_docs: int = 100_000
-    """At most this many, drawn by a hash of seed and doc_id."""
+    """Largest number of documents, drawn by a hash of seed and doc_id."""
     min_chars: int = 10
     """Documents whose normalised text is shorter get no queries."""
     window: int = 9
     """A document contained in one of its next ``window`` neighbours in sorted order is a copy."""
     near: float = 0.0
-    """Documents whose sets of word 5-grams have at least this Jaccard similarity, as MinHash estimates it,
-    are copies too; 0 looks for none."""
+    """Documents whose sets of word 5-grams have at least this Jaccard similarity (estimated by MinHash) are copies
+    too; 0 turns this off."""
     resources: Workers = Workers(actors=0)
 
     def __post_init__(self) -> None:
-        refuse(
+        require(
             max_docs=at_least(1, self.max_docs),
             min_chars=at_least(1, self.min_chars),
             window=at_least(0, self.window),
@@ -86,19 +86,19 @@ class Generate:
 
     generator: Any = component("generators", {"name": "extractive"})
     training_queries: bool = False
-    """Add the dataset's training queries, if it has any. With the retriever ``positives`` their lists hold what
-    people judged relevant."""
+    """Add the dataset's human training queries, if it has any. With the retriever ``positives``, their lists contain
+    the documents that people judged relevant."""
     max_bad_share: float = 0.2
     """Stop if more than this share of a language model's answers cannot be used."""
     resources: Workers = Workers(actors=0)
 
     def __post_init__(self) -> None:
-        refuse(max_bad_share=share(self.max_bad_share))
+        require(max_bad_share=share(self.max_bad_share))
 
 
 @dataclass(frozen=True)
 class Mine:
-    """Choose which documents each query is graded against."""
+    """Choose the documents that the teacher grades for each query."""
 
     retrievers: Any = component(
         "retrievers",
@@ -106,28 +106,27 @@ class Mine:
         many=True,
     )
     leak_similarity: float = 0.8
-    """Training queries at least this similar to a test query (Jaccard, character 4-grams) are dropped; 0 keeps all."""
+    """Drop training queries this similar or more to a test query (Jaccard of character 4-grams); 0 keeps all."""
     resources: Workers = Workers()
 
     def __post_init__(self) -> None:
-        refuse(leak_similarity=share(self.leak_similarity))
+        require(leak_similarity=share(self.leak_similarity))
 
 
 @dataclass(frozen=True)
 class Check:
-    """See, before labels are paid for, that the teacher ranks better than what it is to teach."""
+    """Check that the teacher outranks the student, before labels are paid for."""
 
     queries: int = 200
-    """Judged queries at most: the dataset's dev or training queries, else generated ones, whose source
-    document is the one relevant; 0 checks nothing."""
+    """Largest number of judged queries: the dataset's dev queries, else its training queries, else generated queries
+    with their source document as the only relevant one; 0 skips the check."""
     retriever: Any = component("retrievers", {"name": "dense", "k": 100})
-    """Whose documents the teacher ranks again, and which it has to beat in nDCG@10. By default the student
-    before training."""
+    """The retriever that the teacher reranks and must beat in nDCG@10; by default the student before training."""
     stop: bool = True
-    """Stop the run if it does not; on fewer than 20 queries only if it is significantly worse."""
+    """Stop the run if the teacher is not better; on fewer than 20 queries, only if it is significantly worse."""
 
     def __post_init__(self) -> None:
-        refuse(queries=at_least(0, self.queries))
+        require(queries=at_least(0, self.queries))
 
 
 @dataclass(frozen=True)
@@ -140,25 +139,26 @@ class Label:
     resources: Workers = Workers()
 
     def __post_init__(self) -> None:
-        refuse(max_bad_share=share(self.max_bad_share))
+        require(max_bad_share=share(self.max_bad_share))
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What the documents that a retriever found become in a training list."""
+    """How the documents of one retriever enter a training list."""
 
     origin: str
-    """The retriever's name, as PAIRS has it: a second ``bm25`` is ``bm25.2``."""
+    """Name of the retriever, as in PAIRS: a second ``bm25`` is ``bm25.2``."""
     grade: float | None = None
-    """Their grade, 0 to 1, whether the teacher scored them or not; null is the teacher's."""
+    """Grade of its documents, 0 to 1, whether the teacher scored them or not; null uses the teacher's."""
     positive: bool | None = None
-    """Whether they are positives; null as without rules."""
+    """Whether its documents are positives; null decides as without rules."""
     limit: int = 0
-    """At most this many a query, the best ranks first, of those that no later rule takes; 0 takes all."""
+    """Largest number of its documents per query, best ranks first, without those that a later rule takes; 0 sets no
+    limit."""
 
     def __post_init__(self) -> None:
-        refuse(
-            origin="" if self.origin else "is empty; name a retriever of mine.retrievers",
+        require(
+            origin="" if self.origin else "must not be empty; name a retriever of mine.retrievers",
             grade="" if self.grade is None else share(self.grade),
             limit=at_least(0, self.limit),
         )
@@ -168,62 +168,61 @@ class Rule:
 class Select:
     """Turn scored pairs into training lists.
 
-    A query passes the filters in the order of the fields below, and is dropped by the first that it fails.
+    Filters apply in the order of the fields below, and the first that a query fails drops it.
     """
 
     unique: bool = False
-    """Drop a query whose words, case and punctuation aside, another with a smaller query_id has."""
+    """Drop a query with the same words, ignoring case and punctuation, as a query with a smaller query_id."""
     min_words: int = 0
-    """Drop shorter queries."""
+    """Drop queries with fewer words."""
     max_words: int = 0
-    """Drop longer ones; 0 sets no limit."""
+    """Drop queries with more words; 0 sets no limit."""
     round_trip: int = 0
-    """Keep a query only if a retriever of mine that searches ranks its source document this high; 0 keeps all,
-    and a query without source document passes, here and in ``source_within``."""
+    """Keep a query only if a retriever of ``mine.retrievers`` that searches has its source document among its first
+    ``round_trip``; 0 keeps all. Queries without a source document pass, here and in ``source_within``."""
     source_within: int = 0
-    """Keep a query only if the teacher ranks its source document this high in its list; 0 keeps all."""
+    """Keep a query only if the teacher has its source document among its first ``source_within``; 0 keeps all."""
     score_floor: float = 0.0
     """Drop a query whose best document scores below this percentile of all scores; 0 keeps all."""
     absolute_margin: float | None = None
-    """Leave out of the list documents, other than positives, whose grade is above the best positive's
-    minus this; null leaves out none."""
+    """Leave out negatives whose grade is above the best positive's grade minus this; null keeps all."""
     relative_margin: float | None = None
-    """Likewise above (1 - this) times the best positive's grade."""
+    """Leave out negatives whose grade is above (1 - this) times the best positive's grade; null keeps all."""
     max_per_kind: int = 0
     """Keep at most this many queries of a kind, drawn by a hash of seed and query_id; 0 keeps all."""
     normalise: Literal["all", "kind", "query"] = "all"
-    """Over which scores percentiles and levels are taken: all, those of queries of the same kind, or the query's
-    own. A query whose own are all the same is dropped."""
+    """The scores over which percentiles and levels are computed: all scores, those of queries of the same kind, or
+    those of the query. With ``query``, a query whose scores are all equal is dropped."""
     low: float = 1.0
     """Percentile of the scores that becomes grade 0."""
     high: float = 95.0
     """Percentile of the scores that becomes grade 1."""
     grades: Literal["scaled", "as_is", "thresholds", "quantiles"] = "scaled"
-    """How a score becomes a grade: scaled between the two percentiles and clipped; as it is, where all are
-    0 to 1 already; by the number of thresholds that it reaches; or by equally filled levels."""
+    """How a score becomes a grade: ``scaled`` between the two percentiles and clipped; ``as_is``, for scores from 0
+    to 1; by the number of ``thresholds`` that it reaches; or by ``quantiles``, in equally filled levels."""
     thresholds: tuple[float, ...] = ()
-    """Raw scores, ascending; reaching n of N makes grade n / N."""
+    """Raw scores, ascending; a score that reaches n of N thresholds gets grade n / N."""
     levels: int = 4
-    """Grades that ``quantiles`` makes, from 0 to 1."""
+    """Number of different grades of ``quantiles``, evenly spaced from 0 to 1."""
     positive_from: float | None = None
-    """Documents of the list with at least this grade are positives of the query too; null makes none."""
+    """Documents of the list with at least this grade are positives too; null turns this off."""
     positives_by: Literal["all", "teacher"] = "all"
-    """Who names positives: all, or the teacher alone, by its ``positive_above`` or by ``positive_from``. Under
-    ``teacher`` the source document and what ``positives`` found are graded like any other document (homogeneous
+    """Sources of positives: all, or only the teacher, by its ``positive_above`` or by ``positive_from``. With
+    ``teacher``, the source document and the documents of ``positives`` are graded like any other (homogeneous
     labels). A rule's ``positive`` overrides both."""
     mix: Any = list_of(Rule)
-    """Which documents go into the lists, and as what; where two rules name one, the last counts. Positives are
-    stored in the order of the first rules that name them. Without rules all scored documents go in, graded by
-    the teacher; positives are the source document, what ``positives`` found, what is above the teacher's
-    ``positive_above`` or reaches ``positive_from``, and their copies."""
+    """Rules for which documents enter the lists, and how; if several rules match a document, the last applies.
+    Positives are stored in the order of the first rule that matches them. Without rules, all scored documents enter,
+    graded by the teacher; positives are the source document, the documents of ``positives``, those that score above
+    the teacher's ``positive_above`` or reach ``positive_from``, and copies of all these."""
     dev_share: float = 0.03
     """Share of source documents whose queries are held out to choose the checkpoint."""
 
     def __post_init__(self) -> None:
         ordered = 0 <= self.low < self.high <= 100
-        rising = all(one < two for one, two in pairwise(self.thresholds))
+        rising = all(low < high for low, high in pairwise(self.thresholds))
         by_threshold = self.grades == "thresholds"
-        refuse(
+        require(
             min_words=at_least(0, self.min_words),
             max_words="" if self.max_words == 0 else at_least(max(1, self.min_words), self.max_words),
             round_trip=at_least(0, self.round_trip),
@@ -236,28 +235,29 @@ class Select:
             low="" if ordered else f"must be a percentile below select.high={self.high}, got {self.low}",
             thresholds=""
             if rising and bool(self.thresholds) == by_threshold
-            else f"must ascend where grades is thresholds, and be empty elsewhere, got {list(self.thresholds)}",
+            else "must be ascending scores if select.grades is thresholds, and empty otherwise, got "
+            f"{list(self.thresholds)}",
             levels=at_least(2, self.levels),
-            dev_share="" if 0 < self.dev_share < 1 else f"must lie between 0 and 1, got {self.dev_share}",
+            dev_share="" if 0 < self.dev_share < 1 else f"must be above 0 and below 1, got {self.dev_share}",
         )
 
 
 @dataclass(frozen=True)
 class TrainResources:
-    """Who trains; decides speed only (with an encoder's dropout on, chunk_size decides what is dropped)."""
+    """Workers that train; affects speed only (with dropout, ``chunk_size`` also decides the dropout masks)."""
 
     num_workers: int = 1
     chunk_size: int = 4096
-    """Texts encoded at once; bounds the memory of activations."""
+    """Number of texts encoded at once; bounds the memory of activations."""
     checkpoint_every: int = 0
-    """Steps between checkpoints; one is written after every epoch anyway."""
+    """Steps between checkpoints; 0 writes one after each epoch only."""
     threads: int = 0
-    """CPU threads a worker; 0 takes all cores."""
+    """CPU threads per worker; 0 uses all cores."""
     gpus: float = 0.0
-    """GPUs a worker."""
+    """GPUs per worker."""
 
     def __post_init__(self) -> None:
-        refuse(
+        require(
             num_workers=at_least(1, self.num_workers),
             chunk_size=at_least(1, self.chunk_size),
             checkpoint_every=at_least(0, self.checkpoint_every),
@@ -276,38 +276,38 @@ class Train:
     )
     epochs: int = 4
     batch_size: int = 128
-    """Queries an optimizer step, over all workers."""
+    """Queries per optimizer step, over all workers."""
     learning_rate: float = 5e-3
     seed: int | None = None
-    """Of the order of lists and of dropout; null is the run's ``seed``."""
+    """Seed of the order of lists and of dropout; null uses the run's ``seed``."""
     loss_learning_rate: float | None = None
-    """Of the losses' own parameters, such as BiXSE's bias; null is learning_rate, which is too low for
-    them where a transformer's is right."""
+    """Learning rate of the losses' parameters, such as BiXSE's bias; null uses ``learning_rate``, which is too low
+    for them if it suits a transformer."""
     warmup: float = 0.08
-    """Share of all steps over which the learning rate rises from 0."""
+    """Share of all steps over which the learning rate rises linearly from 0."""
     floor: float = 0.02
-    """The learning rate falls linearly to this share of itself."""
+    """Share of the learning rate to which it decays linearly at the last step."""
     weight_decay: float = 0.0
-    """AdamW's, on matrices; biases, norms and the losses' own parameters have none."""
+    """AdamW's weight decay, on matrices; biases, norms and the losses' parameters have none."""
     max_grad_norm: float = 0.0
-    """Longer gradients are scaled down to this norm; 0 leaves them."""
+    """Clip the gradient to this norm; 0 does not clip."""
     list_length: int = 24
-    """Documents of a query's list that a step uses. 1 is one labelled pair a query, for losses that need no more,
-    such as ``bixse`` and ``infonce``: the other documents of the batch are the negatives."""
+    """Number of documents of a query's list in a step. 1 is a single labelled pair per query, for losses that need
+    no more, such as ``bixse`` and ``infonce``: the other documents of the batch are the negatives."""
     max_positives: int = 0
-    """Positives in it, the first in stored order; 0 sets no limit."""
+    """Largest number of positives among them, the first in stored order; 0 sets no limit."""
     choose_by: Literal["dev_ndcg", "dev_loss"] = "dev_ndcg"
-    """Which epoch's weights are kept, the untrained ones (epoch 0) included: nDCG@10 of the held-out
-    queries on a sampled corpus with the teacher's grades as gains, or the loss on their lists. The loss
-    also counts how sure the student is, and rises while its order still improves."""
+    """How the best epoch is chosen, among all epochs and the untrained model (epoch 0): by nDCG@10 of the held-out
+    queries on a sampled corpus, with the teacher's grades as gains, or by the loss on their lists. The loss also
+    depends on the scale of the scores, and can rise while the ranking still improves."""
     dev_docs: int = 1000
-    """Documents drawn from the corpus that the sampled corpus has beside those of the held-out lists."""
+    """Number of documents drawn from the corpus for the sampled corpus, in addition to those of the held-out lists."""
     patience: int = 2
-    """Stop after this many epochs without a better one."""
+    """Stop after this many epochs without improvement."""
     resources: TrainResources = TrainResources()
 
     def __post_init__(self) -> None:
-        refuse(
+        require(
             epochs=at_least(1, self.epochs),
             batch_size=at_least(1, self.batch_size),
             learning_rate=above_zero(self.learning_rate),
@@ -326,44 +326,43 @@ class Train:
 
 @dataclass(frozen=True)
 class Encode:
-    """Turn texts into vectors."""
+    """Encode documents and queries."""
 
     precision: Literal["float16", "float32"] = "float32"
-    """What vectors are stored in; float16 halves their size. The encoder sets the compute precision."""
+    """Precision of stored vectors; float16 halves their size. The encoder sets the compute precision."""
     resources: EncodeResources = EncodeResources()
 
 
 @dataclass(frozen=True)
 class IndexResources(Workers):
-    """Who builds; decides speed only."""
+    """Workers that build the index; affects speed only."""
 
     actors: int = 0
-    """How many shards are built side by side; 0 takes one a core, as far as memory goes."""
+    """Number of shards built in parallel; 0 uses one per core, as far as memory allows."""
     memory_gib: float = 0.0
-    """What building may take on a node; 0 is four fifths of this machine's memory, or what is free if that is less."""
+    """Memory for building, per node; 0 uses four fifths of this machine's memory, or its free memory if less."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        refuse(memory_gib=at_least(0, self.memory_gib))
+        require(memory_gib=at_least(0, self.memory_gib))
 
 
 @dataclass(frozen=True)
 class Index:
-    """Build FAISS shards."""
+    """Build the FAISS index."""
 
     factory: str = "Flat"
-    """A FAISS factory string; Flat is exact search. ``auto`` chooses one from the size of the corpus and the
-    memory, and says why."""
+    """A FAISS factory string; Flat is exact search. ``auto`` chooses one by corpus size and memory, and logs why."""
     num_shards: int = 1
     resources: IndexResources = IndexResources()
 
     def __post_init__(self) -> None:
-        refuse(factory=self._wrong_factory(), num_shards=at_least(1, self.num_shards))
+        require(factory=self._factory_problem(), num_shards=at_least(1, self.num_shards))
 
-    def _wrong_factory(self) -> str:
+    def _factory_problem(self) -> str:
         if not self.factory.strip():
-            return "is empty; Flat is exact search"
-        if self.factory in ("Flat", "auto"):  # known to be right: nothing to import
+            return "must not be empty; set Flat for exact search"
+        if self.factory in ("Flat", "auto"):  # known to be valid, so FAISS need not be imported
             return ""
         from gradret.search.factory import misspelt
 
@@ -372,22 +371,22 @@ class Index:
 
 @dataclass(frozen=True)
 class Search:
-    """Search the test queries."""
+    """Retrieve documents for the test queries."""
 
     k: int = 1000
-    """Documents a query in a run."""
+    """Documents per query."""
     parameters: str = ""
-    """FAISS search parameters, such as ``nprobe=32`` or ``efSearch=128``, over defaults of ours that suit the
-    index. They build nothing anew."""
+    """FAISS search parameters, such as ``nprobe=32`` or ``efSearch=128``; the defaults depend on the index. Changing
+    them does not rebuild the index."""
     resources: Workers = Workers(actors=0)
-    """``actors`` hold the shards, and are never more than these; 0 takes one a core for exact search, one a node
-    for other types, whose shards it merges in memory, and one a GPU."""
+    """``actors`` hold the shards, at most one per shard; 0 uses one per core for exact search, one per node for other
+    types, whose shards are merged in memory, and one per GPU."""
 
     def __post_init__(self) -> None:
         known = all(re.fullmatch(r"\w+=[\d.]+", part) for part in filter(None, self.parameters.split(",")))
-        refuse(
+        require(
             k=at_least(1, self.k),
-            parameters="" if known else f"must be like nprobe=32,efSearch=64, got {self.parameters!r}",
+            parameters="" if known else f"must have the form nprobe=32,efSearch=64, got {self.parameters!r}",
         )
 
 
@@ -396,16 +395,16 @@ _MEASURES = ("nDCG@10", "Recall@100", "MRR@10", "MAP", "judged@10")
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Compute measures."""
+    """Compute the measures."""
 
     measures: tuple[str, ...] = _MEASURES
-    """As ir_measures knows them: nDCG, Recall, MRR, MAP, P, judged; @ cuts off, (rel=2) sets what is relevant.
-    judged@k comes beside every nDCG@k by itself."""
+    """Measures in the notation of ir_measures: nDCG, Recall, MRR, MAP, P, judged; @k is the cutoff, (rel=2) the lowest
+    relevant grade. judged@k is added for every nDCG@k."""
     test: Literal["two-sided", "one-sided"] = "two-sided"
-    """The paired t-test: whether two systems differ, or whether the one is better than the other."""
+    """The paired t-test: whether two systems differ, or whether one is better than the other."""
 
     def __post_init__(self) -> None:
-        if self.measures == _MEASURES:  # known to be right: nothing to import
+        if self.measures == _MEASURES:  # known to be valid, so ir_measures need not be imported
             return
         from gradret.measures import parse_measures
 
@@ -417,83 +416,84 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class CompareResources:
-    """How many trainings run side by side; decides speed only."""
+    """Number of trainings in parallel; affects speed only."""
 
     concurrent: int = 0
-    """0 takes as many as there are nodes, or GPUs, for the workers that each needs."""
+    """Number of trainings in parallel; 0 uses as many as the cluster has nodes, or GPUs, for their workers."""
 
     def __post_init__(self) -> None:
-        refuse(concurrent=at_least(0, self.concurrent))
+        require(concurrent=at_least(0, self.concurrent))
 
 
 @dataclass(frozen=True)
 class Compare:
-    """Recipes to run beside each other with ``gradret compare``."""
+    """Recipes that ``gradret compare`` compares."""
 
     recipes: dict[str, list[str]] = field(default_factory=dict)
-    """By name, what each sets in the config: ``key=value``, as on the command line."""
+    """Overrides of each recipe, by its name: ``key=value``, as on the command line."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Each recipe runs once with each."""
+    """Each recipe runs once with each seed."""
     vary: Literal["train.seed", "seed"] = "train.seed"
-    """What the seeds set: the training's alone, on the same lists, or the whole run's, its data too."""
+    """The key that the seeds set: ``train.seed`` varies training on the same lists, ``seed`` the whole run."""
     resources: CompareResources = CompareResources()
 
     def __post_init__(self) -> None:
         differ = bool(self.seeds) and len(set(self.seeds)) == len(self.seeds)
-        refuse(seeds="" if differ else f"must be one or more different numbers, got {list(self.seeds)}")
+        require(seeds="" if differ else f"must be one or more distinct numbers, got {list(self.seeds)}")
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """A key of the config that is searched: one of ``values``, or a number from ``low`` to ``high``."""
+    """A dimension of the search space: a config key with a list of ``values``, or a range from ``low`` to ``high``."""
 
     key: str
-    """Such as ``train.learning_rate`` or ``train.loss[1].weight``."""
+    """A key such as ``train.learning_rate`` or ``train.loss[1].weight``."""
     values: tuple[Setting, ...] = ()
-    """As on the command line, after ``key=``."""
+    """Values as on the command line, after ``key=``."""
     low: float | None = None
     high: float | None = None
     log: bool = False
-    """Draw the logarithm evenly."""
+    """Sample uniformly on a log scale."""
     whole: bool = False
-    """Whole numbers only."""
+    """Sample whole numbers only."""
 
     def __post_init__(self) -> None:
         between = self.low is not None and self.high is not None
         block = re.split(r"[.\[]", self.key)[0]
-        refuse(
+        require(
             key=""
             if block in SEARCHABLE
             else f"must be a key of {', '.join(SEARCHABLE[:-1])} or {SEARCHABLE[-1]}, got {self.key!r}",
-            values="" if bool(self.values) != between else "give values, or low and high",
+            values="" if bool(self.values) != between else "set either values, or low and high",
             high="" if not between or (self.low or 0) < (self.high or 0) else f"must be above low={self.low}",
-            log="" if not self.log or (self.low or 0) > 0 else f"needs low above 0, got {self.low}",
+            log="" if not self.log or (self.low or 0) > 0 else f"requires low above 0, got {self.low}",
         )
 
 
 SEARCHABLE = ("dedupe", "generate", "mine", "label", "select", "train")
-"""Stages whose settings may be searched, in the order of the flow."""
+"""Stages whose keys may be searched, in the order of the flow."""
 
 
 @dataclass(frozen=True)
 class Tune:
-    """What ``gradret tune`` searches, and for how long."""
+    """The search of ``gradret tune``."""
 
     space: Any = list_of(Dimension)
     trials: int = 20
     hours: float = 0.0
-    """Start no trial after so many hours; 0 sets no limit."""
+    """Start no trial after this many hours; 0 sets no limit."""
     search: Literal["optuna", "random"] = "optuna"
-    """``optuna`` draws where earlier trials were good (TPE)."""
+    """``optuna`` samples near good trials (TPE)."""
     stop_early: bool = True
-    """Stop trials whose first epochs are worse than others' (ASHA), where the space is within training."""
+    """Stop trials that are worse than others after the same number of epochs (ASHA), if all keys are of training."""
     confirm: int = 3
-    """The best trials to train again with each of ``seeds``, measured on the whole corpus; the best of them wins."""
+    """Number of best trials to train again with each of ``seeds`` and to measure over the whole corpus; the trial with
+    the best mean wins."""
     seeds: tuple[int, ...] = (0, 1, 2)
     resources: CompareResources = CompareResources()
 
     def __post_init__(self) -> None:
-        refuse(
+        require(
             trials=at_least(1, self.trials),
             hours=at_least(0, self.hours),
             confirm=at_least(1, self.confirm),
@@ -501,54 +501,56 @@ class Tune:
         )
 
 
-def _needed_of_mine(mine: Mine, select: Select) -> dict[str, str]:
-    """What ``select`` asks for that ``mine.retrievers`` do not give, by key."""
+def _retriever_problems(mine: Mine, select: Select) -> dict[str, str]:
+    """Settings of ``select`` that no retriever of ``mine`` satisfies, with the problem, by key."""
     if not mine.retrievers or not (select.mix or select.round_trip):
         return {}
     from gradret.components import unknown
     from gradret.origins import origins, searching
 
-    known, found_by_search = origins(mine.retrievers), searching(mine.retrievers)
-    wrong = {
+    known, search_origins = origins(mine.retrievers), searching(mine.retrievers)
+    problems = {
         f"select.mix[{number}].origin": unknown(rule.origin, known, "one of mine.retrievers")
         for number, rule in enumerate(select.mix)
         if rule.origin not in known
     }
-    if select.round_trip and not found_by_search:
-        wrong["select.round_trip"] = (
-            f"needs one of mine.retrievers that searches, and there are only {', '.join(known)}"
+    if select.round_trip and not search_origins:
+        problems["select.round_trip"] = (
+            f"requires one of mine.retrievers that searches, and there are only {', '.join(known)}"
         )
-    return wrong
+    return problems
 
 
-def _needed_of_label(label: Label, select: Select) -> dict[str, str]:
-    """What ``select`` asks for that ``label.teacher`` does not give, by key."""
+def _teacher_problems(label: Label, select: Select) -> dict[str, str]:
+    """Settings of ``select`` that ``label.teacher`` does not satisfy, with the problem, by key."""
     named = select.positive_from is not None or any(rule.positive for rule in select.mix)
     if select.positives_by != "teacher" or named or not label.teacher or label.teacher.positive_above is not None:
         return {}
     return {
-        "select.positives_by": "is teacher, and nothing says which documents the teacher names: "
-        "set label.teacher.positive_above where the teacher has it, or select.positive_from"
+        "select.positives_by": "is teacher, but no threshold makes a document positive: "
+        "set label.teacher.positive_above, if the teacher has it, or select.positive_from"
     }
 
 
-_OF_TWO_DOCUMENTS = {"two graded", "two grades", "teacher scores"}
-"""What a loss may need that no list of one document has; keys of ``gradret.losses.NEEDS``."""
+_NEED_TWO_DOCUMENTS = {"two graded", "two grades", "teacher scores"}
+"""Needs of a loss, keys of ``gradret.losses.NEEDS``, that no list of one document meets."""
 
 
-def _needed_of_lists(train: Train) -> dict[str, str]:
-    """Which losses cannot be trained on lists of one document, by key."""
+def _loss_problems(train: Train) -> dict[str, str]:
+    """Losses that cannot be trained on lists of one document, with the problem, by key."""
     if train.list_length > 1:
         return {}
     from gradret.components import name_of
 
-    greedy = [name_of(loss) for loss in train.loss or () if _OF_TWO_DOCUMENTS.intersection(getattr(loss, "needs", ()))]
-    return {"train.list_length": f"must be at least 2 for {' and '.join(greedy)}, got 1"} if greedy else {}
+    losses = [
+        name_of(loss) for loss in train.loss or () if _NEED_TWO_DOCUMENTS.intersection(getattr(loss, "needs", ()))
+    ]
+    return {"train.list_length": f"must be at least 2 for {' and '.join(losses)}, got 1"} if losses else {}
 
 
 @dataclass(frozen=True)
 class Config:
-    """The whole of a run."""
+    """The config of a run."""
 
     name: str
     dataset: Any = component("datasets")
@@ -571,11 +573,11 @@ class Config:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "storage_path", expand_home(self.storage_path))
-        refuse(
+        require(
             name=folder_name(self.name),
-            storage_path="" if self.storage_path.strip() else "is empty; name a folder",
+            storage_path="" if self.storage_path.strip() else "must not be empty; name a folder",
             seed=at_least(0, self.seed),
-            **_needed_of_mine(self.mine, self.select),
-            **_needed_of_label(self.label, self.select),
-            **_needed_of_lists(self.train),
+            **_retriever_problems(self.mine, self.select),
+            **_teacher_problems(self.label, self.select),
+            **_loss_problems(self.train),
         )

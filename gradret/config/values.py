@@ -1,7 +1,7 @@
-"""Convert what a config holds to the type of its field.
+"""Convert a value of a config to the type of its field.
 
-Text stays what is written. A number is a plain decimal number or is refused: never ``010``, ``1_000`` or ``1:30``,
-which other readers of YAML take for other numbers.
+Text stays as written. Numbers must be plain decimals: ``010``, ``1_000`` and ``1:30``, which YAML parsers read as
+different numbers, are errors.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": Fal
 
 
 def convert(hint: Any, node: object) -> object:
-    """``node`` as a value of type ``hint``.
+    """Convert ``node`` to type ``hint``.
 
     Args:
         hint: the field's type: int, float, bool, str, Path, Literal, Any, a union, or a tuple, list or dict of these.
         node: from ``gradret.config.written.read``, or a plain Python value.
 
     Raises:
-        ConfigError: it is none; says what was expected and what came.
+        ConfigError: it is not such a value; says what was expected and what came.
     """
     try:
         return _convert(hint, node)
@@ -51,7 +51,7 @@ def _convert(hint: Any, node: object) -> object:
     if origin is Literal:
         return parts[parts.index(node)]
     if origin in (Union, types.UnionType):
-        return _one_of(parts, node)
+        return _union(parts, node)
     if origin is dict:
         return {str(key): _convert(parts[1], value) for key, value in _expect(node, Mapping).items()}
     if origin in (list, tuple):
@@ -61,8 +61,8 @@ def _convert(hint: Any, node: object) -> object:
     raise ConfigError(f"a field of type {_type_name(hint)} cannot be set from a config")
 
 
-def _one_of(hints: Sequence[Any], node: object) -> object:
-    """A value of the first type that fits; null where that is one of them."""
+def _union(hints: Sequence[Any], node: object) -> object:
+    """Convert to the first type that fits; None for null if the union includes it."""
     if type(None) in hints and is_null(node):
         return None
     for hint in hints:
@@ -74,7 +74,7 @@ def _one_of(hints: Sequence[Any], node: object) -> object:
 
 def _expect(node: object, kind: type) -> Any:
     if isinstance(node, str) or not isinstance(node, kind):
-        raise ValueError  # noqa: TRY004 - convert says what was expected
+        raise ValueError  # noqa: TRY004 - convert adds what was expected
     return node
 
 
@@ -120,14 +120,14 @@ def _text(node: object) -> str:
 
 
 def _any(node: object) -> object:
-    """A value whose type no field says: by the rules above what it looks like, else text."""
+    """A value of a field without a type: number, boolean or null if it looks like one, else text."""
     if isinstance(node, Mapping):
         return {str(key): _any(value) for key, value in node.items()}
     if isinstance(node, (list, tuple)):
         return [_any(item) for item in node]
     if not isinstance(node, str):
         return node
-    return _one_of((int, float, bool, str, type(None)), node) if isinstance(node, Plain) else _text(node)
+    return _union((int, float, bool, str, type(None)), node) if isinstance(node, Plain) else _text(node)
 
 
 _SCALARS: dict[Any, Callable[[Any], object]] = {

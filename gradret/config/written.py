@@ -1,7 +1,7 @@
-"""YAML that keeps every scalar as it is written; the type of the field decides what it means.
+"""Read YAML with every scalar as written; the type of the field decides its meaning.
 
 PyYAML follows YAML 1.1, where ``010`` is 8, ``1:30`` is 90, ``no`` is false and ``2024_11_29`` is a number. Here
-only ``null`` and nothing at all have a meaning of their own.
+only ``null`` and an empty value have a fixed meaning.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ _TAG = "tag:yaml.org,2002:"
 
 
 class Plain(str):
-    """A scalar without quotes, as it is written."""
+    """A scalar without quotes, as written."""
 
     __slots__ = ()
 
 
 Setting = NewType("Setting", str)
-"""What stands after ``key=`` on the command line: the value of a key whose type is not known yet."""
+"""The text after ``key=`` on the command line: the value of a key whose type is not known yet."""
 
 
 def read(text: str) -> Any:
-    """Mappings, lists, ``Plain`` for scalars without quotes, ``str`` for quoted ones, and None.
+    """Parse YAML to mappings, lists, ``Plain`` for scalars without quotes, ``str`` for quoted ones, and None.
 
     Raises:
-        yaml.YAMLError: the text is not YAML.
+        yaml.YAMLError: the text is not valid YAML.
     """
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except RecursionError:
-        raise yaml.YAMLError("it is nested too deeply") from None
+        raise yaml.YAMLError("nested too deeply") from None
 
 
 def read_setting(text: str) -> Any:
-    """The value of ``key=value``: YAML if it is a list, a mapping or quoted, else the text as it stands.
+    """Parse the value of ``key=value``: as YAML if it is a list, a mapping or quoted, else as plain text.
 
     Raises:
-        yaml.YAMLError: it begins like YAML and is none.
+        yaml.YAMLError: it begins like a list, a mapping or quoted text but is not valid YAML.
     """
     if text.lstrip()[:1] in ("[", "{", '"', "'"):
         return read(text)
@@ -53,7 +53,7 @@ def read_setting(text: str) -> Any:
 
 
 def one_line(value: object) -> Setting:
-    """``value`` as it would stand after ``key=`` on the command line."""
+    """Format ``value`` as it is written after ``key=`` on the command line."""
     if isinstance(value, str):
         return Setting(str(value))
     if not isinstance(value, (dict, list, tuple)):
@@ -63,7 +63,7 @@ def one_line(value: object) -> Setting:
 
 
 def is_null(node: object) -> bool:
-    """Whether a node stands for no value. ``~`` is one, but for text, where it may be the home folder."""
+    """Whether a node is null. ``~`` counts, but not in text fields, where it may be the home folder."""
     return node is None or (isinstance(node, Plain) and node == "~")
 
 
@@ -89,7 +89,7 @@ def _mapping(loader: _Loader, node: MappingNode) -> dict[str, Any]:
         if not isinstance(key, ScalarNode):
             raise ConstructorError(None, None, "a key must be text", key.start_mark)
         if key.value in seen:
-            raise ConstructorError(None, None, f"the key {key.value!r} is there twice", key.start_mark)
+            raise ConstructorError(None, None, f"duplicate key {key.value!r}", key.start_mark)
         seen.add(key.value)
     loader.flatten_mapping(node)  # what `<<: *anchor` merges
     return {key.value: loader.construct_object(value, deep=True) for key, value in node.value}
@@ -104,7 +104,7 @@ def _null(_loader: _Loader, _node: Any) -> None:
 
 
 def _unknown(_loader: _Loader, node: Any) -> None:
-    raise ConstructorError(None, None, f"the tag {node.tag} has no meaning here", node.start_mark)
+    raise ConstructorError(None, None, f"tags such as {node.tag} are not supported", node.start_mark)
 
 
 _Loader.yaml_constructors = {}

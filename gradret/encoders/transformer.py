@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import torch
 
-from gradret.config.fields import above_zero, at_least, location, refuse
+from gradret.config.fields import above_zero, at_least, location, require
 from gradret.encoders import Encoder
 from gradret.errors import ConfigError
 from gradret.models.locate import locate, open_model, positions
@@ -82,10 +82,10 @@ class Transformer(Encoder):
     """Run Python code shipped with the model. Read that code first."""
 
     def __post_init__(self) -> None:
-        refuse(**{name: at_least(1, getattr(self, name)) for name in ("query_length", "document_length")})
+        require(**{name: at_least(1, getattr(self, name)) for name in ("query_length", "document_length")})
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
-        refuse(lora_rank=at_least(0, self.lora_rank), lora_alpha=above_zero(self.lora_alpha))
+        require(lora_rank=at_least(0, self.lora_rank), lora_alpha=above_zero(self.lora_alpha))
 
     def reads(self, config: Config) -> dict[str, object]:
         return {}

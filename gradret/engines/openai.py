@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from gradret.config.fields import above_zero, at_least, location, refuse
+from gradret.config.fields import above_zero, at_least, location, require
 from gradret.engines import Prompt, Row, Write
 from gradret.engines._counting import Bytes, Tokenizer
 from gradret.engines._fit import Tokens, fit
@@ -54,8 +54,8 @@ class OpenAIResources:
     """Seconds to wait for an answer before the request is sent again."""
 
     def __post_init__(self) -> None:
-        refuse(**{name: at_least(1, getattr(self, name)) for name in ("concurrency", "clients", "batch_size")})
-        refuse(retries=at_least(0, self.retries), timeout=above_zero(self.timeout))
+        require(**{name: at_least(1, getattr(self, name)) for name in ("concurrency", "clients", "batch_size")})
+        require(retries=at_least(0, self.retries), timeout=above_zero(self.timeout))
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class OpenAI:
         if not re.fullmatch("([A-Z_][A-Z0-9_]*)?", self.key_env):
             # Do not repeat the value: it may be the key itself.
             raise ValueError("key_env must be the name of an environment variable, in capitals, never the key itself")
-        refuse(max_model_len=at_least(1, self.max_model_len))
+        require(max_model_len=at_least(1, self.max_model_len))
 
     @property
     def key(self) -> str:

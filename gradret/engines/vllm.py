@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradret.config.fields import at_least, location, refuse
+from gradret.config.fields import at_least, location, require
 from gradret.engines import Prompt, Row, Write
 from gradret.engines._fit import Message, fit
 from gradret.engines._model_files import context_length, eos_ids
@@ -56,8 +56,8 @@ class VllmResources:
     """Environment variables of the engine's process, such as ``VLLM_CPU_KVCACHE_SPACE``."""
 
     def __post_init__(self) -> None:
-        refuse(**{name: at_least(1, getattr(self, name)) for name in ("engines", "batch_size", "concurrent_batches")})
-        refuse(**{name: at_least(0, getattr(self, name)) for name in ("cpus", "restarts")})
+        require(**{name: at_least(1, getattr(self, name)) for name in ("engines", "batch_size", "concurrent_batches")})
+        require(**{name: at_least(0, getattr(self, name)) for name in ("cpus", "restarts")})
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from gradret import prompts
 from gradret.components import name_of
-from gradret.config.fields import at_least, component, location, refuse
+from gradret.config.fields import at_least, component, location, require
 from gradret.draw import draw, generator
 from gradret.engines import Answer, Prompt, Sampling, Unusable
 from gradret.errors import ConfigError
@@ -102,7 +102,7 @@ class GradedDocuments(Generator):
         for name, least in {"examples": 0, "max_tokens": 1, "max_chars": 1, "max_queries": 1}.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be {least} or more: {getattr(self, name)}")
-        refuse(temperature=at_least(0, self.temperature))
+        require(temperature=at_least(0, self.temperature))
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1: {self.top_p}")
 

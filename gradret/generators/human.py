@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from gradret.config.fields import at_least, refuse
+from gradret.config.fields import at_least, require
 from gradret.draw import draw
 from gradret.generators import Generator
 from gradret.stages.training_queries import training_queries
@@ -37,7 +37,7 @@ class Human(Generator):
     """At most this many, drawn by a hash of seed and query_id; 0 takes all."""
 
     def __post_init__(self) -> None:
-        refuse(max_queries=at_least(0, self.max_queries))
+        require(max_queries=at_least(0, self.max_queries))
 
     def prepare(self, config: Config, ingested: Artifact, sample: Artifact) -> dict[str, Artifact]:
         """Raises ``DataError`` where the dataset has no training queries."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from gradret import prompts
 from gradret.components import name_of, unknown
-from gradret.config.fields import at_least, component, location, refuse
+from gradret.config.fields import at_least, component, location, require
 from gradret.draw import draw
 from gradret.engines import Prompt, Sampling, Unusable
 from gradret.errors import ConfigError
@@ -77,10 +77,10 @@ class LLMQueries(Generator):
         names = [_name(kind) for kind in self.kinds]
         if len(set(names)) < len(names):
             raise ValueError(f"kinds must have different names, got {', '.join(names)}")
-        refuse(examples=at_least(0, self.examples), temperature=at_least(0, self.temperature))
+        require(examples=at_least(0, self.examples), temperature=at_least(0, self.temperature))
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
-        refuse(**{name: at_least(1, getattr(self, name)) for name in ("max_tokens", "max_doc_tokens")})
+        require(**{name: at_least(1, getattr(self, name)) for name in ("max_tokens", "max_doc_tokens")})
 
     @property
     def templates(self) -> tuple[str, ...]:

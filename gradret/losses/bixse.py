@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from torch.nn import functional
 
-from gradret.config.fields import above_zero, refuse
+from gradret.config.fields import above_zero, require
 from gradret.losses import Mean
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class BiXSE:
     whole_batch: ClassVar = False
 
     def __post_init__(self) -> None:
-        refuse(scale=above_zero(self.scale))
+        require(scale=above_zero(self.scale))
 
     def load(self) -> torch.nn.Module:
         return _Pairs(self)

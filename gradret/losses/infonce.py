@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from gradret.config.fields import above_zero, refuse
+from gradret.config.fields import above_zero, require
 from gradret.losses import Mean
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class InfoNCE:
     whole_batch: ClassVar = False
 
     def __post_init__(self) -> None:
-        refuse(temperature=above_zero(self.temperature))
+        require(temperature=above_zero(self.temperature))
 
     def load(self) -> torch.nn.Module:
         return _Contrast(self.temperature, self.hard_negatives)

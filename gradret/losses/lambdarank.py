@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from torch.nn import functional
 
-from gradret.config.fields import above_zero, at_least, refuse
+from gradret.config.fields import above_zero, at_least, require
 from gradret.losses import Mean
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class LambdaRank:
     whole_batch: ClassVar = False
 
     def __post_init__(self) -> None:
-        refuse(temperature=above_zero(self.temperature), levels=at_least(2, self.levels), mu=at_least(0, self.mu))
+        require(temperature=above_zero(self.temperature), levels=at_least(2, self.levels), mu=at_least(0, self.mu))
 
     def load(self) -> torch.nn.Module:
         return _WeightedPairs(self)

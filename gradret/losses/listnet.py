@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from gradret.config.fields import above_zero, refuse
+from gradret.config.fields import above_zero, require
 from gradret.losses import Mean
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class ListNet:
     whole_batch: ClassVar = False
 
     def __post_init__(self) -> None:
-        refuse(**{name: above_zero(getattr(self, name)) for name in ("temperature", "teacher_temperature")})
+        require(**{name: above_zero(getattr(self, name)) for name in ("temperature", "teacher_temperature")})
 
     def load(self) -> torch.nn.Module:
         return _CrossEntropy(self.temperature, self.teacher_temperature)

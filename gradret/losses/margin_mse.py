@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from gradret.config.fields import above_zero, refuse
+from gradret.config.fields import above_zero, require
 from gradret.losses import Mean
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class MarginMSE:
     whole_batch: ClassVar = False
 
     def __post_init__(self) -> None:
-        refuse(scale=above_zero(self.scale))
+        require(scale=above_zero(self.scale))
 
     def load(self) -> torch.nn.Module:
         return _SquaredMargins(self.scale)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from gradret.config.fields import above_zero, at_least, refuse
+from gradret.config.fields import above_zero, at_least, require
 from gradret.losses.infonce import contrast
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class PositiveAwareInfoNCE:
     whole_batch: ClassVar = False
 
     def __post_init__(self) -> None:
-        refuse(temperature=above_zero(self.temperature), threshold=at_least(0, self.threshold))
+        require(temperature=above_zero(self.temperature), threshold=at_least(0, self.threshold))
 
     def load(self) -> torch.nn.Module:
         return _PositiveAwareContrast(self.temperature, self.threshold)

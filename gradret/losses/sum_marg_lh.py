@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch.nn import functional
 
-from gradret.config.fields import above_zero, refuse
+from gradret.config.fields import above_zero, require
 from gradret.losses import Mean
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class SumMargLH:
     whole_batch: ClassVar = False
 
     def __post_init__(self) -> None:
-        refuse(temperature=above_zero(self.temperature))
+        require(temperature=above_zero(self.temperature))
 
     def load(self) -> torch.nn.Module:
         return _SumMarginal(self.temperature)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from gradret.config.fields import above_zero, at_least, refuse
+from gradret.config.fields import above_zero, at_least, require
 from gradret.losses import Mean
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Wasserstein:
     whole_batch: ClassVar = True
 
     def __post_init__(self) -> None:
-        refuse(temperature=above_zero(self.temperature), levels=at_least(2, self.levels))
+        require(temperature=above_zero(self.temperature), levels=at_least(2, self.levels))
 
     def load(self) -> torch.nn.Module:
         return _SquaredDistance(self.temperature, self.levels)

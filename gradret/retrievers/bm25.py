@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gradret.config.fields import at_least, refuse
+from gradret.config.fields import at_least, require
 from gradret.retrievers import Ranked, Retriever, ranked
 from gradret.search.bm25 import Bm25Index, build_bm25
 
@@ -36,7 +36,7 @@ class Bm25(Retriever):
     b: float = 0.75
 
     def __post_init__(self) -> None:
-        refuse(k=at_least(1, self.k))
+        require(k=at_least(1, self.k))
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         return {"bm25": build_bm25(config, ingested, self.k1, self.b)}

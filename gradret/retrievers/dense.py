@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gradret.config.fields import at_least, component, refuse
+from gradret.config.fields import at_least, component, require
 from gradret.retrievers import Retriever
 from gradret.search.runs import RunReader
 from gradret.stages.base import base
@@ -37,7 +37,7 @@ class Dense(Retriever):
     """Whose vectors; null takes the student before training, ``train.encoder``."""
 
     def __post_init__(self) -> None:
-        refuse(k=at_least(1, self.k))
+        require(k=at_least(1, self.k))
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         model = base(config, ingested, self.encoder)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gradret.config.fields import at_least, refuse
+from gradret.config.fields import at_least, require
 from gradret.draw import generator
 from gradret.retrievers import Ranked, Retriever, ranked
 
@@ -27,7 +27,7 @@ class Random(Retriever):
     """Documents a query."""
 
     def __post_init__(self) -> None:
-        refuse(k=at_least(0, self.k))
+        require(k=at_least(0, self.k))
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         return {"docs": ingested}

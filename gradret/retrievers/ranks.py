@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gradret.components import name_of
-from gradret.config.fields import at_least, component, refuse
+from gradret.config.fields import at_least, component, require
 from gradret.draw import generator
 from gradret.retrievers import Ranked, Retrieve, Retriever
 
@@ -35,7 +35,7 @@ class Ranks(Retriever):
     """How many, drawn by a hash of seed and query_id; 0 takes all."""
 
     def __post_init__(self) -> None:
-        refuse(first=at_least(1, self.first))
+        require(first=at_least(1, self.first))
         if self.last < self.first:
             raise ValueError(f"last must be first={self.first} or more, got {self.last}")
         # A field k is how deep a retriever looks; of one that samples, k is a property, and says nothing of it.

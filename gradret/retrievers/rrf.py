@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gradret.config.fields import at_least, component, refuse
+from gradret.config.fields import at_least, component, require
 from gradret.retrievers import Ranked, Retrieve, Retriever, ranked
 from gradret.search.topk import ordered
 
@@ -39,7 +39,7 @@ class Rrf(Retriever):
     """The higher, the less the first ranks stand out."""
 
     def __post_init__(self) -> None:
-        refuse(k=at_least(1, self.k), constant=at_least(0, self.constant))
+        require(k=at_least(1, self.k), constant=at_least(0, self.constant))
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         prepared: dict[str, Artifact] = {}

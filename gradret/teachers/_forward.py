@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-from gradret.config.fields import at_least, location, refuse
+from gradret.config.fields import at_least, location, require
 from gradret.models.inference import BATCH_TOKENS, token_batches
 from gradret.teachers import Teacher
 from gradret.texts import doc_texts
@@ -44,7 +44,7 @@ class ForwardResources:
     """Tokens per batch, padding included; 0 is 1,024 on a CPU and 65,536 on a GPU."""
 
     def __post_init__(self) -> None:
-        refuse(**{name: at_least(0, getattr(self, name)) for name in ("threads", "batch_tokens")})
+        require(**{name: at_least(0, getattr(self, name)) for name in ("threads", "batch_tokens")})
 
 
 @dataclass(frozen=True)

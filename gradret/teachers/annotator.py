@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from gradret.components import name_of
-from gradret.config.fields import at_least, component, location, refuse
+from gradret.config.fields import at_least, component, location, require
 from gradret.engines import Answer, Prompt, Sampling, Unusable
 from gradret.pairs import labels
 from gradret.prompts import messages
@@ -62,7 +62,7 @@ class Annotator(Teacher):
     positive_above = 0.0
 
     def __post_init__(self) -> None:
-        refuse(max_candidates=at_least(2, self.max_candidates), max_doc_tokens=at_least(1, self.max_doc_tokens))
+        require(max_candidates=at_least(2, self.max_candidates), max_doc_tokens=at_least(1, self.max_doc_tokens))
 
     @property
     def templates(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from gradret.config.fields import at_least, location, refuse
+from gradret.config.fields import at_least, location, require
 from gradret.errors import ConfigError
 from gradret.models.locate import locate
 from gradret.prompts import messages
@@ -52,7 +52,7 @@ class DecoderReranker(ModelTeacher):
     """Maximum tokens per document; the rest is truncated."""
 
     def __post_init__(self) -> None:
-        refuse(max_doc_tokens=at_least(1, self.max_doc_tokens))
+        require(max_doc_tokens=at_least(1, self.max_doc_tokens))
         if self.yes == self.no:
             raise ValueError(f"yes and no must be different tokens, got {self.yes!r} for both")
 

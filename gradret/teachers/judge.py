@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from gradret.components import name_of
-from gradret.config.fields import at_least, component, location, refuse
+from gradret.config.fields import at_least, component, location, require
 from gradret.engines import Answer, Prompt, Sampling, Unusable
 from gradret.pairs import labels
 from gradret.prompts import messages
@@ -73,7 +73,7 @@ class Judge(Teacher):
     def __post_init__(self) -> None:
         if not 0 <= self.max_outside < 1:
             raise ValueError(f"max_outside must be at least 0 and below 1, got {self.max_outside}")
-        refuse(max_doc_tokens=at_least(1, self.max_doc_tokens))
+        require(max_doc_tokens=at_least(1, self.max_doc_tokens))
         if self.positive_above is not None and not 0 <= self.positive_above < 1:
             raise ValueError(f"positive_above must be at least 0 and below 1, or null, got {self.positive_above}")
 

@@ -6,7 +6,7 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gradret.config.fields import at_least, refuse
+from gradret.config.fields import at_least, require
 from gradret.teachers._first_step import FirstStep, answer_ids
 from gradret.teachers._forward import ForwardGrader, ModelTeacher
 from gradret.teachers._model import checked
@@ -41,7 +41,7 @@ class MonoT5(ModelTeacher):
     """Maximum tokens per pair."""
 
     def __post_init__(self) -> None:
-        refuse(max_length=at_least(1, self.max_length))
+        require(max_length=at_least(1, self.max_length))
         if self.true == self.false:
             raise ValueError(f"true and false must be different tokens, got {self.true!r} for both")
 

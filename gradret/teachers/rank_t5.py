@@ -6,7 +6,7 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gradret.config.fields import at_least, refuse
+from gradret.config.fields import at_least, require
 from gradret.teachers._first_step import FirstStep, answer_ids
 from gradret.teachers._forward import ForwardGrader, ModelTeacher
 from gradret.teachers._model import checked
@@ -34,7 +34,7 @@ class RankT5(ModelTeacher):
     """Maximum tokens per pair; the end of the document is truncated."""
 
     def __post_init__(self) -> None:
-        refuse(max_length=at_least(1, self.max_length))
+        require(max_length=at_least(1, self.max_length))
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         model = checked(config, self, functools.partial(answer_ids, self, self._answers))

@@ -87,5 +87,5 @@ def test_a_recipe_that_cannot_be_is_refused_before_anything_runs(collection, con
 
 @pytest.mark.parametrize("seeds", [[], [1, 1]])
 def test_seeds_must_differ(collection, config, seeds):
-    with pytest.raises(ConfigError, match=r"compare\.seeds: must be one or more different numbers"):
+    with pytest.raises(ConfigError, match=r"compare\.seeds: must be one or more distinct numbers"):
         config(collection, compare={"recipes": RECIPES, "seeds": seeds})

@@ -89,7 +89,7 @@ def begun(path, said):
 @pytest.mark.parametrize(
     ("space", "said"),
     [
-        ([], "tune.space: is empty"),
+        ([], "tune.space: must not be empty"),
         ([{"key": "train.loss", "values": [[{"name": "kll"}]]}], "tune.space, train.loss: train.loss[0].name"),
         ([{"key": "train.epochz", "values": [1]}], "tune.space, train.epochz"),
         ([{"key": "train.dev_docs", "values": [1]}], "tune.space, train.dev_docs: decides how trials are measured"),
@@ -107,10 +107,10 @@ def test_a_space_that_cannot_be_is_refused_before_anything_runs(collection, conf
     ("dimension", "said"),
     [
         ({"key": "dataset.path", "values": ["a"]}, "must be a key of dedupe"),
-        ({"key": "train.epochs"}, "give values, or low and high"),
-        ({"key": "train.epochs", "values": [1], "low": 1, "high": 2}, "give values, or low and high"),
+        ({"key": "train.epochs"}, "set either values, or low and high"),
+        ({"key": "train.epochs", "values": [1], "low": 1, "high": 2}, "set either values, or low and high"),
         ({"key": "train.learning_rate", "low": 2, "high": 1}, "must be above low=2"),
-        ({"key": "train.learning_rate", "low": 0, "high": 1, "log": True}, "needs low above 0"),
+        ({"key": "train.learning_rate", "low": 0, "high": 1, "log": True}, "requires low above 0"),
     ],
 )
 def test_a_dimension_that_cannot_be_drawn_from_is_refused(collection, config, dimension, said):  # noqa: F811

@@ -232,7 +232,7 @@ def test_rules_and_thresholds_are_read_and_survive_yaml(yaml):
             [{}, {"origin": "", "grade": 1.5, "limit": -1}, {"orgin": "bm25"}],
             [
                 "select.mix[0].origin: is required",
-                "select.mix[1].origin: is empty; name a retriever of mine.retrievers",
+                "select.mix[1].origin: must not be empty; name a retriever of mine.retrievers",
                 "select.mix[1].grade: must be a share from 0 to 1, got 1.5",
                 "select.mix[1].limit: must be at least 0, got -1",
                 "select.mix[2].orgin: 'orgin' is not a key here; did you mean 'origin'?",
@@ -264,7 +264,7 @@ def test_a_retriever_of_ones_own_goes_by_what_it_declares(name, accepted):
     wrong = (
         "does not declare load, prepare, searches; inherit"
         if accepted is None
-        else "needs one of mine.retrievers that searches"
+        else "requires one of mine.retrievers that searches"
     )
     with pytest.raises(ConfigError, match=wrong):
         parse(tree)
@@ -273,7 +273,7 @@ def test_a_retriever_of_ones_own_goes_by_what_it_declares(name, accepted):
 def test_a_round_trip_needs_a_retriever_that_searches():
     (said,) = problems(small(mine={"retrievers": ["source", "random", "random"]}, select={"round_trip": 20}))
     assert said == (
-        "select.round_trip: needs one of mine.retrievers that searches, and there are only source, random, random.2"
+        "select.round_trip: requires one of mine.retrievers that searches, and there are only source, random, random.2"
     )
     assert parse(small(mine={"retrievers": ["source", "bm25"]}, select={"round_trip": 20})).select.round_trip == 20
 
@@ -281,7 +281,7 @@ def test_a_round_trip_needs_a_retriever_that_searches():
 @pytest.mark.parametrize("thresholds", [[], [1, 1], [2, 1]])
 def test_thresholds_must_ascend_where_grades_are_by_thresholds(thresholds):
     (said,) = problems(small(select={"grades": "thresholds", "thresholds": thresholds}))
-    assert said.startswith("select.thresholds: must ascend where grades is thresholds")
+    assert said.startswith("select.thresholds: must be ascending scores if select.grades is thresholds")
 
 
 def test_the_most_words_are_no_fewer_than_the_least():
@@ -370,8 +370,8 @@ def test_an_override_that_cannot_be_applied_is_named(yaml, override):
         ("seed=${seed}", "seed: Recursive interpolation detected"),
         ("name=${", "name: "),
         ("name=${dataset.name.x}", "name: "),
-        ("seed=???", "seed: ??? stands for a value that is still to be set"),
-        ("name=???", "name: ??? stands for a value that is still to be set"),
+        ("seed=???", "seed: ??? marks a value that must be set; set it"),
+        ("name=???", "name: ??? marks a value that must be set; set it"),
     ],
 )
 def test_an_interpolation_that_does_not_resolve(yaml, override, problem):

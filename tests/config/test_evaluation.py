@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gradret.config.evaluation import System, is_evaluation, load_evaluation, refuse_missing
+from gradret.config.evaluation import System, is_evaluation, load_evaluation, require_available
 from gradret.config.loading import load, to_yaml
 from gradret.config.run import Index
 from gradret.datasets.beir import Beir
@@ -55,7 +55,7 @@ def test_what_is_an_evaluation_and_what_a_run(yaml):
     assert is_evaluation(yaml)
     assert not is_evaluation(ROOT / "configs" / "quickstart.yaml")
     with pytest.raises(
-        ConfigError, match=r"e\.yaml is the config of an evaluation; gradret evaluate .*e\.yaml runs it"
+        ConfigError, match=r"e\.yaml is the config of an evaluation; run it with: gradret evaluate .*e\.yaml"
     ):
         load(yaml)
 
@@ -69,7 +69,7 @@ def test_beir_has_all_public_sets_and_twelve_parts_in_one_row():
     assert read.systems == {"before": System(model="RUN", version="base"), "after": System(model="RUN")}
 
 
-ONE = "encoder, model, run, bm25: exactly one of them is needed, got"
+ONE = "encoder, model, run, bm25: exactly one is required, got"
 NAME = "a name must be the name of a folder, without slashes, got"
 
 
@@ -78,15 +78,18 @@ NAME = "a name must be the name of a folder, without slashes, got"
     [
         (["systems.after.run=x"], [f"systems.after.{ONE} encoder, run"]),
         (["systems.x={}"], [f"systems.x.{ONE} none"]),
-        (["systems=null"], ["systems: is empty; name at least one, such as systems.before={model: DIR}"]),
-        (["datasets={}"], ["datasets: is empty; name at least one, such as datasets.scifact={name: beir, path: DIR}"]),
-        (["datasets=[pydocs]"], ["datasets: expected a mapping from names, got ['pydocs']"]),
-        (["datasets.two=pydocs"], ["datasets: 'two' is a dataset and a row of several"]),
+        (["systems=null"], ["systems: must not be empty; set at least one, such as systems.before={model: DIR}"]),
+        (
+            ["datasets={}"],
+            ["datasets: must not be empty; set at least one, such as datasets.scifact={name: beir, path: DIR}"],
+        ),
+        (["datasets=[pydocs]"], ["datasets: expected a mapping with names as keys, got ['pydocs']"]),
+        (["datasets.two=pydocs"], ["datasets: 'two' is both a dataset and the row of two/...; rename one"]),
         (["datasets.a/b/c=pydocs"], [f"datasets: {NAME} 'b/c'"]),
         (["systems.a/b={bm25: true}"], [f"systems: {NAME} 'a/b'"]),
         (
             ["systems.bm25=null", "systems.x={run: x.trec}"],
-            ["systems: x.run must have {dataset} in it, which stands for the dataset's name, got 'x.trec'"],
+            ["systems: x.run must contain {dataset} if there are several datasets, got 'x.trec'"],
         ),
         (
             ["datasets.one.nam=x", "systems.after.encoder.lexicl=3", "evaluate.measures=[nDGC@10]", "seed=-1", "k=3"],
@@ -113,12 +116,12 @@ def test_what_cannot_be_had_is_said_at_once_and_equal_reasons_once(yaml, tmp_pat
         ],
     )  # fmt: skip
     with pytest.raises(DataError) as caught:
-        refuse_missing(read)
+        require_available(read)
     head, *lines, tail = str(caught.value).splitlines()
     assert head == "not available:"
     assert [line.strip().partition(": ")[0] for line in lines] == ["two/a", "gone/a, gone/b", "x", "y"]
     assert f"no run file at {tmp_path}/one.trec, {tmp_path}/two/a.trec" in lines[3]
-    assert tail == "datasets.NAME=null or systems.NAME=null leaves one of them out"
+    assert tail == "to leave one out, set datasets.NAME=null or systems.NAME=null"
     assert not (tmp_path / "storage").exists()
 
 
@@ -128,4 +131,4 @@ def test_a_run_without_the_model_is_said(yaml, tmp_path):
     (run / "lineage.json").write_text(json.dumps({"train": {"path": "artifacts/train/gone"}}))
     read = load_evaluation(yaml, [f"systems.x={{model: {run}}}", f"systems.y={{model: {run}, version: base}}"])
     with pytest.raises(DataError, match=r"(?s)x: .*/r has no tuned model .*y: .*/r has no base model"):
-        refuse_missing(read)
+        require_available(read)

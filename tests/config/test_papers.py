@@ -89,7 +89,7 @@ def test_single_lh_takes_the_document_that_the_llm_ranked_first():
 
 def test_positives_by_the_teacher_need_a_teacher_that_names_them():
     given = {"name": "a", "dataset": {"name": "pydocs"}, "select": {"positives_by": "teacher"}}
-    with pytest.raises(ConfigError, match=r"select\.positives_by: is teacher, and nothing says which documents"):
+    with pytest.raises(ConfigError, match=r"select\.positives_by: is teacher, but no threshold"):
         parse(given)
     for more in ({"positive_from": 0.5}, {"mix": [{"origin": "source", "positive": True}]}):
         assert parse(given | {"select": given["select"] | more}).select.positives_by == "teacher"

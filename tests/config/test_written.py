@@ -218,10 +218,10 @@ def test_one_line_reads_back(value):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a: !!binary aGk=", "the tag tag:yaml.org,2002:binary has no meaning here"),
-        ("a: !!python/object:os.system {}", "has no meaning here"),
+        ("a: !!binary aGk=", "tags such as tag:yaml.org,2002:binary are not supported"),
+        ("a: !!python/object:os.system {}", "are not supported"),
         ("[a]: 1", "a key must be text"),
-        ("a: 1\na: 2", "the key 'a' is there twice"),
+        ("a: 1\na: 2", "duplicate key 'a'"),
         ("a: &x [*x]", "recursive"),
         ("a: " + "[" * 1000, "nested too deeply"),
         ("--- a: 1\n--- b: 2\n", ""),

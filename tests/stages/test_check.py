@@ -308,7 +308,7 @@ def test_generated_queries_whose_source_the_retriever_finds(world, tmp_path):
     )
     assert result.teacher_ndcg == pytest.approx(14 / 15, abs=1e-6)
     assert result.kappa is None
-    assert "15 generated queries, those of 30 whose source document" in sentence(made)
+    assert "15 of 30 generated queries, those whose source document" in sentence(made)
     require(settings, made)
 
 

@@ -198,7 +198,7 @@ def test_recall_latency_and_size_are_noted(world, brute_force):
 
 @pytest.mark.parametrize("key", ["nprobe", "efSearch=1,nprobe", "nprobe=x"])
 def test_search_parameters_that_are_none(key):
-    with pytest.raises(ConfigError, match="parameters: must be like nprobe=32"):
+    with pytest.raises(ConfigError, match="parameters: must have the form nprobe=32"):
         Search(parameters=key)
 
 
