@@ -1,9 +1,9 @@
-"""Datasets: documents, human queries and judgments from somewhere.
+"""Datasets read documents, human queries and judgments.
 
 A dataset is a frozen dataclass with ``split`` (the judgments to evaluate on), ``language`` (a
 Snowball stemmer's name, or ``none``), ``exclude_same_ids`` and the three methods of ``Dataset``.
-Its fields that say where the data lie are made by ``place``. To add one, write
-``gradret/datasets/NAME.py`` with a dataclass called NAME; nothing else needs to know.
+Declare fields that say where the data are (paths, URLs, ids) with ``place``. To add a dataset, write
+``gradret/datasets/NAME.py`` with a dataclass called NAME; nothing else has to change.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Bad:
-    """A row that cannot be used."""
+    """A row that cannot be used, with the reason and the start of its raw text."""
 
     reason: str
     raw: str = ""
@@ -30,9 +30,9 @@ class Bad:
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of a source that one task reads: ``start`` to ``end``, or all of it where ``end`` is -1.
+    """The part of a source that one task reads, from ``start`` to ``end``; -1 is the end of the source.
 
-    They count bytes of a text file, as it is once unzipped, and rows of anything else.
+    Offsets count bytes of a text file, after decompression, and rows of other sources.
     """
 
     path: str
@@ -43,50 +43,50 @@ class Part:
 
 
 class Dataset(Protocol):
-    """What ingest and queries need of a dataset."""
+    """The interface that the stages ``ingest`` and ``queries`` use."""
 
     split: str
     language: str
 
     @property
     def exclude_same_ids(self) -> bool:
-        """Whether a document with the query's own id is left out of what a search finds.
+        """Whether to remove a document from a query's results if it has the query's id.
 
-        Right where the queries are documents of the corpus, as in ArguAna and Quora; elsewhere equal
-        ids are an accident.
+        Set it if the queries are documents of the corpus, as in ArguAna and Quora; otherwise equal ids
+        are a coincidence.
         """
 
     def content(self, table: str) -> str:
-        """A hash of all that ``parts(table)`` would read.
+        """Return a hash of everything that ``parts(table)`` covers.
 
         Raises:
             DataError: a file is missing or unreadable.
         """
 
     def parts(self, table: str) -> list[Part]:
-        """The pieces of ``table`` (``docs``, ``queries`` or ``qrels``), in order."""
+        """Return the parts of ``table`` (``docs``, ``queries`` or ``qrels``), in order."""
 
     def read(self, table: str, part: Part) -> Iterator[tuple[int, Row | Bad]]:
-        """Line number and row, in order; a row holds strings and numbers.
+        """Yield line numbers and rows, in order; a row has strings and numbers.
 
         docs: doc_id, title, text. queries: query_id, text. qrels: query_id, doc_id, relevance, split,
-        of the evaluated split and, where there are such, of ``train`` and ``dev``.
+        for the evaluated split and, if they exist, ``train`` and ``dev``.
         """
 
 
 def place(default: str = "") -> Any:
-    """A field that says where the data lie: a path, an address, an id.
+    """Declare a field that says where the data are: a path, a URL or an id.
 
-    No fingerprint depends on it: ``content`` says what lies there.
+    It does not enter fingerprints; the hash that ``content`` returns does.
     """
     return location(default, place=True)
 
 
 def read_settings(dataset: Dataset) -> dict[str, object]:
-    """What of a dataset decides how its content is read, for a fingerprint beside ``content(table)``.
+    """Return the settings that decide how content is read, for a fingerprint next to ``content(table)``.
 
-    Not where it lies, nor what says how it is evaluated (the split, the language, the same ids): who
-    uses those names them.
+    Leaves out where the data are, and how they are evaluated (split, language, exclude_same_ids): stages
+    that use those add them to their own fingerprint.
     """
     options = {
         f.name: getattr(dataset, f.name)
@@ -97,7 +97,7 @@ def read_settings(dataset: Dataset) -> dict[str, object]:
 
 
 def check_language(language: str) -> None:
-    """Refuse a language that has no stemmer.
+    """Check that the language has a stemmer.
 
     Raises:
         ConfigError: the language is neither ``none`` nor one of Snowball's.

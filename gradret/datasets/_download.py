@@ -1,4 +1,4 @@
-"""Fetch a large file whole or not at all, going on where an earlier try stopped."""
+"""Download a large file completely or not at all, resuming earlier attempts."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _BLOCK = 1 << 20
 
 
 class _InterruptedError(Exception):
-    """The network failed; what came is kept."""
+    """The network failed; the bytes received so far are kept."""
 
 
 def download(url: str, path: Path) -> None:
-    """Fetch ``url`` to ``path``. A partial download is kept beside it and resumed, also by the next run.
+    """Download ``url`` to ``path``. A partial download is kept next to it and resumed, also by the next run.
 
     Raises:
-        DataError: the server cannot be reached, refuses or breaks off again and again.
+        DataError: the server cannot be reached, refuses, or breaks the connection repeatedly.
     """
     draft = path.with_name(f"{path.name}.part")
     failed = 0
@@ -43,33 +43,33 @@ def download(url: str, path: Path) -> None:
             failed = 1 if _size(draft) > before else failed + 1
             if failed == _TRIES:
                 raise DataError(
-                    f"{url} cannot be fetched: {error}. Try again later, or fetch it elsewhere and put it at {path}"
+                    f"cannot download {url}: {error}. Try again later, or download it elsewhere and copy it to {path}"
                 ) from error
         time.sleep(_PAUSE)
     draft.replace(path)
 
 
 def _resume(url: str, draft: Path, name: str) -> None:
-    """Append to ``draft`` what it lacks."""
+    """Append the missing bytes to ``draft``."""
     start = _size(draft)
     with _network():
         response = _open(url, start)
-    if response is None:  # nothing is lacking
+    if response is None:  # already complete
         return
     with response, draft.open("ab") as file:
-        if response.status != http.client.PARTIAL_CONTENT:  # the server sends all of it again
+        if response.status != http.client.PARTIAL_CONTENT:  # the server sends the whole file
             file.truncate(start := 0)
-        lacking = int(response.headers.get("Content-Length") or 0)
-        progress = Progress(name, (start + lacking) >> 20, "MB")
+        remaining = int(response.headers.get("Content-Length") or 0)
+        progress = Progress(name, (start + remaining) >> 20, "MB")
         progress.skip(start >> 20)
-        got = 0
+        received = 0
         for block in _blocks(response):
             file.write(block)
-            progress.add(((got + len(block)) >> 20) - (got >> 20))
-            got += len(block)
+            progress.add(((received + len(block)) >> 20) - (received >> 20))
+            received += len(block)
         progress.close()
-    if got < lacking:
-        raise _InterruptedError(f"it ended after {start + got:,} of {start + lacking:,} bytes")
+    if received < remaining:
+        raise _InterruptedError(f"the connection closed after {start + received:,} of {start + remaining:,} bytes")
 
 
 def _open(url: str, start: int) -> http.client.HTTPResponse | None:
@@ -81,7 +81,7 @@ def _open(url: str, start: int) -> http.client.HTTPResponse | None:
             return None
         if error.code >= http.client.INTERNAL_SERVER_ERROR:
             raise
-        raise DataError(f"{url} cannot be fetched: the server says {error.code} {error.reason}") from error
+        raise DataError(f"cannot download {url}: the server answered {error.code} {error.reason}") from error
     return response
 
 

@@ -1,4 +1,4 @@
-"""Files by their names: JSON lines, Parquet, and columns separated by tabs."""
+"""Read JSON lines, Parquet and tab-separated files, chosen by file name."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from gradret.store.fingerprint import hash_files
 __all__ = ["Named", "content", "parts", "read"]
 
 Named = Sequence[tuple[str, Path]]
-"""Files, each with the split that its judgments are of; empty where they are not judgments."""
+"""Files, each with the split of its judgments; empty for documents and queries."""
 
 _JSON = {".json", ".jsonl", ".ndjson"}
 
 
 def content(files: Named) -> str:
-    """A hash of what the files hold.
+    """Return a hash of the files' content.
 
     Raises:
-        DataError: one cannot be read.
+        DataError: a file cannot be read.
     """
-    whole = hashlib.sha256()
+    digest = hashlib.sha256()
     for split, path in files:
         try:
-            whole.update(f"{split} {hash_files([path])}\n".encode())
+            digest.update(f"{split} {hash_files([path])}\n".encode())
         except OSError as error:
-            raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
-    return whole.hexdigest()
+            raise DataError(f"cannot read {error.filename}: {error.strerror}") from error
+    return digest.hexdigest()
 
 
 def parts(table: str, files: Named, columns: Columns) -> list[Part]:
-    """The pieces of the files.
+    """Return the parts of the files.
 
     Raises:
-        DataError: one is not what its name says, or lacks a column.
+        DataError: a file does not have the format that its name says, or lacks a column.
     """
-    found: list[Part] = []
+    all_parts: list[Part] = []
     for split, path in files:
         parquet = _kind(path) == ".parquet"
-        found += _tables.parquet_parts(path, table, columns, split) if parquet else _lines.parts(path, split)
-    return found
+        all_parts += _tables.parquet_parts(path, table, columns, split) if parquet else _lines.parts(path, split)
+    return all_parts
 
 
 def read(table: str, part: Part, columns: Columns) -> Iterator[tuple[int, Row | Bad]]:
-    """The rows of a piece, each with its line or row number."""
+    """Yield the rows of a part, each with its line or row number."""
     kind = _kind(Path(part.path))
     if kind == ".parquet":
         yield from _tables.read_parquet(table, part, columns)
@@ -73,7 +73,7 @@ def _from_json(table: str, line: str, columns: Columns, split: str) -> Row | Bad
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
-        return Bad("broken JSON", f"{error}: {line[:200]}")
+        return Bad("invalid JSON", f"{error}: {line[:200]}")
     if not isinstance(record, dict):
         return Bad("not a JSON object", line[:200])
     return columns.row(table, record, line[:200], split)

@@ -1,4 +1,4 @@
-"""Files of lines, compressed or not, in pieces that are read apart."""
+"""Read text files, compressed or not, in parts that can be read in parallel."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from gradret.datasets import Bad, Part
 __all__ = ["first_line", "parts", "read"]
 
 _PART_BYTES = 4 << 20
-# A piece of a compressed file is reached by decompressing all that comes before it, so they are few.
+# Large, because reading a part of a compressed file decompresses everything before it.
 _COMPRESSED_PART_BYTES = 64 << 20
 
 
 def parts(path: Path, split: str = "") -> list[Part]:
-    """Pieces of about ``_PART_BYTES`` that end at line ends; every piece knows its first line's number.
+    """Split a file at line ends into parts of about ``_PART_BYTES``, each with its first line's number.
 
-    An empty file is one empty piece.
+    An empty file is one empty part.
 
     Raises:
         DataError: the file cannot be read or decompressed.
     """
     with open_bytes(path) as file:
-        return _cut(path, file, split)
+        return _split(path, file, split)
 
 
 def read(part: Part) -> Iterator[tuple[int, str | Bad]]:
-    """The lines of a piece that are not blank, without their ends, each with its number in the file."""
+    """Yield the non-blank lines of a part, without line ends, each with its number in the file."""
     for number, line in _lines(part):
         if number == 1:
-            line = line.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901 - a mark, not text
+            line = line.removeprefix(codecs.BOM_UTF8)  # noqa: PLW2901 - not part of the text
         if not line.strip():
             continue
         try:
@@ -43,25 +43,25 @@ def read(part: Part) -> Iterator[tuple[int, str | Bad]]:
 
 
 def first_line(path: Path) -> str:
-    """The file's first line, without its end; empty where it is not UTF-8."""
+    """Return the file's first line, without its end and without bytes that are not UTF-8."""
     with open_bytes(path) as file:
         return file.readline().removeprefix(codecs.BOM_UTF8).decode("utf-8", "ignore").rstrip("\r\n")
 
 
-def _cut(path: Path, file: typing.BinaryIO, split: str) -> list[Part]:
+def _split(path: Path, file: typing.BinaryIO, split: str) -> list[Part]:
     size = _COMPRESSED_PART_BYTES if is_compressed(path) else _PART_BYTES
-    found: list[Part] = []
+    pieces: list[Part] = []
     start, line, position, first = 0, 1, 0, 1
     while block := file.read(size):
         end = block.rfind(b"\n")
         if end >= 0:
             line += block.count(b"\n")
-            found.append(Part(str(path), start, position + end + 1, first, split))
+            pieces.append(Part(str(path), start, position + end + 1, first, split))
             start, first = position + end + 1, line
         position += len(block)
-    if position > start or not found:
-        found.append(Part(str(path), start, position, first, split))
-    return found
+    if position > start or not pieces:
+        pieces.append(Part(str(path), start, position, first, split))
+    return pieces
 
 
 def _lines(part: Part) -> Iterator[tuple[int, bytes]]:

@@ -1,7 +1,7 @@
-"""What a row must be, whatever file or library it came from.
+"""Validate rows, whatever file or library they come from.
 
-An id is a string or a whole number, and holds no control character. A document has a title or a
-text, a query a text. A grade is a whole number.
+An id is a string or an integer without control characters. A document has a title or a text, a query
+has a text. A grade is an integer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gradret.judgments import (
 
 __all__ = ["Columns", "doc", "from_fields", "judgment", "query"]
 
-# An id is a line of its own in some files; Unicode's line ends count.
+# Some files have one id per line, so an id must not contain a line end, Unicode's included.
 _CONTROL = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
 _DOC_ID = ["id", "_id", "doc_id", "doc_no", "document_id", "passage_id", "corpus_id", "pid"]
 _TITLE = ["title", "heading", "headline"]
@@ -35,27 +35,27 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of a table's columns, or of a JSON object's keys; those of BEIR by default."""
+    """Names of a table's columns or of a JSON object's keys; BEIR's by default."""
 
     doc_id: str = "_id"
-    """Id of a document."""
+    """A document's id."""
     title: str = "title"
-    """Its title; the column may be missing."""
+    """A document's title; the column may be missing."""
     text: str = "text"
-    """Its text."""
+    """A document's text."""
     query_id: str = "_id"
-    """Id of a query."""
+    """A query's id."""
     query: str = "text"
-    """Its text."""
+    """A query's text."""
     judged_query_id: str = "query-id"
-    """Id of the query that a document is judged for."""
+    """A judgment's query id."""
     judged_doc_id: str = "corpus-id"
-    """Id of that document."""
+    """A judgment's document id."""
     relevance: str = "score"
-    """Its grade, a whole number."""
+    """A judgment's grade, an integer."""
 
     def of(self, table: str) -> list[str]:
-        """The columns that rows of ``table`` are made of."""
+        """Return the columns of ``table``."""
         return {
             "docs": [self.doc_id, self.title, self.text],
             "queries": [self.query_id, self.query],
@@ -63,18 +63,18 @@ class Columns:
         }[table]
 
     def header(self, table: str, line: str) -> Header | None:
-        """What a file's first line says about its columns, if it is a header."""
-        own = self.of(table)
+        """Parse a file's first line as a header; None if it is not one."""
+        names = self.of(table)
         if table == "qrels":
-            return judgment_header(split_columns(line), own)
+            return judgment_header(split_columns(line), names)
         columns = line.split("\t")
         if table == "docs":
-            names = [[*_DOC_ID, own[0]], [*_TEXT, own[2]], [*_TITLE, own[1]]]
-            return find_header(columns, names, needed=2)
-        return find_header(columns, [[*_QUERY_ID, own[0]], [*_QUERY, own[1]]])
+            spellings = [[*_DOC_ID, names[0]], [*_TEXT, names[2]], [*_TITLE, names[1]]]
+            return find_header(columns, spellings, needed=2)
+        return find_header(columns, [[*_QUERY_ID, names[0]], [*_QUERY, names[1]]])
 
     def row(self, table: str, record: Mapping[str, object], raw: str, split: str) -> Row | Bad:
-        """The row of ``table`` that a record makes."""
+        """Build a row of ``table`` from a record."""
         get = record.get
         if table == "docs":
             return doc(get(self.doc_id), get(self.title), get(self.text), raw, id_name=self.doc_id)
@@ -84,26 +84,26 @@ class Columns:
 
 
 def doc(key: object, title: object, text: object, raw: str, *, id_name: str = "id") -> Row | Bad:
-    """A document; ``id_name`` is what the source calls its id."""
+    """Build a document; ``id_name`` is the source's name of the id, for the reason of a Bad row."""
     title, text = ("" if is_missing(value) else value for value in (title, text))
-    reason = _wrong(key, id_name, title, text)
+    reason = _problem(key, id_name, title, text)
     if not reason and not str(title).strip() and not str(text).strip():
         reason = "empty title and text"
     return Bad(reason, raw) if reason else {"doc_id": str(key), "title": title, "text": text}
 
 
 def query(key: object, text: object, raw: str, *, id_name: str = "id") -> Row | Bad:
-    """A query; ``id_name`` is what the source calls its id."""
+    """Build a query; ``id_name`` is the source's name of the id, for the reason of a Bad row."""
     text = "" if is_missing(text) else text
-    reason = _wrong(key, id_name, text)
+    reason = _problem(key, id_name, text)
     if not reason and not str(text).strip():
         reason = "empty text"
     return Bad(reason, raw) if reason else {"query_id": str(key), "text": text}
 
 
 def judgment(query_id: object, doc_id: object, grade: object, split: str, raw: str) -> Row | Bad:
-    """A judgment of split ``split``."""
-    reason = _wrong(query_id, "query_id") or _wrong(doc_id, "doc_id")
+    """Build a judgment of split ``split``."""
+    reason = _problem(query_id, "query_id") or _problem(doc_id, "doc_id")
     if reason:
         return Bad(reason, raw)
     try:
@@ -116,11 +116,11 @@ def judgment(query_id: object, doc_id: object, grade: object, split: str, raw: s
 
 
 def from_fields(table: str, line: str, split: str, header: Header | None = None) -> Row | Bad:
-    """The row of ``table`` that the columns of a line make.
+    """Build a row of ``table`` from a line.
 
-    Without a header: docs are an id and a text, or an id, url, title and text, as MS MARCO's passages and documents;
-    queries an id and a text. Tabs separate these. qrels are a query, a document and a grade, or TREC's query,
-    iteration, document and grade, with tabs between or, where there is none, blanks.
+    Without a header, docs have an id and a text, or an id, url, title and text, as MS MARCO's passages and
+    documents, and queries have an id and a text, separated by tabs. qrels have a query, a document and a grade,
+    or TREC's query, iteration, document and grade, separated by tabs or, if there is no tab, by blanks.
     """
     raw = line[:200]
     columns = split_columns(line) if table == "qrels" else line.split("\t")
@@ -135,7 +135,7 @@ def from_fields(table: str, line: str, split: str, header: Header | None = None)
 
 
 def _fields(table: str, columns: Sequence[str]) -> Sequence[str] | None:
-    """Those of a line without a header: a document's id, text and title, a query's id and text, or a judgment's."""
+    """Order the fields of a line without header: id, text and title, or id and text, or a judgment's three."""
     match table, len(columns):
         case "docs", 2:
             return [columns[0], columns[1], ""]
@@ -155,12 +155,12 @@ _EXPECTED = {
 }
 
 
-def _wrong(key: object, id_name: str, *texts: object) -> str:
-    """Why an id or a text cannot be used; empty where they can."""
+def _problem(key: object, id_name: str, *texts: object) -> str:
+    """Return why an id or a text cannot be used; empty if they can."""
     if not isinstance(key, (str, int)) or isinstance(key, bool) or key == "":
         return f"no {id_name}"
     if _CONTROL.search(str(key)):
         return f"{id_name} with a line break or another control character"
     if not all(isinstance(text, str) for text in texts):
-        return "title or text is not a string"
-    return "half a surrogate pair in the text" if any(_SURROGATE.search(str(text)) for text in texts) else ""
+        return "the title or text is not a string"
+    return "an unpaired surrogate in the text" if any(_SURROGATE.search(str(text)) for text in texts) else ""

@@ -1,6 +1,6 @@
-"""The text of the embedded collection: what the running interpreter says about itself.
+"""Extract the documents of the embedded collection from the running interpreter.
 
-Docstrings of the standard library, read from its source files with ``ast`` (nothing is
+They are the docstrings of the standard library, read from its source files with ``ast`` (nothing is
 imported), and the language topics that ship with the interpreter.
 """
 
@@ -24,7 +24,7 @@ MAX_SIGNATURE = 240
 
 SKIPPED_FOLDERS = frozenset({"distutils", "ensurepip", "idlelib", "lib2to3", "test", "tests", "turtledemo"})
 
-# Implementation modules and the public name under which people know them.
+# Implementation modules and their public names.
 PUBLIC_NAMES = {
     "_collections_abc": "collections.abc",
     "_pydatetime": "datetime",
@@ -67,7 +67,7 @@ def documents() -> Iterator[dict[str, str]]:
 
 
 def source_files() -> list[Path]:
-    """Every file that ``documents`` reads."""
+    """Return every file that ``documents`` reads."""
     root = Path(sysconfig.get_path("stdlib"))
     topics = root / "pydoc_data" / "topics.py"
     return [path for path, _ in _modules(root)] + ([topics] if topics.is_file() else [])
@@ -130,15 +130,15 @@ def _library_texts(root: Path) -> dict[str, str]:
 
 def _modules(root: Path) -> list[tuple[Path, str]]:
     """List the source files to read, each with its public module name."""
-    own, renamed = [], []
+    public, renamed = [], []
     for path in sorted(_python_files(root)):
         parts = path.relative_to(root).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         if name in PUBLIC_NAMES:
             renamed.append((path, PUBLIC_NAMES[name]))
         elif all(p.isidentifier() and not p.startswith("_") for p in name.split(".")):
-            own.append((path, name))
-    return own + renamed  # a public module's own words come first
+            public.append((path, name))
+    return public + renamed  # a public module's docstrings win over its implementation's
 
 
 def _python_files(root: Path) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""Tables on disk, in pieces of rows that are read apart: Parquet files, and how others are cut."""
+"""Split tables on disk into parts that can be read in parallel, and read Parquet files."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ if TYPE_CHECKING:
 __all__ = ["check_columns", "cut", "parquet_parts", "read_parquet", "rows"]
 
 _PART_BYTES = 16 << 20
-"""Of the columns that are read."""
+"""Size of a part, counting only the columns that are read."""
 _BATCH_ROWS = 4096
 
 
 def cut(path: str, num_rows: int, num_bytes: int, split: str = "") -> list[Part]:
-    """Pieces of about ``_PART_BYTES``; a table without rows is one empty piece."""
+    """Split a table into parts of about ``_PART_BYTES``; a table without rows is one empty part."""
     size = max(1, num_rows * _PART_BYTES // max(1, num_bytes))
     starts = range(0, num_rows, size) or [0]
     return [Part(path, start, min(start + size, num_rows), start + 1, split) for start in starts]
 
 
 def check_columns(path: str, table: str, columns: Columns, have: Collection[str]) -> None:
-    """Refuse a table that lacks a column; documents may lack titles.
+    """Check that a table has its columns; documents may lack titles.
 
     Raises:
         DataError: a column is missing.
     """
     for name in columns.of(table):
         if name not in have and not (table == "docs" and name == columns.title):
-            raise DataError(f"{path}: no column {name!r}; it has {', '.join(have)}. Name them in dataset.columns")
+            raise DataError(f"{path}: no column {name!r}; it has {', '.join(have)}. Set their names in dataset.columns")
 
 
 def rows(table: str, batch: pa.Table | pa.RecordBatch, columns: Columns, split: str) -> Iterator[Row | Bad]:
-    """The rows that a piece of an Arrow table makes."""
+    """Yield the rows of an Arrow table."""
     for record in batch.to_pylist():
         yield columns.row(table, record, str(record)[:200], split)
 
 
 def parquet_parts(path: Path, table: str, columns: Columns, split: str = "") -> list[Part]:
-    """Pieces of a Parquet file.
+    """Split a Parquet file into parts.
 
     Raises:
-        DataError: it is not Parquet, is not whole or lacks a column.
+        DataError: the file is not Parquet, is truncated, or lacks a column.
     """
     with _parquet(path) as file:
         check_columns(str(path), table, columns, file.schema_arrow.names)
@@ -66,7 +66,7 @@ def parquet_parts(path: Path, table: str, columns: Columns, split: str = "") -> 
 
 
 def read_parquet(table: str, part: Part, columns: Columns) -> Iterator[tuple[int, Row | Bad]]:
-    """The rows of a piece of a Parquet file, each with its number in the file."""
+    """Yield the rows of a part of a Parquet file, each with its number in the file."""
     with _parquet(Path(part.path)) as file:
         names = [name for name in columns.of(table) if name in file.schema_arrow.names]
         counts = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
@@ -89,4 +89,4 @@ def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
         with pq.ParquetFile(path, memory_map=True) as file:
             yield file
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path} cannot be read as Parquet: {error}") from error
+        raise DataError(f"cannot read {path} as Parquet: {error}") from error

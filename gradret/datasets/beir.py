@@ -19,8 +19,9 @@ _NAMES = {"docs": "corpus.jsonl", "queries": "queries.jsonl"}
 class Beir:
     """A folder in the layout of BEIR.
 
-    Source: Thakur et al., BEIR (NeurIPS 2021), whose loader reads the same files. A part of CQADupStack
-    is such a folder.
+    Each part of CQADupStack is such a folder.
+
+    Source: Thakur et al., BEIR (NeurIPS 2021), whose loader reads the same files.
     """
 
     path: str = place()
@@ -30,7 +31,7 @@ class Beir:
     language: str = "english"
     """A Snowball stemmer's name, or ``none``."""
     exclude_same_ids: bool = False
-    """Leave a document with the query's own id out of what a search finds; right for ArguAna and Quora,
+    """Remove a document from a query's results if it has the query's id; use it for ArguAna and Quora,
     whose queries are documents of the corpus."""
 
     def __post_init__(self) -> None:
@@ -48,7 +49,7 @@ class Beir:
         yield from _formats.read(table, part, Columns())
 
     def _named(self, table: str) -> _formats.Named:
-        # Absolute: a worker of a cluster has a working folder of its own.
+        # Absolute: a worker on a cluster has another working directory.
         folder = Path(self.path).absolute()
         if not folder.is_dir():
             raise DataError(f"dataset.path: no folder at {folder}")

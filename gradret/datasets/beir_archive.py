@@ -1,4 +1,4 @@
-"""A set of BEIR by name: its archive is fetched, checked and unpacked once."""
+"""A BEIR dataset by name: download, verify and unpack its archive once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gradret.errors import ConfigError, DataError, StorageError
 
 __all__ = ["BeirArchive"]
 
-# MD5 of the archives, as BEIR's README publishes them; ir_datasets 0.6.3 checks the same archives against the same.
+# MD5 of the archives from BEIR's README; ir_datasets 0.6.3 has the same.
 _MD5 = {
     "arguana": "8ad3e3c2a5867cdced806d6503f29b99",
     "climate-fever": "8b66f0a9126c521bae2bde127b4dc99d",
@@ -45,31 +45,31 @@ _PARTS = {
         "webmasters", "wordpress",
     )
 }  # fmt: skip
-# Their queries are documents of the corpus.
+# Datasets whose queries are documents of the corpus.
 _SAME_IDS = {"arguana", "quora"}
 
 
 @dataclass(frozen=True)
 class BeirArchive:
-    """A set of BEIR by name, from the archives that its authors publish.
+    """A BEIR dataset by name, from the archives that its authors publish.
 
-    The first use fetches the archive into ``path``, checks its MD5 and unpacks it there. A fetch that was
-    interrupted goes on where it stopped. Where there is no network, put the archive, or its unpacked
-    folder, there by hand. In ArguAna and Quora the documents with a query's own id are left out of what is
-    found. ``msmarco`` is usually evaluated on ``split: dev``.
+    The first use downloads the archive into ``path``, checks its MD5 and unpacks it there; an interrupted
+    download is resumed. Without a network, copy the archive or its unpacked folder there. In ArguAna and
+    Quora, a document with the query's id is removed from the query's results. ``msmarco`` is usually
+    evaluated on ``split: dev``.
 
-    Source: Thakur et al., BEIR (NeurIPS 2021). The checksums are those of BEIR's README; no archive has
-    been fetched to verify them.
+    Source: Thakur et al., BEIR (NeurIPS 2021). The checksums are from BEIR's README; we did not download
+    the archives to verify them.
     """
 
     archive: str = place()
-    """The set: ``scifact``, ``fiqa``, ...; of CQADupStack a part: ``cqadupstack/android``."""
+    """Name of the dataset: ``scifact``, ``fiqa``, ..., or a part of CQADupStack: ``cqadupstack/android``."""
     path: str = place("~/.cache/gradret/beir")
-    """The folder that holds archives and unpacked sets; on a cluster one that all nodes see."""
+    """Folder for archives and unpacked datasets; on a cluster, shared by all nodes."""
     url: str = place("https://public.ukp.informatik.tu-darmstadt.de/thakur/BEIR/datasets")
-    """Where the archives are."""
+    """Base URL of the archives."""
     md5: str = place()
-    """MD5 of another version of the archive; empty is the one that BEIR publishes."""
+    """Expected MD5 of the archive; empty uses BEIR's published value."""
     split: str = "test"
     """Judgments to evaluate on."""
     language: str = "english"
@@ -78,7 +78,7 @@ class BeirArchive:
     def __post_init__(self) -> None:
         name, _, part = self.archive.partition("/")
         if name not in _MD5:
-            raise ConfigError(f"archive: {unknown(name, list(_MD5), 'a set of BEIR that is published')}")
+            raise ConfigError(f"archive: {unknown(name, list(_MD5), 'a published BEIR dataset')}")
         if part not in _PARTS.get(name, ("",)):
             parts = ", ".join(f"{name}/{each}" for each in _PARTS.get(name, ())) or name
             raise ConfigError(f"archive: {self.archive!r} is not one of {parts}")
@@ -100,7 +100,7 @@ class BeirArchive:
         yield from _formats.read(table, part, Columns())
 
     def _set(self) -> Beir:
-        """The unpacked folder of the set; it is there afterwards."""
+        """Return the dataset in its unpacked folder, downloading and unpacking it if needed."""
         folder = Path(expand_home(self.path)).absolute()
         name = self.archive.partition("/")[0]
         try:
@@ -108,13 +108,13 @@ class BeirArchive:
             if not (folder / name).is_dir():
                 self._unpack(folder, name)
         except OSError as error:
-            raise StorageError(f"dataset.path: {folder} cannot be written: {error.strerror or error}") from error
+            raise StorageError(f"dataset.path: cannot write to {folder}: {error.strerror or error}") from error
         return Beir(path=str(folder / self.archive), split=self.split, language=self.language)
 
     def _unpack(self, folder: Path, name: str) -> None:
         with (folder / f".{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if (folder / name).is_dir():  # another run was faster
+            if (folder / name).is_dir():  # another run unpacked it meanwhile
                 return
             archive = folder / f"{name}.zip"
             if not archive.is_file():
@@ -125,25 +125,25 @@ class BeirArchive:
 
 def _check(archive: Path, md5: str) -> None:
     with archive.open("rb") as file:
-        got = hashlib.file_digest(file, "md5").hexdigest()
-    if got != md5:
+        actual = hashlib.file_digest(file, "md5").hexdigest()
+    if actual != md5:
         raise DataError(
-            f"{archive}: expected MD5 {md5}, got {got}: it is damaged or another version. Remove it and run again; "
-            "if it is the version that you want, set dataset.md5"
+            f"{archive}: expected MD5 {md5}, got {actual}: damaged, or another version. Delete it and run again, "
+            "or set dataset.md5 to use this version"
         )
 
 
 def _extract(archive: Path, folder: Path) -> None:
-    """Unpack the archive's one folder, whole or not at all; zipfile writes nothing outside of where it unpacks."""
+    """Unpack the archive's only folder, completely or not at all; zipfile never writes outside the target."""
     draft = folder.with_name(f".{folder.name}.unpacking")
-    shutil.rmtree(draft, ignore_errors=True)  # of a run that was killed
+    shutil.rmtree(draft, ignore_errors=True)  # left by a killed run
     try:
         with zipfile.ZipFile(archive) as file:
             file.extractall(draft)
         if not (draft / folder.name).is_dir():
-            raise DataError(f"{archive} holds no folder {folder.name}")
+            raise DataError(f"{archive}: no folder {folder.name} in the archive")
         (draft / folder.name).replace(folder)
     except zipfile.BadZipFile as error:
-        raise DataError(f"{archive} is not a whole zip archive: {error}; remove it and run again") from error
+        raise DataError(f"{archive}: not a valid zip archive: {error}; delete it and run again") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)

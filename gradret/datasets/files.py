@@ -1,4 +1,4 @@
-"""Files of any names: MS MARCO's TSV, TREC's judgments, JSON lines, Parquet."""
+"""Files with any names: MS MARCO's TSV, TREC's judgments, JSON lines, Parquet."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ _SPLITS = ("test", "dev", "train")
 
 @dataclass(frozen=True)
 class Files:
-    """Documents, queries and judgments in files of their own, each read as its name says.
+    """Documents, queries and judgments in separate files, each in the format that its name says.
 
-    ``.jsonl`` (``.json``, ``.ndjson``) holds an object a line, ``.parquet`` a table; ``columns`` names what
-    is read of them. Any other file holds columns separated by tabs: id and text; for documents also id,
-    url, title and text; judgments are query, document and grade, or TREC's four columns, which blanks may
-    separate too. A first line of the usual names (``qid``, ``docid``, ``title``, ``score``, or those of ``columns``)
-    is a header and says where the columns stand. That is MS MARCO and TREC DL as they are published:
+    ``.jsonl`` (``.json``, ``.ndjson``) has one object per line, ``.parquet`` a table; ``columns`` names their
+    fields. Any other file has tab-separated columns: id and text, for documents also id, url, title and text;
+    judgments have query, document and grade, or TREC's four columns, and may be separated by blanks. A first
+    line with the usual names (``qid``, ``docid``, ``title``, ``score``, or those of ``columns``) is a header
+    and gives the order of the columns. MS MARCO and TREC DL can be read as published:
 
         {name: files, path: DIR, docs: collection.tsv, queries: "queries.train.tsv,queries.dev.tsv",
          train: qrels.train.tsv, dev: qrels.dev.tsv, split: dev}
 
-    Lines may be compressed (``.gz``, ``.bz2``, ``.zst``). A large corpus is better left plain: a piece of a
-    compressed file is reached by decompressing what comes before it.
+    Text files may be compressed (``.gz``, ``.bz2``, ``.zst``). Keep a large corpus uncompressed: reading a part
+    of a compressed file decompresses everything before it.
     """
 
     docs: str = place()
-    """Documents: a file, a pattern such as ``corpus/*.parquet``, or several, separated by commas."""
+    """Documents: files or patterns such as ``corpus/*.parquet``, separated by commas."""
     queries: str = place()
-    """Queries, of all splits, likewise."""
+    """Queries of all splits: files or patterns."""
     test: str = place()
-    """Judgments of split ``test``, likewise."""
+    """Judgments of split ``test``: files or patterns."""
     dev: str = place()
-    """Judgments of split ``dev``; may be missing."""
+    """Judgments of split ``dev``; optional."""
     train: str = place()
-    """Judgments of split ``train``; may be missing."""
+    """Judgments of split ``train``; optional."""
     path: str = place()
-    """The folder that the files are named from; empty is the working folder."""
+    """Folder that relative file names start from; empty is the working directory."""
     columns: Columns = Columns()
-    """What is read of JSON lines, Parquet and files with a header."""
+    """Column names in JSON lines, Parquet and files with a header."""
     split: str = "test"
     """Judgments to evaluate on: ``test``, ``dev`` or ``train``."""
     language: str = "english"
     """A Snowball stemmer's name, or ``none``."""
     exclude_same_ids: bool = False
-    """Leave a document with the query's own id out of what a search finds; right where the queries are
+    """Remove a document from a query's results if it has the query's id; use it if the queries are
     documents of the corpus."""
 
     def __post_init__(self) -> None:
@@ -74,26 +74,25 @@ class Files:
 
     def _named(self, table: str) -> _formats.Named:
         if table != "qrels":
-            return [("", path) for path in self._found(table)]
+            return [("", path) for path in self._paths(table)]
         splits = dict.fromkeys([self.split, "train", "dev"])
-        return [(split, path) for split in splits if getattr(self, split) for path in self._found(split)]
+        return [(split, path) for split in splits if getattr(self, split) for path in self._paths(split)]
 
-    def _found(self, field: str) -> list[Path]:
-        # Absolute: a worker of a cluster has a working folder of its own.
+    def _paths(self, field: str) -> list[Path]:
+        # Absolute: a worker on a cluster has another working directory.
         folder = Path(self.path).absolute()
-        found: dict[Path, None] = {}
+        all_paths: dict[Path, None] = {}
         for part in str(getattr(self, field)).split(","):
             name = expand_home(part.strip())
-            # A name without a pattern may hold brackets; what it names comes first.
-            named = [folder / name]
-            paths = [path for path in named if path.is_file()] or _matches(folder, name)
+            # A plain name may contain brackets, so try it as it is before reading it as a pattern.
+            paths = [folder / name] if (folder / name).is_file() else _matches(folder, name)
             if not paths:
                 raise DataError(f"dataset.{field}: no file {folder / name}")
-            found |= dict.fromkeys(paths)
-        return list(found)
+            all_paths |= dict.fromkeys(paths)
+        return list(all_paths)
 
 
 def _matches(folder: Path, pattern: str) -> list[Path]:
-    whole = Path(pattern)
-    root, relative = (Path(whole.anchor), str(whole.relative_to(whole.anchor))) if whole.anchor else (folder, pattern)
-    return sorted(path for path in root.glob(relative) if path.is_file()) if relative not in {"", "."} else []
+    path = Path(pattern)
+    root, relative = (Path(path.anchor), str(path.relative_to(path.anchor))) if path.anchor else (folder, pattern)
+    return sorted(match for match in root.glob(relative) if match.is_file()) if relative not in {"", "."} else []

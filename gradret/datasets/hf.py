@@ -1,4 +1,4 @@
-"""Hugging Face datasets: from the hub, from its cache, or from a folder."""
+"""Hugging Face datasets: from the Hub, its cache, or a folder."""
 
 from __future__ import annotations
 
@@ -19,56 +19,55 @@ _BATCH_ROWS = 1000
 
 @dataclass(frozen=True)
 class HF:
-    """Datasets of Hugging Face: a configuration each for documents, queries and judgments.
+    """A Hugging Face dataset with one configuration each for documents, queries and judgments.
 
-    The defaults fit the hub's ``mteb/...`` repositories. Those of ``BeIR/...`` keep their judgments in a
-    repository of their own:
+    The defaults fit the Hub's ``mteb/...`` repositories. ``BeIR/...`` keeps judgments in separate
+    repositories:
 
         {name: hf, path: BeIR/scifact, qrels_path: BeIR/scifact-qrels}
 
-    What is loaded stays in the cache of ``datasets``, which on a cluster all nodes must see. Where there is
-    no network, ``save_to_disk`` of each configuration into ``DIR/CONFIGURATION`` makes a folder that
-    ``path: DIR`` reads.
+    Data are kept in the cache of ``datasets``, which all nodes of a cluster must share. Without a network,
+    save each configuration elsewhere with ``save_to_disk`` to ``DIR/CONFIGURATION`` and set ``path: DIR``.
     """
 
     path: str = place()
-    """A repository of the hub, or a folder."""
+    """A repository on the Hub, or a folder."""
     docs: str = place("corpus")
     """Configuration of the documents; all its splits are read."""
     queries: str = place("queries")
-    """Configuration of the queries; likewise."""
+    """Configuration of the queries; all its splits are read."""
     qrels: str = place("default")
-    """Configuration of the judgments, a split each."""
+    """Configuration of the judgments; its splits are the splits of the dataset."""
     qrels_path: str = place()
     """Repository or folder of the judgments; empty is ``path``."""
     revision: str = place()
-    """Commit, tag or branch of the hub's repositories; empty is the newest."""
+    """Commit, tag or branch of the Hub's repositories; empty is the latest."""
     columns: Columns = Columns()
-    """What is read of them."""
+    """Names of the columns."""
     split: str = "test"
-    """Judgments to evaluate on; ``train`` and ``dev`` come along where they are."""
+    """Judgments to evaluate on; ``train`` and ``dev`` are read too if they exist."""
     language: str = "english"
     """A Snowball stemmer's name, or ``none``."""
     exclude_same_ids: bool = False
-    """Leave a document with the query's own id out of what a search finds; right for ArguAna and Quora,
+    """Remove a document from a query's results if it has the query's id; use it for ArguAna and Quora,
     whose queries are documents of the corpus."""
 
     def __post_init__(self) -> None:
         if not self.path:
-            raise ConfigError("path: is required: a repository of the hub, such as mteb/scifact, or a folder")
+            raise ConfigError("path: is required: a repository on the Hub, such as mteb/scifact, or a folder")
         check_language(self.language)
 
     def content(self, table: str) -> str:
         return _formats.content([(split, Path(file)) for split, files in self._arrow(table).items() for file in files])
 
     def parts(self, table: str) -> list[Part]:
-        found: list[Part] = []
+        all_parts: list[Part] = []
         for split, files in self._arrow(table).items():
             for file in files:
                 rows = _package().Dataset.from_file(file)
                 _tables.check_columns(file, table, self.columns, rows.column_names)
-                found += _tables.cut(file, len(rows), self._selected(table, rows).data.nbytes, split)
-        return found
+                all_parts += _tables.cut(file, len(rows), self._selected(table, rows).data.nbytes, split)
+        return all_parts
 
     def read(self, table: str, part: Part) -> Iterator[tuple[int, Row | Bad]]:
         rows = self._selected(table, _package().Dataset.from_file(part.path)).with_format("arrow")
@@ -80,7 +79,7 @@ class HF:
         return rows.select_columns([name for name in self.columns.of(table) if name in rows.column_names])
 
     def _arrow(self, table: str) -> dict[str, list[str]]:
-        """The Arrow files of a table by split."""
+        """Return the Arrow files of a table, by split."""
         path = self.qrels_path if table == "qrels" and self.qrels_path else self.path
         splits = _load(path, getattr(self, table), self.revision)
         if table == "qrels":
@@ -93,11 +92,11 @@ class HF:
 
 
 def _load(path: str, name: str, revision: str) -> dict[str, Any]:
-    """The splits of a configuration, memory-mapped; what was saved without a split is under "".
+    """Return a configuration's splits, memory-mapped; a dataset saved without splits is under "".
 
     Raises:
         ConfigError: the package is not installed.
-        DataError: there is no such repository, folder or configuration, or it cannot be reached.
+        DataError: the repository, folder or configuration does not exist or cannot be reached.
     """
     datasets = _package()
     folder = (Path(path) / name).absolute()
@@ -108,16 +107,16 @@ def _load(path: str, name: str, revision: str) -> dict[str, Any]:
             return {"": datasets.load_from_disk(str(folder))}
         return dict(datasets.load_dataset(path, name, revision=revision or None))
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        said = str(error).partition("\n")[0]
+        message = str(error).partition("\n")[0]
         raise DataError(
-            f"dataset.path: {path} (configuration {name}) cannot be loaded: {said}. Where there "
-            f"is no network, save it elsewhere with save_to_disk('DIR/{name}') and set dataset.path=DIR"
+            f"dataset.path: cannot load {path} (configuration {name}): {message}. Without a network, "
+            f"save it elsewhere with save_to_disk('DIR/{name}') and set dataset.path=DIR"
         ) from error
 
 
 def _package() -> Any:
     if importlib.util.find_spec("datasets") is None:
-        raise ConfigError("dataset hf: its package is not installed; pip install 'gradret[hf]'")
+        raise ConfigError("dataset hf: the package datasets is not installed; pip install 'gradret[hf]'")
     import datasets  # type: ignore[import-untyped]
 
     return datasets

@@ -1,4 +1,4 @@
-"""Datasets of ir_datasets, by their ids."""
+"""Datasets from ir_datasets, by id."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _PART_DOCS = 10_000
 
 @dataclass(frozen=True)
 class Irds:
-    """Datasets of ir_datasets: an id a split; the documents are those of the evaluated one.
+    """Datasets from ir_datasets: one id per split; documents are those of the evaluated split.
 
         {name: irds, test: beir/scifact/test, train: beir/scifact/train}
 
-    ir_datasets fetches what an id names, checks it against the checksums that it ships, and keeps it in
-    ``IR_DATASETS_HOME``, which on a cluster all nodes must see. So an id and the version of ir_datasets
-    stand for the content; a file that is put there by hand is not checked. The first use copies the
-    documents into ir_datasets' own store, from which they are read in pieces.
+    ir_datasets downloads an id's files, verifies them against its checksums and keeps them in
+    ``IR_DATASETS_HOME``, which all nodes of a cluster must share. The fingerprint therefore has only the id
+    and the version of ir_datasets; it does not notice files that were put there by hand. The first use
+    copies the documents into ir_datasets' own store, from which they are read in parts.
 
-    A document's ``title`` is its title; its text is ``text``, ``body`` or else all that ir_datasets takes
-    for its text.
+    A document's title is its field ``title``; its text is ``text``, ``body`` or else ir_datasets' default
+    text.
 
     Source: MacAvaney et al., Simplified Data Wrangling with ir_datasets (SIGIR 2021).
     """
@@ -40,15 +40,15 @@ class Irds:
     test: str = place()
     """Id of split ``test``: queries, judgments and documents."""
     dev: str = place()
-    """Id of split ``dev``; may be missing."""
+    """Id of split ``dev``; optional."""
     train: str = place()
-    """Id of split ``train``; may be missing."""
+    """Id of split ``train``; optional."""
     split: str = "test"
     """Judgments to evaluate on: ``test``, ``dev`` or ``train``."""
     language: str = "english"
     """A Snowball stemmer's name, or ``none``."""
     exclude_same_ids: bool = False
-    """Leave a document with the query's own id out of what a search finds; right for ArguAna and Quora,
+    """Remove a document from a query's results if it has the query's id; use it for ArguAna and Quora,
     whose queries are documents of the corpus."""
 
     def __post_init__(self) -> None:
@@ -72,7 +72,7 @@ class Irds:
         name = self._checked(self.split)
         with _errors(name):
             source = _package().load(name)
-            source.docs_iter()[:1]  # a slice is what makes ir_datasets build its store
+            source.docs_iter()[:1]  # slicing makes ir_datasets build its store
             count = source.docs_count()
             if count is None:
                 count = sum(1 for _ in source.docs_iter())
@@ -95,7 +95,7 @@ class Irds:
         return [split for split in dict.fromkeys([self.split, "train", "dev"]) if getattr(self, split)]
 
     def _checked(self, split: str) -> str:
-        """The id of a split, if ir_datasets knows it."""
+        """Return the id of a split; raise DataError if ir_datasets does not know it."""
         name: str = getattr(self, split)
         registry = _package().registry
         try:
@@ -126,7 +126,7 @@ def _judgment(row: Any, split: str) -> Row | Bad:
 
 def _package() -> Any:
     if importlib.util.find_spec("ir_datasets") is None:
-        raise ConfigError("dataset irds: its package is not installed; pip install 'gradret[irds]'")
+        raise ConfigError("dataset irds: the package ir_datasets is not installed; pip install 'gradret[irds]'")
     import ir_datasets  # type: ignore[import-untyped]
 
     return ir_datasets
@@ -134,11 +134,11 @@ def _package() -> Any:
 
 @contextmanager
 def _errors(name: str) -> Iterator[None]:
-    """What goes wrong inside of ir_datasets, which raises what the network or the disk raised."""
+    """Turn errors inside ir_datasets, which passes on those of network and disk, into a DataError."""
     try:
         yield
     except (OSError, RuntimeError) as error:
         raise DataError(
-            f"ir_datasets cannot read {name}: {error}. Where there is no network, copy the folder IR_DATASETS_HOME "
-            "from a machine that has read it"
+            f"ir_datasets cannot read {name}: {error}. Without a network, copy the folder IR_DATASETS_HOME from a "
+            "machine that has read it"
         ) from error

@@ -22,11 +22,11 @@ _SPLITS = ("dev", "test")
 
 @dataclass(frozen=True)
 class Pydocs:
-    """Docstrings and language topics of the running interpreter; 153 queries graded 0 to 3.
+    """Docstrings and language topics of the running interpreter, with 153 queries graded 0 to 3.
 
-    A language model wrote and judged the queries, in two passes; where they differ the lower grade
-    holds. The judgments were made on Python 3.11: other versions lack some of the documents, which
-    are counted as judgments of unknown documents. See docs/embedded-dataset.md.
+    A language model wrote the queries and judged them in two passes; if the grades differ, the lower one
+    counts. The judgments were made on Python 3.11; other versions lack some of the documents, whose
+    judgments are counted as judgments of unknown documents. See docs/embedded-dataset.md.
     """
 
     split: str = "test"

@@ -301,7 +301,7 @@ def test_a_file_that_may_not_be_read(files, monkeypatch):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr("gradret.store.fingerprint._sha256", _refuse)
-    with pytest.raises(DataError, match=r"c\.tsv cannot be read: Permission denied"):
+    with pytest.raises(DataError, match=r"cannot read .*c\.tsv: Permission denied"):
         files(("c.tsv", b"1\tx\n")).content("docs")
 
 
@@ -360,21 +360,21 @@ def test_a_damaged_gzip(files, damage):
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"1\ttext\n"])
 def test_a_damaged_parquet(files, tmp_path, damage):
     data = parquet(tmp_path, docs_records())
-    with pytest.raises(DataError, match=r"c\.parquet cannot be read as Parquet"):
+    with pytest.raises(DataError, match=r"cannot read .*c\.parquet as Parquet"):
         files(("c.parquet", damage(data))).parts("docs")
 
 
 def test_damage_inside_of_a_parquet_is_found_when_it_is_read(files, tmp_path):
     data = parquet(tmp_path, [{"_id": doc_id, "text": text} for doc_id, text in drawn(200)])
     dataset = files(("c.parquet", data[:4] + b"\xff" * 3000 + data[3004:]))
-    with pytest.raises(DataError, match=r"c\.parquet cannot be read as Parquet"):
+    with pytest.raises(DataError, match=r"cannot read .*c\.parquet as Parquet"):
         rows(dataset, "docs")
 
 
 def test_a_missing_column_names_those_there_are(files, tmp_path):
     dataset = files(("c.parquet", parquet(tmp_path, [{"id": "1", "text": "x"}])))
     with pytest.raises(
-        DataError, match=r"c\.parquet: no column '_id'; it has id, text\. Name them in dataset\.columns"
+        DataError, match=r"c\.parquet: no column '_id'; it has id, text\. Set their names in dataset\.columns"
     ):
         dataset.parts("docs")
 

@@ -101,7 +101,7 @@ def test_a_folder_in_the_layout_of_the_hub(tmp_path, monkeypatch):
     assert [row["doc_id"] for row in rows(dataset, "docs")] == [d["_id"] for d in DOCS]
     assert [row["query_id"] for row in rows(dataset, "queries")] == [q["_id"] for q in QUERIES]
     assert [row["split"] for row in rows(dataset, "qrels")] == ["test", "train"]
-    with pytest.raises(DataError, match=r"dataset\.path: .* \(configuration passages\) cannot be loaded"):
+    with pytest.raises(DataError, match=r"dataset\.path: cannot load .* \(configuration passages\)"):
         HF(path=str(folder), docs="passages").content("docs")
 
 
@@ -113,7 +113,7 @@ def test_a_repository_that_is_damaged(tmp_path, monkeypatch, name, data):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     (tmp_path / "repository").mkdir()
     (tmp_path / "repository" / name).write_bytes(data)
-    with pytest.raises(DataError, match=r"dataset\.path: .* \(configuration default\) cannot be loaded"):
+    with pytest.raises(DataError, match=r"dataset\.path: cannot load .* \(configuration default\)"):
         HF(path=str(tmp_path / "repository")).content("qrels")
 
 
@@ -143,7 +143,7 @@ def test_a_split_that_has_no_judgments(saved):
 
 def test_a_missing_column(saved):
     dataset = saved(queries=[{"id": "1", "text": "x"}])
-    with pytest.raises(DataError, match=r"no column '_id'; it has id, text\. Name them in dataset\.columns"):
+    with pytest.raises(DataError, match=r"no column '_id'; it has id, text\. Set their names in dataset\.columns"):
         dataset.parts("queries")
 
 
@@ -156,14 +156,16 @@ def test_without_a_network(tmp_path, monkeypatch):
     with pytest.raises(DataError) as caught:
         HF(path="nobody/nothing").content("docs")
     said = str(caught.value)
-    assert said.startswith("dataset.path: nobody/nothing (configuration corpus) cannot be loaded: ")
+    assert said.startswith("dataset.path: cannot load nobody/nothing (configuration corpus): ")
     assert said.endswith("save it elsewhere with save_to_disk('DIR/corpus') and set dataset.path=DIR")
 
 
 def test_without_the_package(saved, monkeypatch):
     dataset = saved()
     monkeypatch.setattr("gradret.datasets.hf.importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"dataset hf: its package is not installed; pip install 'gradret\[hf\]'"):
+    with pytest.raises(
+        ConfigError, match=r"dataset hf: the package datasets is not installed; pip install 'gradret\[hf\]'"
+    ):
         dataset.content("docs")
 
 

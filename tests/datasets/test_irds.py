@@ -113,7 +113,9 @@ def test_without_a_network(monkeypatch):
 
 def test_without_the_package(monkeypatch):
     monkeypatch.setattr("gradret.datasets.irds.importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"dataset irds: its package is not installed; pip install 'gradret\[irds\]'"):
+    with pytest.raises(
+        ConfigError, match=r"dataset irds: the package ir_datasets is not installed; pip install 'gradret\[irds\]'"
+    ):
         Irds(test=TEST).content("docs")
 
 

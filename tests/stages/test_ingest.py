@@ -42,7 +42,7 @@ def test_bad_rows_are_quarantined_with_place_and_reason(beir, config):
     assert made.counts == {"rows_in": 54, "rows_out": 50, "quarantined": 4, "over_long": 0}
     rows = made.table("quarantine").to_pylist()
     assert [(row["where"], row["reason"]) for row in rows] == [
-        (f"{folder / 'corpus.jsonl'}:51", "broken JSON"),
+        (f"{folder / 'corpus.jsonl'}:51", "invalid JSON"),
         (f"{folder / 'corpus.jsonl'}:52", "no _id"),
         (f"{folder / 'corpus.jsonl'}:53", "empty title and text"),
         (f"{folder / 'corpus.jsonl'}:54", "not UTF-8"),
@@ -78,7 +78,7 @@ def test_too_many_bad_rows_stop_with_the_first(beir, config):
     folder = beir(docs=good(8) + b"{broken\n{broken\n")
     said = refused(config(folder))
     assert said.startswith("docs: 2 of 10 rows cannot be used, more than ingest.max_bad_share=0.1; the first: ")
-    assert f"{folder / 'corpus.jsonl'}:9: broken JSON" in said
+    assert f"{folder / 'corpus.jsonl'}:9: invalid JSON" in said
     assert ingest(config(folder, ingest={"max_bad_share": 0.2})).counts["quarantined"] == 2
 
 
@@ -106,7 +106,7 @@ def test_another_text_makes_another_artifact(beir, config):
 def test_the_command_says_it_in_one_line(beir, tmp_path, capfd):
     yaml = tmp_path / "c.yaml"
     for docs, problem in [
-        (good(3) + b"{broken\n", "corpus.jsonl:4: broken JSON"),
+        (good(3) + b"{broken\n", "corpus.jsonl:4: invalid JSON"),
         (good(3) + good(1), "doc_id 'd0' occurs 2 times"),
         (b"\xff\xfe\x00", "corpus.jsonl:1: not UTF-8"),
         (None, "corpus.jsonl: no such file"),
