@@ -1,12 +1,9 @@
-import contextlib
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 import gradret
@@ -15,6 +12,7 @@ from gradret.config.loading import override, to_yaml
 from gradret.errors import ConfigError
 from gradret.flow import Flow
 
+from ..processes import kill_tree, wait_until
 from .test_compare import SMALL, collection, made  # noqa: F401 - a fixture
 
 RATES = {"key": "train.learning_rate", "values": [1e-6, 2e-2]}
@@ -60,15 +58,11 @@ def test_a_killed_search_goes_on_and_stopped_trials_hold_nothing(collection, con
     path.write_text(to_yaml(given), encoding="utf-8")
     first, second = tmp_path / "first.txt", tmp_path / "second.txt"
     run = begun(path, first)
-    while "tune: 1 of 6 trials" not in first.read_text():
-        assert run.poll() is None, first.read_text()
-        time.sleep(0.1)
-    time.sleep(3)  # what is known is written every second
-    for process in [*psutil.Process(run.pid).children(recursive=True), run]:
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-    run.wait()
-    assert begun(path, second).wait(timeout=600) == 0, second.read_text()
+    states = tmp_path / "storage" / "searches" / given.name / "ray"
+    files = "*/experiment_state-*"
+    wait_until(lambda: any("TERMINATED" in path.read_text() for path in states.glob(files)), run, first)
+    kill_tree(run)
+    assert begun(path, second).wait() == 0, second.read_text()
     said = second.read_text()
     assert "tune: resuming the interrupted search" in said
     assert "tune: 1 of 6" not in said

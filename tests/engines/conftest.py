@@ -6,12 +6,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 
 import pytest
 
+from ..processes import wait_until
 from . import tiny_llm
 
 SERVED = 4096
@@ -56,11 +56,12 @@ def vllm_server(vllm, llm, tmp_path_factory):
 
 
 def wait_for(url, server, log):
-    for _ in range(600):
-        try:
-            with urllib.request.urlopen(url):
-                return
-        except (urllib.error.URLError, ConnectionError):
-            assert server.poll() is None, log.read_text()[-3000:]
-            time.sleep(0.5)
-    pytest.fail(f"the server did not answer: {log.read_text()[-3000:]}")
+    wait_until(lambda: answers(url), server, log)
+
+
+def answers(url):
+    try:
+        with urllib.request.urlopen(url):
+            return True
+    except (urllib.error.URLError, ConnectionError):
+        return False

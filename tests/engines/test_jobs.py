@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import psutil
@@ -19,6 +18,8 @@ import pytest
 import gradret.config.loading
 from gradret.errors import StageError
 from gradret.flow import Flow
+
+from ..processes import kill_tree, wait_until
 
 ROOT = Path(__file__).parents[2]
 WORDS = ("wing", "plate", "flow", "heat", "shock", "wave", "lift", "drag", "layer", "body", "shell", "load")
@@ -148,11 +149,7 @@ def killed_in_the_middle(tree, tmp_path):
         before = len(prompt_ids(storage))
         wait_until(lambda: len(prompt_ids(storage)) > before, run, said.name)
     finally:
-        started = psutil.Process(run.pid).children(recursive=True) if run.poll() is None else []
-        for process in started:
-            process.kill()
-        run.kill()
-        run.wait()
+        kill_tree(run)
         said.close()
         shutil.rmtree(logs, ignore_errors=True)
     rows = {}
@@ -174,15 +171,6 @@ def name(process):
         return " ".join(process.cmdline())
     except psutil.Error:
         return ""
-
-
-def wait_until(true, run, log):
-    for _ in range(2400):
-        if true():
-            return
-        assert run.poll() is None, f"the run ended before it could be killed: {Path(log).read_text()[-2000:]}"
-        time.sleep(0.05)
-    pytest.fail("nothing happened")
 
 
 def test_graded_documents_train_a_model(llm, vllm, tree, ray_session):

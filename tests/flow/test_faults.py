@@ -9,8 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
+from ..processes import kill_tree, wait_until
 from .conftest import ROOT, SMALL, command, model_bytes
 
 STAGES_TO_DIE_IN = ["encode", "train", "search"]
@@ -36,7 +35,7 @@ def test_two_runs_at_once_do_not_harm_each_other(finished, dataset, tmp_path):
         for name in ("small", "other")
     ]
     for run in both:
-        _, said = run.communicate(timeout=500)
+        _, said = run.communicate()
         assert run.returncode == 0, said
     for name in ("small", "other"):
         same_result(tmp_path / "runs" / name, finished)
@@ -78,30 +77,19 @@ def kill_in(stage, dataset, storage):
         command("run", dataset, storage),
         stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        start_new_session=True,
         cwd=ROOT,
     )
     try:
-        for _ in range(3000):
-            time.sleep(0.1)
-            assert run.poll() is None, "the run ended before it could be killed"
-            if stage == "train":
-                at_work = any(
-                    '"epoch": 0, "step": 3' in path.read_text()
-                    for path in (storage / "artifacts" / stage).glob("*/metrics.jsonl")
-                )
-            else:
-                folders = {path.parent for path in (storage / "artifacts" / stage).glob("*/*") if path.is_dir()}
-                at_work = bool(folders - {path.parent for path in before})
-            if at_work:
-                break
-        else:
-            pytest.fail(f"{stage} did not begin")
+        wait_until(lambda: at_work(storage / "artifacts" / stage, before), run)
     finally:
-        os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
-    for _ in range(100):  # Ray's processes notice that their driver is gone
-        time.sleep(0.1)
+        kill_tree(run)
+
+
+def at_work(folder, before):
+    """Whether a stage has begun to write what is not in ``before``; training, whether it made a few steps."""
+    if folder.name == "train":
+        return any('"epoch": 0, "step": 3' in path.read_text() for path in folder.glob("*/metrics.jsonl"))
+    return bool({path.parent for path in folder.glob("*/*") if path.is_dir()} - {path.parent for path in before})
 
 
 def same_result(run, expected):

@@ -20,6 +20,7 @@ from gradret.stages.encode import encode
 from gradret.stages.index import build, index
 from gradret.stages.search_index import search_index
 from gradret.store.artifacts import Draft
+from tests.processes import PATIENCE
 from tests.stages import tiny
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -124,14 +125,14 @@ def killing(title, killed):
     """A thread that kills one worker of that name, as soon as there is one, with SIGKILL."""
 
     def kill():
-        until = time.monotonic() + 60
+        until = time.monotonic() + PATIENCE
         while not killed and time.monotonic() < until:
             for process in processes(title)[:1]:
                 process.kill()
                 killed.append(process.pid)
             time.sleep(0.005)
 
-    thread = threading.Thread(target=kill)
+    thread = threading.Thread(target=kill, daemon=True)
     thread.start()
     return thread
 

@@ -4,7 +4,6 @@ import errno
 import json
 import multiprocessing
 import os
-import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -158,27 +157,27 @@ def test_what_only_helped_is_gone_at_the_end(tmp_path):
 # At once
 
 
-def _slow(storage, log, start):
+def _slow(storage, log, arrived):
     def _body(draft):
         with log.open("a") as file:
             file.write("body\n")
-        time.sleep(0.5)
+        for _ in range(3):
+            arrived.acquire()
         write(draft)
 
-    start.wait(60)
+    arrived.release()
     made = simple(storage, body=_body)
     with log.open("a") as file:
         file.write(f"{made.path}\n")
 
 
 def test_two_processes_at_once_make_it_once(tmp_path):
-    start, log = SPAWN.Event(), tmp_path / "log"
-    processes = [SPAWN.Process(target=_slow, args=(tmp_path, log, start)) for _ in range(3)]
+    arrived, log = SPAWN.Semaphore(0), tmp_path / "log"
+    processes = [SPAWN.Process(target=_slow, args=(tmp_path, log, arrived)) for _ in range(3)]
     for process in processes:
         process.start()
-    start.set()
     for process in processes:
-        process.join(60)
+        process.join()
     assert [process.exitcode for process in processes] == [0, 0, 0]
     lines = log.read_text().splitlines()
     assert lines.count("body") == 1

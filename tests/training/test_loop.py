@@ -26,6 +26,7 @@ from gradret.training import loop
 from gradret.training.loop import Job, train_loop
 from gradret.training.tokens import write_tokens
 
+from ..processes import wait_until
 from .students import Tiny, rows, table, texts
 
 DOCS = [f"d{number:03d}" for number in range(40)]
@@ -123,11 +124,7 @@ def test_killed_in_the_middle_of_an_epoch_and_started_again(whole, tmp_path):
     made, marker = job(tmp_path), tmp_path / "here"
     command = [sys.executable, "-c", CODE, pickle.dumps(made).hex(), str(marker)]
     with subprocess.Popen(command, cwd=Path(__file__).parents[2]) as process:
-        deadline = time.monotonic() + 120
-        while not marker.exists():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(marker.exists, process)
         process.send_signal(signal.SIGKILL)
     before = lines(made)
     assert loop.load_checkpoint(made.work / "last.safetensors")[1]["epoch"] == 1
