@@ -19,7 +19,7 @@ LAYERS = (
     "errors progress text version components draw",
     "compressed",
     "store",
-    "pairs texts judgments measures origins prompts search.factory work.session",
+    "pairs texts judgments measures origins prompts search.factory work.session work.reaper",
     "models",
     "config",
     "stats lists losses datasets engines",

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from gradret.errors import StageError
+from gradret.work.reaper import guard
 
 __all__ = ["connect", "cores", "session"]
 
@@ -55,9 +56,12 @@ def connect(*, dashboard: bool = False) -> None:
     else:
         # Ray's default of 15 starves its workers beside anything else that runs on the machine.
         os.environ.setdefault("RAY_worker_niceness", "0")
+        # What a worker started ends with the worker: vLLM's engine process, for one.
+        os.environ.setdefault("RAY_process_group_cleanup_enabled", "true")
         # More logical than real CPUs: the actors of one pipeline must never wait for each other's.
         with _silenced():
             ray.init(address="local", num_cpus=max(4, 2 * cores()), include_dashboard=dashboard, **quiet)
+        guard()
     atexit.register(ray.shutdown)
     _quiet_data()
 

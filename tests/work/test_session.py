@@ -1,8 +1,49 @@
 """The local Ray session."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
+import psutil
+import pytest
 import ray
+
+from ..processes import wait_until
+
+# A worker that starts a process of its own, as vLLM's engine does, and waits.
+DRIVER = """
+import subprocess, sys, time
+import ray
+from gradret.work.session import connect
+
+@ray.remote
+class Worker:
+    def start(self, path):
+        child = subprocess.Popen(["sleep", "3600"], start_new_session=sys.argv[2] == "driver")
+        with open(path + ".part", "w") as file:
+            file.write(f"{__import__('os').getpid()} {child.pid}")
+        __import__("os").rename(path + ".part", path)
+        time.sleep(3600)
+
+connect()
+worker = Worker.remote()
+ray.get(worker.start.remote(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("killed", ["driver", "worker"])
+def test_nothing_outlives_a_killed(killed, tmp_path):
+    path = tmp_path / "pids"
+    command = [sys.executable, "-c", DRIVER, str(path), killed]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[2]) as driver:
+        wait_until(path.exists, driver)
+        worker, child = (psutil.Process(int(pid)) for pid in path.read_text().split())
+        started = [worker, child, *psutil.Process(driver.pid).children(recursive=True)]
+        (worker if killed == "worker" else driver).kill()
+        wait_until(lambda: not child.is_running())
+        driver.kill()
+    wait_until(lambda: not any(process.is_running() for process in started))
 
 
 def test_workers_of_a_local_session_are_as_nice_as_the_driver(ray_session):
