@@ -182,8 +182,9 @@ def index_words(folder: Path, documents: int) -> dict[str, Any]:
     built = build_bm25(config, flow.ingest, 1.2, 0.75)
     queries = [" ".join(text.split()[:8]) for text in next(flow.ingest.batches("docs"))["text"][:1000].to_pylist()]
     index, started = Bm25Index(built), time.monotonic()
-    assert all(doc_ids for doc_ids, _ in index.search(queries, NEGATIVES))
+    found = list(index.search(queries, NEGATIVES))
     seconds = time.monotonic() - started
+    assert all(doc_ids for doc_ids, _ in found)
     size = sum(path.stat().st_size for path in (built.path / "index").iterdir())
     return {"documents": documents, "GiB": size / 2**30, "build": asdict(peak), "searches": len(queries) / seconds}
 

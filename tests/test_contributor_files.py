@@ -1,6 +1,7 @@
 """Files for contributors and for those who cite or install gradret."""
 
-import fnmatch
+import glob
+import itertools
 import subprocess
 import tomllib
 from pathlib import Path
@@ -23,10 +24,12 @@ def test_the_citation_names_this_version_and_the_four_papers():
 
 def test_the_wheel_takes_every_file_that_is_no_module():
     listed = subprocess.run(["git", "ls-files", "gradret"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    files = [Path(line).relative_to("gradret").as_posix() for line in listed.split() if not line.endswith(".py")]
+    files = {line.removeprefix("gradret/") for line in listed.split() if not line.endswith(".py")}
     assert files
-    globs = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["gradret"]
-    assert not [file for file in files if not any(fnmatch.fnmatch(file, glob) for glob in globs)]
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["gradret"]
+    # setuptools expands them so: `**` takes files too, which pathlib's does not.
+    packaged = (glob.glob(one, root_dir=ROOT / "gradret", recursive=True) for one in patterns)  # noqa: PTH207
+    assert files <= set(itertools.chain.from_iterable(packaged))
 
 
 def test_the_version_is_printed(capsys):

@@ -172,6 +172,28 @@ def test_imports_are_all_seen():
         list(imported("from . import text"))
 
 
+# What an assert may call: `python -O` drops it, and with it whatever it calls.
+PURE = {"abs", "all", "any", "exists", "isinstance", "len", "min", "max", "set", "sorted", "sum"}
+
+
+def effects(source):
+    """Lines of asserts that call something that may have an effect."""
+    asserts = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Assert))
+    calls = ((node.lineno, call.func) for node in asserts for call in ast.walk(node) if isinstance(call, ast.Call))
+    return [line for line, name in calls if getattr(name, "attr", getattr(name, "id", "")) not in PURE]
+
+
+@pytest.mark.parametrize("folder", ["gradret", "pipelines", "benchmarks"])
+def test_no_assert_has_an_effect(folder):
+    found = {str(path): effects(path.read_text()) for path in (ROOT.parent / folder).rglob("*.py")}
+    assert {path: lines for path, lines in found.items() if lines} == {}
+
+
+def test_an_effect_in_an_assert_is_noticed():
+    assert effects("x = 1\nassert flow.train") == []
+    assert effects("x = 1\nassert run(flow), x\nassert len(x) == 3") == [2]
+
+
 @pytest.mark.parametrize(
     ("edge", "broken"),
     [
