@@ -1,13 +1,13 @@
-"""Content-addressed results of stages: ``STORAGE/artifacts/STAGE/FINGERPRINT/``.
+"""Store the results of stages by content: ``STORAGE/artifacts/STAGE/FINGERPRINT/``.
 
-    manifest.json          written last: where it stands, the artifact is whole
+    manifest.json          written last: an artifact with a manifest is complete
     TABLE/part-00000.parquet ...
     quarantine/part-00000.parquet ...
-    anything else a stage makes (a model folder, FAISS shards)
+    other output of the stage (a model folder, FAISS shards)
 
-A shard is written under another name and renamed, so a shard that exists is whole. One run at a
-time makes an artifact: it holds a lock that the kernel drops when the run dies; a second run
-waits and then finds the artifact made.
+A shard is written under a temporary name and renamed, so a shard that exists is complete. Only one run at a time
+computes an artifact: it holds a lock, which the kernel releases if the run dies; a second run waits and then reuses the
+artifact.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 __all__ = ["Artifact", "Draft", "make", "opened", "read_shard", "write_json", "write_shard", "write_text"]
 
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-_CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EISDIR}
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+_NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EISDIR}
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A finished result. Tables come sorted by the key of their contract."""
+    """A finished result of a stage. Tables are returned sorted by the key of their contract."""
 
     stage: str
     fingerprint: str
@@ -50,29 +50,29 @@ class Artifact:
     manifest: dict[str, Any] = field(repr=False, compare=False)
 
     def shards(self, table: str) -> list[Path]:
-        """Parquet files of ``table``, in order; none if it is empty.
+        """Parquet files of ``table``, in order; empty if the table is.
 
         Raises:
-            StorageError: a file that was there when the artifact was finished is gone.
+            StorageError: files are missing that the finished artifact had.
         """
         paths = _shards(self.path / table)
-        wanted = self.manifest.get("shards", {}).get(table, len(paths))
-        if len(paths) != wanted:
+        expected = self.manifest.get("shards", {}).get(table, len(paths))
+        if len(paths) != expected:
             raise StorageError(
-                f"{self.path / table} has {len(paths)} shards, not {wanted}; delete {self.path} and run again"
+                f"{self.path / table} has {len(paths)} shards, expected {expected}; delete {self.path} and run again"
             )
         return paths
 
     def table(self, table: str, columns: list[str] | None = None) -> pa.Table:
-        """All rows of ``table``, sorted by key. For what fits in memory."""
+        """All rows of ``table``, sorted by key; they must fit in memory."""
         import pyarrow as pa
 
         keys = contracts.KEYS[table]
-        wanted = None if columns is None else list(dict.fromkeys([*keys, *columns]))
-        parts = [read_shard(path, table, wanted) for path in self.shards(table)]
-        whole = pa.concat_tables(parts) if parts else contracts.schema(table).empty_table()
-        whole = whole.sort_by([(key, "ascending") for key in keys])
-        return whole if columns is None else whole.select(columns)
+        needed = None if columns is None else list(dict.fromkeys([*keys, *columns]))
+        parts = [read_shard(path, table, needed) for path in self.shards(table)]
+        rows = pa.concat_tables(parts) if parts else contracts.schema(table).empty_table()
+        rows = rows.sort_by([(key, "ascending") for key in keys])
+        return rows if columns is None else rows.select(columns)
 
     def batches(self, table: str) -> Iterator[pa.Table]:
         """The shards of ``table``, one at a time, in stored order."""
@@ -81,13 +81,13 @@ class Artifact:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Rows in, out, quarantined and whatever else the stage counted."""
+        """The stage's counts: rows in, out and quarantined, and its own."""
         counts: dict[str, int] = self.manifest["counts"]
         return counts
 
 
 class Draft:
-    """An artifact in the making."""
+    """An artifact that a stage is writing."""
 
     def __init__(self, path: Path, stage: str) -> None:
         self.path, self.stage = path, stage
@@ -96,7 +96,7 @@ class Draft:
         self.quarantined: dict[str, int] = {}
 
     def write(self, table: str, rows: pa.Table, shard: int = 0) -> None:
-        """Check ``rows`` against the contract called ``table`` and write them as one shard."""
+        """Check ``rows`` against the contract ``table`` and write them as one shard."""
         write_shard(self.path / table / f"part-{shard:05d}.parquet", rows, table)
 
     def folder(self, name: str) -> Path:
@@ -121,32 +121,32 @@ def make(
     inputs: Mapping[str, Artifact],
     body: Callable[[Draft], None],
 ) -> Artifact:
-    """The artifact of ``stage``: found if it was made before, made by ``body`` if not.
+    """Return the artifact of ``stage``: reuse it if it exists, else compute it with ``body``.
 
     Args:
-        stage: the stage's name, part of the path.
-        storage: the folder that holds all artifacts and runs.
-        module: the module whose code, with all it imports, enters the fingerprint.
-        settings: what decides the result.
-        inputs: the artifacts that it reads.
-        body: writes the result into the draft.
+        stage: name of the stage, part of the path.
+        storage: folder of all artifacts and runs.
+        module: module whose code, with its imports, enters the fingerprint.
+        settings: settings that decide the result.
+        inputs: artifacts that the stage reads.
+        body: writes the result to a draft.
 
     Raises:
-        StorageError: the storage cannot be written or is full.
+        StorageError: the storage is full or cannot be written.
     """
     name = fingerprint(stage, module, settings, {key: artifact.fingerprint for key, artifact in inputs.items()})
-    # Absolute: a worker of a cluster has a working folder of its own.
+    # Absolute, since the workers of a cluster have other working directories.
     path = Path(storage).absolute() / "artifacts" / stage / name
     with _storage_errors(stage, path):
-        found = _open(stage, path)
-        if found:
+        existing = _open(stage, path)
+        if existing:
             _say_once(f"{stage:<10} reused", path)
-            return found
+            return existing
         path.mkdir(parents=True, exist_ok=True)
         with _lock(path.with_suffix(".lock"), stage):
-            found = _open(stage, path)
-            if found:
-                return found
+            existing = _open(stage, path)
+            if existing:
+                return existing
             draft, started = Draft(path, stage), time.monotonic()
             body(draft)
             _clear(path)
@@ -164,39 +164,39 @@ def make(
             }
             write_json(path / "manifest.json", manifest)
     counts = ", ".join(f"{number:,} {what.replace('_', ' ')}" for what, number in draft.counts.items())
-    _said.add(path)
+    _logged.add(path)
     say(f"{stage:<10} {manifest['seconds']:6.1f} s   {counts}".rstrip())
     return Artifact(stage, name, path, manifest)
 
 
-_said: set[Path] = set()
-"""Artifacts that this process has spoken of; stages share them, and once is enough."""
+_logged: set[Path] = set()
+"""Artifacts that this process has logged; stages share artifacts, and each is logged once."""
 
 
 def _say_once(text: str, path: Path) -> None:
-    if path not in _said:
-        _said.add(path)
+    if path not in _logged:
+        _logged.add(path)
         say(text)
 
 
 def opened(path: Path) -> Artifact:
-    """The finished artifact in ``path``.
+    """Open the finished artifact in ``path``.
 
     Raises:
         StorageError: there is none, or its manifest is damaged.
     """
-    found = _open(path.parent.name, path)
-    if not found:
-        raise StorageError(f"{path} holds no finished artifact; run again what made it")
-    return found
+    artifact = _open(path.parent.name, path)
+    if not artifact:
+        raise StorageError(f"{path} contains no finished artifact; run the command that computes it again")
+    return artifact
 
 
 def read_shard(path: Path, table: str, columns: list[str] | None = None) -> pa.Table:
-    """One Parquet shard.
+    """Read one Parquet shard.
 
     Raises:
         StorageError: the file is missing, truncated or not Parquet.
-        ContractError: it breaks the contract called ``table``.
+        ContractError: the rows violate the contract ``table``.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -209,37 +209,37 @@ def read_shard(path: Path, table: str, columns: list[str] | None = None) -> pa.T
 
 
 def write_shard(path: Path, rows: pa.Table, table: str) -> None:
-    """Check ``rows`` and write them to ``path``, whole or not at all."""
+    """Check ``rows`` against the contract ``table`` and write them to ``path``, atomically."""
     import pyarrow.parquet as pq
 
     rows = contracts.check(rows, table, str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as draft:
-        # Values and ids of vectors do not repeat.
+        # Vectors and their ids do not repeat, so a dictionary only costs space.
         pq.write_table(rows, draft, compression="zstd", use_dictionary=table != "vectors")
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write ``value`` to ``path``, whole or not at all."""
+    """Write ``value`` as JSON to ``path``, atomically."""
     write_text(path, [json.dumps(value, indent=2), "\n"])
 
 
 def write_text(path: Path, parts: Iterable[str]) -> None:
-    """Write the parts to ``path``, whole or not at all."""
+    """Write the parts to ``path``, atomically."""
     with atomic(path) as draft, draft.open("w", encoding="utf-8") as file:
         file.writelines(parts)
 
 
 def _open(stage: str, path: Path) -> Artifact | None:
-    place = path / "manifest.json"
+    file = path / "manifest.json"
     try:
-        manifest = json.loads(place.read_text(encoding="utf-8"))
+        manifest = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise StorageError(f"{place} is damaged: {error}; delete {path} and run again") from error
+        raise StorageError(f"{file} is damaged: {error}; delete {path} and run again") from error
     if not isinstance(manifest, dict) or manifest.get("fingerprint") != path.name:
-        raise StorageError(f"{place} is not the manifest of {stage}/{path.name}; delete {path} and run again")
+        raise StorageError(f"{file} is not the manifest of {stage}/{path.name}; delete {path} and run again")
     return Artifact(stage, path.name, path, manifest)
 
 
@@ -252,10 +252,10 @@ def _shard_counts(path: Path) -> dict[str, int]:
 
 
 def _clear(path: Path) -> None:
-    """Remove what only helped to make the artifact: ``work/``, and drafts that a killed run left."""
+    """Remove temporary files: ``work/``, and drafts that a killed run left behind."""
     shutil.rmtree(path / "work", ignore_errors=True)
-    for left in path.rglob(".part-*.parquet.*"):
-        left.unlink(missing_ok=True)
+    for draft in path.rglob(".part-*.parquet.*"):
+        draft.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -264,7 +264,7 @@ def _lock(path: Path, stage: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"{stage:<10} another run is making this; waiting for it")
+            say(f"{stage:<10} another run is computing this; waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -276,16 +276,18 @@ def _storage_errors(stage: str, path: Path) -> Iterator[None]:
     except StorageError:
         raise
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in _DISK_FULL:
             raise StorageError(
-                f"{stage}: no space left in {path}; free some or set storage_path to another disk, "
-                "then run again: what is whole is kept"
+                f"{stage}: no space left in {path}; free some, or set storage_path to another disk, "
+                "then run again: complete shards are kept"
             ) from error
-        if error.errno in _CLOSED and _is_below(error.filename, path):
-            raise StorageError(f"{stage}: {path} cannot be written: {error.strerror}; set storage_path") from error
+        if error.errno in _NOT_WRITABLE and _is_below(error.filename, path):
+            raise StorageError(
+                f"{stage}: {path} cannot be written: {error.strerror}; set storage_path to another folder"
+            ) from error
         raise
 
 
 def _is_below(name: object, path: Path) -> bool:
-    """Whether an error is about the artifact or a folder on the way to it; one without a name is taken to be."""
+    """Whether an error's file is in the artifact or a parent folder of it; assumed if the error names no file."""
     return not isinstance(name, str) or path.is_relative_to(name) or Path(name).is_relative_to(path.parent)

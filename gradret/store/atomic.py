@@ -1,4 +1,4 @@
-"""Write a file or a folder whole or not at all."""
+"""Write a file or a folder atomically."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["atomic"]
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A draft beside ``path``, hidden and named by this process, that takes its name when the block ends.
+    """Yield a draft path, a hidden name beside ``path``, and rename it to ``path`` when the block ends.
 
-    Whatever stood at ``path`` is replaced, a folder only if it is empty. If the block raises, the draft is removed
-    and ``path`` is left as it was.
+    An existing file is replaced, and a folder only if it is empty. If the block raises, the draft is removed and
+    ``path`` is unchanged.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -1,7 +1,6 @@
-"""The Arrow schemas between stages, and ``check()``.
+"""The Arrow schemas of the tables between stages, and ``check()``.
 
-Ids are strings. ``KEYS`` names the columns that
-identify a row, in the order in which readers sort.
+Ids are strings. ``KEYS`` lists the columns that identify a row, in sorting order.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["GENERATED", "KEYS", "check", "schema"]
 
 GENERATED = "generated~"
-"""What doc_ids of documents that an LLM wrote begin with, and no doc_id of a corpus may."""
+"""Prefix of the doc_ids of generated documents; no doc_id of a corpus may have it."""
 
 KEYS: dict[str, tuple[str, ...]] = {
     "docs": ("doc_id",),
@@ -28,7 +27,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "pairs": ("query_id", "doc_id"),
     "labels": ("query_id", "doc_id", "source"),
     "groups": ("query_id",),
-    "audit": ("origin", "first_rank"),  # a row a shard: readers add them up
+    "audit": ("origin", "first_rank"),  # one row per shard: readers sum them
     "suspects": ("pair_id", "origin"),
     "vectors": ("id",),
     "run": ("query_id", "rank"),
@@ -57,12 +56,12 @@ _COLUMNS = {
     "answers": "prompt_id text finish tokens_in:int32 tokens_out:int32 logprobs:[float32] error cut:int32 facts",
     "quarantine": "table where reason raw?",
 }
-"""Columns as ``name:type``. No type is a string, ``[type]`` a list; ``?`` marks one that may be null."""
+"""Columns as ``name:type``. The default type is string, ``[type]`` is a list; ``?`` marks a nullable column."""
 
 
 def schema(contract: str) -> pa.Schema:
     """The Arrow schema of ``contract``, one of ``KEYS``."""
-    # pyarrow takes a third of a second to import, more than `gradret --help` may take in all.
+    # Importing pyarrow takes a third of a second, more than all of `gradret --help` may take.
     import pyarrow as pa
 
     return pa.schema([_field(column) for column in _COLUMNS[contract].split()])
@@ -77,15 +76,15 @@ def _field(column: str) -> pa.Field:
 
 
 def check(table: pa.Table, contract: str, where: str) -> pa.Table:
-    """``table`` with exactly the columns of ``contract``, in its order and types.
+    """Return ``table`` with exactly the columns of ``contract``, in its order and types.
 
     Args:
-        table: what a stage read or is about to write.
+        table: rows that a stage read or is about to write.
         contract: one of ``KEYS``.
         where: the file or stage, for the message.
 
     Raises:
-        ContractError: a column is missing or extra, has another type, or holds a null it must not.
+        ContractError: a column is missing, unknown or of another type, or has a null where none is allowed.
     """
     import pyarrow as pa
 
@@ -95,7 +94,7 @@ def check(table: pa.Table, contract: str, where: str) -> pa.Table:
     missing = [name for name in want.names if name not in table.column_names]
     extra = [name for name in table.column_names if name not in want.names]
     if missing or extra:
-        raise ContractError(f"{where}: {contract} lacks columns {missing} and has unknown columns {extra}")
+        raise ContractError(f"{where}: {contract} is missing columns {missing} and has unknown columns {extra}")
     table = table.select(want.names)
     for field in want:
         column = table.column(field.name)
@@ -110,7 +109,7 @@ def check(table: pa.Table, contract: str, where: str) -> pa.Table:
 
 
 def _is_half(table: pa.Table) -> bool:
-    """VECTORS may be stored in float16."""
+    """Whether the vectors are float16, which VECTORS allows."""
     import pyarrow as pa
 
     kind = table.schema.field("vector").type if "vector" in table.column_names else pa.null()

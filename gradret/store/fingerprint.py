@@ -1,10 +1,9 @@
-"""What decides a result, as one hash: settings, inputs, and the source code that will run.
+"""Hash everything that decides a result: settings, inputs, and the source code that will run.
 
-The code is the stage's module, the modules of the components in its settings, and every module of
-gradret, or of an outside component's own package, that these import, found by reading their
-``import`` statements. Modules that carry rows
-but cannot change them (``PLUMBING``) are left out, so that a better message invalidates nothing.
-Blocks called ``resources`` decide only speed and are left out too.
+The code is the stage's module, the modules of the components in its settings, and every module of gradret, or of an
+outside component's package, that these import, found by parsing their ``import`` statements. Modules that move rows but
+cannot change them (``PLUMBING``) are left out, so that a better message invalidates nothing. Blocks called
+``resources`` affect only speed and are left out too.
 """
 
 from __future__ import annotations
@@ -49,17 +48,17 @@ PLUMBING = {
     "gradret.work.shards",
 }
 
-# A file younger than this many nanoseconds may change again without its time of change changing.
-_YOUNG = 2 * 10**9
+# A file modified less than this many nanoseconds ago may change again with the same modification time.
+_RECENT = 2 * 10**9
 
 
 def fingerprint(stage: str, module: str, settings: Mapping[str, object], inputs: Mapping[str, str]) -> str:
-    """16 hex digits that name the result of ``stage``.
+    """Hash the result of ``stage``, to 16 hex digits.
 
     Args:
-        stage: its name.
-        module: the module that holds it.
-        settings: what decides its result; dataclasses, plain values, lists and mappings of these.
+        stage: name of the stage.
+        module: module of the stage.
+        settings: settings that decide the result: dataclasses, plain values, or lists and mappings of these.
         inputs: fingerprints of the artifacts that it reads.
     """
     code = source_files([module, *component_modules(settings)])
@@ -73,7 +72,7 @@ def fingerprint(stage: str, module: str, settings: Mapping[str, object], inputs:
 
 
 def canonical(value: object) -> Any:
-    """``value`` as JSON would hold it: dataclasses by name and field, ``resources`` left out."""
+    """``value`` in a JSON form: dataclasses by name and fields, without ``resources``."""
     if is_dataclass(value) and not isinstance(value, type):
         items = {f.name: canonical(getattr(value, f.name)) for f in fields(value) if f.name != "resources"}
         return {"name": name_of(value), **items}
@@ -109,7 +108,7 @@ def component_modules(value: object) -> list[str]:
 
 
 def source_files(modules: Iterable[str]) -> dict[str, Path]:
-    """Source file of each of ``modules`` and of those of gradret and their own package that they import, by name."""
+    """Source files, by module name, of ``modules`` and of what they import from gradret and their own package."""
     todo, found = sorted(set(modules)), {}
     while todo:
         name = todo.pop()
@@ -126,10 +125,10 @@ def source_files(modules: Iterable[str]) -> dict[str, Path]:
 
 def hash_files(paths: Iterable[Path]) -> str:
     """One hash of the content of ``paths``, in the order given."""
-    whole = hashlib.sha256()
+    total = hashlib.sha256()
     for path in paths:
-        whole.update(_sha256(path).encode())
-    return whole.hexdigest()
+        total.update(_sha256(path).encode())
+    return total.hexdigest()
 
 
 @cache
@@ -142,18 +141,18 @@ def _source_file(module: str) -> Path | None:
 
 @lru_cache(maxsize=1024)
 def _imports(module: str, path: Path, _changed: int) -> list[str]:
-    """Modules of gradret and of the module's own package that the file imports anywhere."""
-    own = module.partition(".")[0]
-    inside = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    found = []
+    """Modules of gradret and of the module's own top-level package that the file imports anywhere."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    names = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            head = ".".join(inside.split(".")[: len(inside.split(".")) - node.level + 1]) if node.level else ""
+            head = ".".join(package.split(".")[: len(package.split(".")) - node.level + 1]) if node.level else ""
             source = ".".join(part for part in (head, node.module) if part)
-            found += [source, *(f"{source}.{alias.name}" for alias in node.names)]
-    return [name for name in found if name.partition(".")[0] in {"gradret", own} and _is_module(name)]
+            names += [source, *(f"{source}.{alias.name}" for alias in node.names)]
+    top_level = {"gradret", module.partition(".")[0]}
+    return [name for name in names if name.partition(".")[0] in top_level and _is_module(name)]
 
 
 @cache
@@ -166,13 +165,13 @@ def _is_module(name: str) -> bool:
 
 def _sha256(path: Path) -> str:
     status = path.stat()
-    if time.time_ns() - status.st_mtime_ns < _YOUNG:
+    if time.time_ns() - status.st_mtime_ns < _RECENT:
         return _digest(path)
-    return _remembered(path, status.st_size, status.st_mtime_ns)
+    return _cached_digest(path, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=1 << 16)
-def _remembered(path: Path, _size: int, _changed: int) -> str:
+def _cached_digest(path: Path, _size: int, _changed: int) -> str:
     return _digest(path)
 
 

@@ -1,4 +1,4 @@
-"""What a worker made of one shard: tables, rows that were quarantined, counts."""
+"""The result of a worker for one shard: tables, quarantined rows and counts."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ __all__ = ["Quarantined", "Result", "Worker", "quarantine_table"]
 
 @dataclass(frozen=True)
 class Quarantined:
-    """A row that could not be used: where it stood, why, and what it held."""
+    """A row that could not be used."""
 
     where: str
+    """Its place, such as ``file:line``, or its id."""
     reason: str
+    """Why it could not be used."""
     raw: str = ""
+    """Its content."""
 
 
 @dataclass
 class Result:
-    """What a worker made of one shard."""
+    """The result of a worker for one shard."""
 
     tables: dict[str, pa.Table]
     rows_in: int
@@ -39,7 +42,7 @@ class Worker(Protocol):
 
 
 def quarantine_table(table: str, rows: Sequence[Quarantined]) -> pa.Table:
-    """Quarantined rows as the ``quarantine`` contract wants them."""
+    """Quarantined rows as a table of the contract ``quarantine``."""
     import pyarrow as pa
 
     return pa.table(

@@ -13,19 +13,19 @@ _STAGES = {"tuned": "train", "base": "base"}
 
 
 def is_run(reference: str) -> bool:
-    """Whether a model is named by the folder of a run."""
+    """Whether a model reference is the folder of a run."""
     return (Path(reference) / "lineage.json").is_file()
 
 
 def model_folder(reference: str, version: str) -> Path:
-    """The artifact that holds a run's model.
+    """The folder of the artifact with a run's model.
 
     Args:
         reference: the run's folder.
         version: ``tuned`` or ``base``.
 
     Raises:
-        ConfigError: the run has no such model, or it is gone.
+        ConfigError: the run has no such model, or the model is missing.
     """
     run = Path(reference).absolute()
     try:
@@ -34,6 +34,6 @@ def model_folder(reference: str, version: str) -> Path:
         (path / "manifest.json").stat()
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(
-            f"{run} has no {version} model ({error}); gradret run makes it, and finishes a run that was stopped"
+            f"{run} has no {version} model ({error}); run gradret run again to finish an interrupted run"
         ) from error
     return path

@@ -1,7 +1,7 @@
-"""Answers on disk: of a stage that asks a language model, as they come, and whole in the end.
+"""Store a language model's answers as they arrive, so that a killed stage keeps them.
 
-``FOLDER/SHARD/`` holds a small file of the contract ``answers`` for each block that was answered, and
-``prompts.json`` with the number of the shard's prompts once all of them are written.
+``FOLDER/SHARD/`` has a small file of the contract ``answers`` for each answered block of prompts, and
+``prompts.json`` with the shard's number of prompts, written after its last prompt.
 """
 
 from __future__ import annotations
@@ -25,41 +25,41 @@ __all__ = ["Answers", "answer_of", "answers_table"]
 
 @dataclass(frozen=True)
 class Answers:
-    """The answers of a stage, by input shard."""
+    """Answers of a stage, by input shard."""
 
     folder: Path
     run: int = field(default_factory=time.time_ns)
-    """Part of the name of what is added, so that it can be told from what was there before."""
+    """Part of the names of added files, which tells them from those of earlier runs."""
     known: dict[int, int] = field(default_factory=dict, compare=False)
-    """Prompts of the shards whose number was read; it never changes."""
+    """Cached numbers of prompts, by shard; once written they do not change."""
 
     def add(self, shard: int, answers: list[Answer]) -> None:
-        """One file, named by what it answers: a block that is answered again replaces itself."""
+        """Write answers as one file, named by their prompts: a block that is answered again replaces its file."""
         if answers:
             name = hashlib.sha256("\0".join(answer.prompt_id for answer in answers).encode()).hexdigest()[:16]
-            write_shard(self._of(shard) / f"{self.run:020d}-{name}.parquet", answers_table(answers), "answers")
+            write_shard(self._folder(shard) / f"{self.run:020d}-{name}.parquet", answers_table(answers), "answers")
 
     def answered_before(self, shard: int) -> set[str]:
-        """Prompts that earlier runs have an answer to that is no error: an engine's error may pass.
+        """Prompt ids with an answer from an earlier run, without those that failed, which are asked again.
 
-        Not those of this run: when a node dies Ray makes the prompts again, and they must be the same.
+        Answers of this run do not count: when a node dies, Ray builds the prompts again and expects the same ones.
         """
         paths = [path for path in self._files(shard) if int(path.name.partition("-")[0]) < self.run]
         files = (read_shard(path, "answers", ["prompt_id", "finish"]).to_pylist() for path in paths)
         return {row["prompt_id"] for rows in files for row in rows if row["finish"] != "error"}
 
     def of(self, shard: int) -> list[Answer]:
-        """One answer a prompt, by prompt_id; an error only where there is nothing else."""
-        found: dict[str, Answer] = {}
+        """One answer per prompt, sorted by prompt_id; an error only if the prompt has no other answer."""
+        answers: dict[str, Answer] = {}
         for answer in self._all(shard):
-            before = found.get(answer.prompt_id)
-            if before is None or before.finish == "error":
-                found[answer.prompt_id] = answer
-        return [found[prompt_id] for prompt_id in sorted(found)]
+            earlier = answers.get(answer.prompt_id)
+            if earlier is None or earlier.finish == "error":
+                answers[answer.prompt_id] = answer
+        return [answers[prompt_id] for prompt_id in sorted(answers)]
 
     def count(self, shard: int, prompts: int) -> None:
-        """Say how many prompts the shard has: all of them are written."""
-        write_json(self._of(shard) / "prompts.json", {"prompts": prompts})
+        """Record the shard's number of prompts, once all of them have been generated."""
+        write_json(self._folder(shard) / "prompts.json", {"prompts": prompts})
 
     def complete(self, shard: int) -> bool:
         """Whether earlier runs answered every prompt of the shard."""
@@ -67,26 +67,26 @@ class Answers:
         return counted is not None and len(self.answered_before(shard)) == counted
 
     def expected(self, shards: int) -> int:
-        """How many prompts there will be, going by the shards whose prompts are written."""
+        """Estimate the total number of prompts from the shards whose number is known."""
         for shard in range(shards):
             if shard not in self.known and (counted := self._counted(shard)) is not None:
                 self.known[shard] = counted
         return round(sum(self.known.values()) * shards / max(len(self.known), 1))
 
-    def _of(self, shard: int) -> Path:
-        place = self.folder / f"{shard:05d}"
-        place.mkdir(parents=True, exist_ok=True)
-        return place
+    def _folder(self, shard: int) -> Path:
+        folder = self.folder / f"{shard:05d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def _counted(self, shard: int) -> int | None:
         try:
-            counted: int = json.loads((self._of(shard) / "prompts.json").read_text(encoding="utf-8"))["prompts"]
+            counted: int = json.loads((self._folder(shard) / "prompts.json").read_text(encoding="utf-8"))["prompts"]
         except FileNotFoundError:
             return None
         return counted
 
     def _files(self, shard: int) -> list[Path]:
-        return sorted(self._of(shard).glob("*.parquet"))
+        return sorted(self._folder(shard).glob("*.parquet"))
 
     def _all(self, shard: int) -> Iterator[Answer]:
         for path in self._files(shard):
@@ -94,7 +94,7 @@ class Answers:
 
 
 def answer_of(row: dict[str, Any]) -> Answer:
-    """An answer from a row of the contract, or of an engine."""
+    """An answer from a row of the contract ``answers``, or from an engine's row."""
     return Answer(
         prompt_id=row["prompt_id"],
         text=row["text"],
@@ -109,7 +109,7 @@ def answer_of(row: dict[str, Any]) -> Answer:
 
 
 def answers_table(answers: Iterable[Answer]) -> pa.Table:
-    """Rows of the contract."""
+    """Answers as a table of the contract ``answers``."""
     import pyarrow as pa
 
     from gradret.store.contracts import schema

@@ -1,10 +1,9 @@
-"""The one way a stage asks a language model: prompts of a shard, answers in small files, result of a shard.
+"""Run a stage that prompts a language model: generate prompts per shard, store answers, build each shard's result.
 
-First every prompt is answered. Ray Data deals them in small blocks to the engines, and each answered
-block is written as it comes: ``work/answers/SHARD/``. A killed stage goes on with the prompts that have
-no answer there; a block that was in flight may be asked again, and of two answers to a prompt one is
-taken. Then every shard is read whole, by ``map_shards``, and its answers are kept in the table
-``answers``.
+First, all prompts are answered. Ray Data sends them to the engines in small blocks and writes each answered block to
+``work/answers/SHARD/`` as it arrives. A killed stage resumes with the prompts that have no answer there; a block in
+flight may be asked again, and only one answer to a prompt counts. Then ``map_shards`` builds the result of each shard
+from its answers, and keeps the answers in the table ``answers``.
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ask"]
 
-_ENOUGH = 64
-"""Answers before their share of failures can stop the stage."""
+_MIN_ANSWERS = 64
+"""Number of answers before their share of failures can stop the stage."""
 _EXAMPLES = 3
 
 
@@ -50,26 +49,26 @@ def ask(
     max_bad_share: float,
     unit: str = "prompts",
 ) -> None:
-    """Have ``engine`` answer the prompts of every item and leave the task's tables in ``draft``.
+    """Send the prompts of every item to ``engine`` and write the task's tables to ``draft``.
 
     Args:
-        draft: where the tables go, one shard an item, with the raw answers beside them.
+        draft: gets the tables, one shard per item, and the raw answers.
         items: input shards.
-        load: makes the task; called in the workers.
-        engine: who answers.
-        seed: each prompt's sampling seed follows from this and its prompt_id.
-        max_bad_share: stop when more than this share of the answers cannot be used.
-        unit: what a prompt is called in the progress lines.
+        load: creates the task; called in the workers.
+        engine: the engine that answers.
+        seed: with its prompt_id, decides a prompt's sampling seed.
+        max_bad_share: stop if more than this share of the answers cannot be used.
+        unit: name of a prompt in progress lines.
 
     Raises:
-        ConfigError: the engine cannot work, or a template is wrong.
+        ConfigError: the engine cannot start, or a template is wrong.
         StageError: too many answers cannot be used, or the engine died too often.
     """
     answers = Answers(draft.path / "work" / "answers")
     todo = [number for number in range(len(items)) if not answers.complete(number)]
     if todo:
         engine.check()
-        say(f"  {draft.stage}: {engine.model} is being asked; a model that is not running yet takes its time to load")
+        say(f"  {draft.stage}: sending prompts to {engine.model}; loading the model may take a while")
         asking = _Asking(list(items), load, answers, seed)
         _answer(asking, todo, engine, Progress(draft.stage, 0, unit), max_bad_share)
     map_shards(draft, list(enumerate(items)), functools.partial(_Reader, load, answers, draft.path / "answers"))
@@ -77,7 +76,7 @@ def ask(
 
 @dataclass(frozen=True)
 class _Asking:
-    """What all workers of the first part know."""
+    """State shared by the workers that generate prompts and write answers."""
 
     items: list[Path]
     load: Callable[[], Task]
@@ -85,31 +84,31 @@ class _Asking:
     seed: int
 
     def task(self) -> Task:
-        """This process's task."""
+        """The task, loaded once per process."""
         task: Task = self._once("task", self.load)
         return task
 
     def write(self, engine: Engine) -> Write:
-        """This process's way to write a prompt for the engine."""
+        """The function that renders a prompt for the engine, loaded once per process."""
         write: Write = self._once("write", engine.load)
         return write
 
-    def _once(self, what: str, load: Callable[[], Any]) -> Any:
-        """Loaded once a process, which works for one stage at a time."""
-        if _loaded.get("folder") != self.answers.folder:
-            _loaded.clear()
-            _loaded["folder"] = self.answers.folder
-        if what not in _loaded:
-            _loaded[what] = load()
-        return _loaded[what]
+    def _once(self, key: str, load: Callable[[], Any]) -> Any:
+        """Load once per process; a process works for one stage at a time."""
+        if _cache.get("folder") != self.answers.folder:
+            _cache.clear()
+            _cache["folder"] = self.answers.folder
+        if key not in _cache:
+            _cache[key] = load()
+        return _cache[key]
 
 
-_loaded: dict[str, Any] = {}
+_cache: dict[str, Any] = {}
 
 
 @dataclass
 class _Block:
-    """What became of one answered block."""
+    """Statistics of answered blocks."""
 
     rows: int = 0
     tokens_in: int = 0
@@ -141,62 +140,62 @@ def _answer(asking: _Asking, todo: list[int], engine: Engine, progress: Progress
     except RayError as error:
         if failure.exists():
             raise pickle.loads(failure.read_bytes()) from error  # noqa: S301 - our own worker wrote it
-        raise _storage_error(error) or StageError(f"the engine failed for good: {_cause(error)}") from error
+        raise _storage_error(error) or StageError(f"the engine failed, retries included: {_cause(error)}") from error
     watch.close()
 
 
 class _Watch:
-    """Says how it goes, and stops what goes wrong."""
+    """Shows the progress, and stops the stage if too many answers cannot be used."""
 
     def __init__(self, answers: Answers, items: int, progress: Progress, max_bad_share: float) -> None:
         self.answers, self.items, self.progress, self.max_bad_share = answers, items, progress, max_bad_share
-        self.sum = _Block()
+        self.total = _Block()
         self.started = 0.0
 
     def add(self, block: _Block) -> None:
-        self.sum.rows += block.rows
-        self.sum.bad += block.bad
-        self.sum.examples += block.examples[: _EXAMPLES - len(self.sum.examples)]
+        self.total.rows += block.rows
+        self.total.bad += block.bad
+        self.total.examples += block.examples[: _EXAMPLES - len(self.total.examples)]
         if self.progress.due():
             self.progress.total = self.answers.expected(self.items)
         if self.started:
-            self.sum.tokens_in += block.tokens_in
-            self.sum.tokens_out += block.tokens_out
+            self.total.tokens_in += block.tokens_in
+            self.total.tokens_out += block.tokens_out
             seconds = max(time.monotonic() - self.started, 1e-9)
-            speed = f"{self.sum.tokens_in / seconds:,.0f} tokens/s in, {self.sum.tokens_out / seconds:,.0f} out"
-            self.progress.add(block.rows, f", {speed}, {self.sum.bad:,} unusable")
+            speed = f"{self.total.tokens_in / seconds:,.0f} tokens/s in, {self.total.tokens_out / seconds:,.0f} out"
+            self.progress.add(block.rows, f", {speed}, {self.total.bad:,} unusable")
         else:
-            # Rates count from the first block on: before that the engine was starting.
+            # Rates count from the first block: before it, the engine was starting.
             self.progress.skip(block.rows)
             self.started = self.progress.started = time.monotonic()
-        if self.sum.rows >= _ENOUGH:
-            self._refuse()
+        if self.total.rows >= _MIN_ANSWERS:
+            self._check_share()
 
     def close(self) -> None:
         self.progress.close()
-        self._refuse()
+        self._check_share()
 
-    def _refuse(self) -> None:
-        if self.sum.bad <= self.max_bad_share * self.sum.rows:
+    def _check_share(self) -> None:
+        if self.total.bad <= self.max_bad_share * self.total.rows:
             return
-        shown = "".join(f"\n  {example}" for example in self.sum.examples)
+        examples = "".join(f"\n  {example}" for example in self.total.examples)
         raise StageError(
-            f"{self.sum.bad:,} of {self.sum.rows:,} answers cannot be used, more than max_bad_share="
-            f"{self.max_bad_share:g}:{shown}\nchange the prompt, the model or its limits, or raise max_bad_share; "
-            "the good answers are kept"
+            f"{self.total.bad:,} of {self.total.rows:,} answers cannot be used, more than max_bad_share="
+            f"{self.max_bad_share:g}:{examples}\nchange the prompt, the model or its limits, or raise max_bad_share; "
+            "the good answers are kept for the next run"
         )
 
 
 def _prompts(asking: _Asking, engine: Engine, batch: dict[str, Any]) -> Iterator[pa.Table]:
-    """The engine's rows for all prompts of an item that have no answer yet."""
+    """Rows for the engine: all prompts of an item that have no answer yet."""
     import pyarrow as pa
 
     for number in batch["item"].tolist():
-        for row in _asked(asking, engine, number):
+        for row in _rows(asking, engine, number):
             yield pa.Table.from_pylist([row])
 
 
-def _asked(asking: _Asking, engine: Engine, number: int) -> Iterator[Row]:
+def _rows(asking: _Asking, engine: Engine, number: int) -> Iterator[Row]:
     task, write, answers = asking.task(), asking.write(engine), asking.answers
     answered = answers.answered_before(number)
     long, total = [], 0
@@ -217,7 +216,7 @@ def _row(prompt: Prompt, number: int, row: Row) -> Row:
 
 
 def _commit(asking: _Asking, rows: pa.Table) -> Iterator[dict[str, list[str]]]:
-    """Write answered rows down, and say what became of them."""
+    """Write answered rows to disk; yields their statistics."""
     task, block = asking.task(), _Block()
     by_item: dict[int, list[Answer]] = {}
     for row in rows.to_pylist():
@@ -237,8 +236,8 @@ def _commit(asking: _Asking, rows: pa.Table) -> Iterator[dict[str, list[str]]]:
 
 
 def _read(task: Task, answer: Answer) -> Any:
-    """What the answer says, or why it is of no use."""
-    if answer.finish == "error" and answer.text:  # the engine itself says that it is no answer
+    """The parsed answer, or the reason why it cannot be used."""
+    if answer.finish == "error" and answer.text:  # the engine marks the text as unusable
         return Quarantined(answer.prompt_id, answer.error, answer.text)
     if answer.finish == "error":
         return Quarantined(answer.prompt_id, "engine error", answer.error)
@@ -251,15 +250,15 @@ def _read(task: Task, answer: Answer) -> Any:
 
 
 class _Reader:
-    """Turns an item's answers into its tables."""
+    """Builds an item's tables from its answers."""
 
-    def __init__(self, load: Callable[[], Task], answers: Answers, kept: Path) -> None:
-        self.task, self.answers, self.kept = load(), answers, kept
+    def __init__(self, load: Callable[[], Task], answers: Answers, folder: Path) -> None:
+        self.task, self.answers, self.folder = load(), answers, folder
 
     def __call__(self, item: tuple[int, Path]) -> Result:
         number, path = item
         answers = self.answers.of(number)
-        write_shard(self.kept / f"part-{number:05d}.parquet", answers_table(answers), "answers")
+        write_shard(self.folder / f"part-{number:05d}.parquet", answers_table(answers), "answers")
         result = self.task.result(path, {answer.prompt_id: _read(self.task, answer) for answer in answers})
         for name in ("tokens_in", "tokens_out"):
             result.counts[name] = sum(getattr(answer, name) for answer in answers)
@@ -269,7 +268,7 @@ class _Reader:
 
 
 def _guarded(failure: Path, work: Callable[[Any], Iterator[Any]]) -> Callable[[Any], Iterator[Any]]:
-    """Ray Data keeps only the text of what a task raises; errors that mean something to a user go by file."""
+    """Pass errors for the user through a file: Ray Data keeps only the text of what a task raises."""
 
     def run(batch: Any) -> Iterator[Any]:
         try:
@@ -285,13 +284,13 @@ def _guarded(failure: Path, work: Callable[[Any], Iterator[Any]]) -> Callable[[A
 
 
 def _storage_error(error: Exception) -> OSError | None:
-    """A full disk, which left no room to keep the error itself; its text is all there is."""
+    """A full disk, recognised by the text of the error: there was no space to write the error itself."""
     full = (number for number in (errno.ENOSPC, errno.EDQUOT) if f"[Errno {number}]" in str(error))
     return next((OSError(number, os.strerror(number)) for number in full), None)
 
 
 def _cause(error: Exception) -> str:
-    """The last line of Ray's text that names an error; the rest is its own frames and advice."""
+    """The last line of Ray's message that names an error; the others are Ray's frames and advice."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     named = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Died)\b.*: ", line)]
     return (named or lines or [type(error).__name__])[-1]

@@ -1,4 +1,4 @@
-"""The Ray session: a running cluster if one is named, otherwise a local instance that stops with this process."""
+"""Connect to Ray: to a running cluster if one is set, otherwise start a local instance that stops with this process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gradret.work.reaper import guard
 
 __all__ = ["connect", "cores", "session"]
 
-# Off a terminal Ray's own lines drown ours; its warnings about idle CPUs do not concern a user.
+# Ray's log lines would drown gradret's, and its warnings about idle CPUs do not concern a user.
 _QUIET = {
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -31,14 +31,14 @@ def cores() -> int:
 
 
 def connect(*, dashboard: bool = False) -> None:
-    """Join the cluster that ``RAY_ADDRESS`` or a Ray job names, or start Ray here, once.
+    """Connect to the cluster of ``RAY_ADDRESS`` or of the Ray job, or start Ray locally, if not done before.
 
     Args:
-        dashboard: start Ray's dashboard with it, on this machine's own address: what a trial held that was
-            stopped is given back only where Ray Train can ask there whether the trial lives.
+        dashboard: start Ray's dashboard too, on localhost: Ray Train asks it whether a stopped trial is alive, and
+            only then frees the trial's resources.
 
     Raises:
-        StageError: the named cluster cannot be reached.
+        StageError: the cluster cannot be reached.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -52,13 +52,13 @@ def connect(*, dashboard: bool = False) -> None:
             ray.init(**quiet)
         except ConnectionError as error:
             address = os.environ["RAY_ADDRESS"]
-            raise StageError(f"no Ray cluster answers at RAY_ADDRESS={address}: {error}") from error
+            raise StageError(f"cannot connect to a Ray cluster at RAY_ADDRESS={address}: {error}") from error
     else:
-        # Ray's default of 15 starves its workers beside anything else that runs on the machine.
+        # With Ray's default of 15, any other process on the machine starves its workers.
         os.environ.setdefault("RAY_worker_niceness", "0")
-        # What a worker started ends with the worker: vLLM's engine process, for one.
+        # End the processes that a worker started, such as vLLM's engine, when the worker ends.
         os.environ.setdefault("RAY_process_group_cleanup_enabled", "true")
-        # More logical than real CPUs: the actors of one pipeline must never wait for each other's.
+        # More logical CPUs than cores, so that the actors of a pipeline never wait for each other's CPUs.
         with _silenced():
             ray.init(address="local", num_cpus=max(4, 2 * cores()), include_dashboard=dashboard, **quiet)
         guard()
@@ -68,7 +68,7 @@ def connect(*, dashboard: bool = False) -> None:
 
 @contextmanager
 def session() -> Iterator[None]:
-    """Stop, at the end, the Ray session that began inside; leave alone one that ran before."""
+    """Shut Ray down at the end if it was started inside the block."""
 
     def running() -> bool:
         ray = sys.modules.get("ray")
@@ -86,17 +86,17 @@ def session() -> Iterator[None]:
 
 @contextmanager
 def _silenced() -> Iterator[None]:
-    """Without the greetings that Ray's C++ core writes while it starts; failures still raise."""
+    """Discard what Ray's C++ core prints on start-up; failures still raise."""
     sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    stderr = os.dup(2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(null)
 
 
 def _quiet_data() -> None:

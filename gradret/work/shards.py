@@ -1,10 +1,10 @@
-"""The one way a stage runs on Ray Data: shard in, worker, shard out.
+"""Run a stage on Ray Data: one input shard in, one worker, output shards out.
 
-A stage names its input shards and a worker that turns one into a ``Result``. Ray Data deals the
-shards to tasks, or to actors that loaded their models once; a worker reads its shard from storage
-and writes what it made back there, so rows never pass through the driver. A shard is committed by
-its report, written last under ``work/``; a killed stage goes on with the shards that have none.
-Shard names follow the input, so the result does not depend on who did what when.
+A stage lists its input shards and provides a worker that turns one into a ``Result``. Ray Data distributes the shards
+to tasks, or to actors that load their models once; a worker reads its shard from storage and writes its output there,
+so rows never pass through the driver. A report under ``work/``, written last, commits a shard; a killed stage resumes
+with the shards that have no report. Output shards are named by their input, so the result does not depend on the
+scheduling.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ __all__ = ["Pool", "map_shards", "run_step", "split_rows"]
 
 @dataclass(frozen=True)
 class Pool:
-    """Who works on the shards of a stage; decides speed, never the result."""
+    """The workers of a stage; affects speed, never the result."""
 
     actors: int = 0
-    """How many work side by side; 0 leaves it to Ray."""
+    """Number of workers in parallel; 0 leaves it to Ray."""
     gpus: float = 0.0
-    """GPUs each. With one, they are actors, which give it back when the stage ends; without, plain
-    tasks, whose processes live on, so that later stages find their imports done."""
+    """GPUs per worker. Workers with GPUs are actors, which free them when the stage ends; others are plain tasks, whose
+    processes survive, so that later stages need not import again."""
 
 
 def map_shards(
@@ -51,19 +51,19 @@ def map_shards(
     unit: str = "rows",
     total: int | None = None,
 ) -> None:
-    """Run a worker over every item and leave its tables, quarantine and counts in ``draft``.
+    """Run a worker on every item and write its tables, quarantined rows and counts to ``draft``.
 
     Args:
-        draft: where the tables go, one shard an item, under the item's number.
-        items: input shards: paths or small picklable descriptions of a part of a file.
-        load: makes the worker; called once an actor, so it is where models are loaded.
-        pool: who works; plain tasks if not given.
-        unit: what a row is called in the progress lines.
-        total: how many rows there are, if that is known; progress counts shards otherwise.
+        draft: gets the tables, one shard per item, named by the item's number.
+        items: input shards: paths, or small picklable descriptions of a part of a file.
+        load: creates the worker; called once per process, so load models here.
+        pool: the workers; plain tasks by default.
+        unit: name of a row in progress lines.
+        total: number of rows, if known; otherwise progress counts shards.
 
     Raises:
-        GradretError: as the worker raised it.
-        StageError: the worker failed in another way.
+        GradretError: raised by the worker.
+        StageError: the worker failed for another reason.
         ContractError: the counts of a shard do not add up.
     """
     reports = draft.path / "work"
@@ -86,7 +86,7 @@ def map_shards(
 def run_step(
     draft: Draft, name: str, items: Sequence[Any], load: Callable[[], Worker], pool: Pool | None = None
 ) -> Draft:
-    """``map_shards`` into ``work/NAME``, for a stage of several steps; gives what it made."""
+    """Run ``map_shards`` into ``work/NAME``, as one of several steps of a stage; returns the step's draft."""
     step = Draft(draft.path / "work" / name, draft.stage)
     step.path.mkdir(parents=True, exist_ok=True)
     map_shards(step, items, load, pool=pool)
@@ -94,7 +94,7 @@ def run_step(
 
 
 def split_rows(draft: Draft, rows: pa.Table, table: str, size: int) -> list[Path]:
-    """Write ``rows`` as input shards of ``size`` rows under ``work/``, and name them."""
+    """Write ``rows`` as input shards of ``size`` rows under ``work/``; returns their paths."""
     paths = []
     for number in range(math.ceil(rows.num_rows / size)):
         path = draft.path / "work" / table / f"part-{number:05d}.parquet"
@@ -105,15 +105,15 @@ def split_rows(draft: Draft, rows: pa.Table, table: str, size: int) -> list[Path
 
 
 class _ShardWorker:
-    """Runs in a Ray task or actor: one input shard in, committed output shards out."""
+    """Processes input shards in a Ray task or actor, and commits their output shards."""
 
     def __init__(self, load: Callable[[], Worker], items: list[Any], folder: Path, stage: str) -> None:
         self.work, self.items, self.folder, self.stage = load(), items, folder, stage
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[int]]:
-        return {"rows": [self._one(int(number)) for number in batch["shard"]]}
+        return {"rows": [self._process(int(number)) for number in batch["shard"]]}
 
-    def _one(self, number: int) -> int:
+    def _process(self, number: int) -> int:
         result = self.work(self.items[number])
         if result.rows_in != result.rows_kept + len(result.quarantined):
             raise ContractError(
@@ -141,7 +141,7 @@ class _ShardWorker:
 
 
 def _stream(todo: list[int], make: Callable[[], _ShardWorker], pool: Pool, stage: str) -> Iterator[int]:
-    """Rows in of each shard, as it is done."""
+    """Process the shards; yields the number of input rows of each as it finishes."""
     import ray
     from ray.exceptions import RayError
 
@@ -161,14 +161,14 @@ def _stream(todo: list[int], make: Callable[[], _ShardWorker], pool: Pool, stage
         for batch in reports.iter_batches(batch_size=None):
             for rows, error in zip(batch["rows"], batch["error"], strict=True):
                 if error:
-                    raise pickle.loads(error)  # noqa: S301 - our own worker wrote it
+                    raise pickle.loads(error)  # noqa: S301 - pickled by a gradret worker
                 yield int(rows)
     except RayError as error:
         raise StageError(f"a worker failed: {error}") from error
 
 
 def _actor(make: Callable[[], _ShardWorker]) -> type:
-    """A class that takes no arguments: Ray can then restart a dead actor."""
+    """An actor class without arguments, so that Ray can restart a dead actor."""
 
     class Actor:
         def __init__(self) -> None:
@@ -181,7 +181,7 @@ def _actor(make: Callable[[], _ShardWorker]) -> type:
 
 
 _loaded: dict[str, _ShardWorker] = {}
-"""The worker that this process loaded last."""
+"""The worker that this process loaded last, by stage."""
 
 
 def _task(stage: str, make: Callable[[], _ShardWorker], batch: dict[str, Any]) -> dict[str, list[Any]]:
@@ -195,7 +195,7 @@ def _task(stage: str, make: Callable[[], _ShardWorker], batch: dict[str, Any]) -
 
 
 def _guarded(work: Callable[[dict[str, Any]], dict[str, list[int]]], batch: dict[str, Any]) -> dict[str, list[Any]]:
-    """Errors that mean something to a user travel as rows: Ray Data keeps only the text of what is raised."""
+    """Return errors for the user as rows: Ray Data keeps only the text of what a task raises."""
     try:
         return work(batch) | {"error": [b""] * len(batch["shard"])}
     except (GradretError, OSError) as error:

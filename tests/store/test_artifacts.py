@@ -53,7 +53,7 @@ def test_a_manifest_says_what_was_made(tmp_path):
 
 def test_the_same_settings_find_it_and_others_do_not(tmp_path, capsys, monkeypatch):
     made = simple(tmp_path, {"a": 1})
-    monkeypatch.setattr(artifacts, "_said", set())  # as in another process
+    monkeypatch.setattr(artifacts, "_logged", set())  # as in another process
     for _ in range(2):
         assert simple(tmp_path, {"a": 1}, body=never) == made
     assert capsys.readouterr().err.count("reused") == 1
@@ -209,7 +209,7 @@ def test_a_damaged_shard(tmp_path):
 def test_a_shard_that_is_gone(tmp_path):
     made = simple(tmp_path)
     made.shards("sample")[0].unlink()
-    with pytest.raises(StorageError, match=rf"has 0 shards, not 1; delete {made.path} and run again"):
+    with pytest.raises(StorageError, match=rf"has 0 shards, expected 1; delete {made.path} and run again"):
         simple(tmp_path).table("sample")
     with pytest.raises(StorageError, match="cannot be read"):
         read_shard(made.path / "sample" / "part-00000.parquet", "sample")
@@ -266,7 +266,7 @@ def test_a_full_disk_is_said_and_with_space_it_goes_on(tiny):
                 draft.write("sample", pa.table({"doc_id": ["small"] if number == 0 else noise}), number)
                 written.append(number)
 
-    with pytest.raises(StorageError, match=r"toy: no space left in .*; free some or set storage_path to another disk"):
+    with pytest.raises(StorageError, match=r"toy: no space left in .*; free some, or set storage_path to another disk"):
         simple(folder, body=_body)
     assert not list(folder.rglob(".*"))
     grow()

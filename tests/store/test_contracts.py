@@ -31,7 +31,7 @@ def test_columns_come_in_the_order_and_types_of_the_contract():
 
 def test_missing_and_unknown_columns():
     columns = {name: values for name, values in DOCS.items() if name != "text"} | {"extra": [1, 2]}
-    assert refused(columns) == "some/file: docs lacks columns ['text'] and has unknown columns ['extra']"
+    assert refused(columns) == "some/file: docs is missing columns ['text'] and has unknown columns ['extra']"
 
 
 def test_a_null_names_its_row():

@@ -138,7 +138,7 @@ def test_too_many_failures_stop_the_stage_before_its_end(asked, log):
     said = str(stopped.value)
     assert "answers cannot be used, more than max_bad_share=0.5" in said
     assert said.count("it is bad: 'BAD TEXT'") == 3
-    assert "the good answers are kept" in said
+    assert "the good answers are kept for the next run" in said
     assert len(asked_about(log)) < 800
 
 
