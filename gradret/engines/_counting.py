@@ -8,6 +8,7 @@ from typing import Any
 
 from gradret.engines._fit import Message
 from gradret.errors import ConfigError
+from gradret.models.chat import ChatTemplate
 
 __all__ = ["Bytes", "Tokenizer"]
 
@@ -38,12 +39,14 @@ class Tokenizer:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(name)
         except (OSError, ValueError) as error:
             raise ConfigError(f"engine openai: cannot load tokenizer {name!r}: {error}") from error
+        self.chat = ChatTemplate(self.tokenizer) if self.tokenizer.chat_template else None
+        if self.chat:
+            self.chat.require_user(f"engine openai: tokenizer {name!r}", "use that of an instruct model, or null")
 
     def count(self, messages: list[Message]) -> int:
-        if not self.tokenizer.chat_template:
+        if not self.chat:
             return sum(self.size(message["content"]) + _MESSAGE_TOKENS for message in messages)
-        text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        return self.size(text)
+        return self.size(self.chat.text(messages))
 
     @functools.lru_cache(maxsize=64)  # noqa: B019 - lives as long as the worker
     def size(self, text: str) -> int:

@@ -17,6 +17,7 @@ from gradret.engines import Prompt, Row, Write
 from gradret.engines._fit import Message, fit
 from gradret.engines._model_files import context_length, eos_ids
 from gradret.errors import ConfigError
+from gradret.models.chat import ChatTemplate
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -183,42 +184,22 @@ class _ChatTokens:
             config = AutoConfig.from_pretrained(source, trust_remote_code=code)
         except (OSError, ValueError) as error:
             raise ConfigError(f"engine vllm: cannot load model {engine.model!r}: {error}") from error
-        self.template = _template(engine)
-        if not (self.template or self.tokenizer.chat_template):
+        template = _template(engine)
+        if not (template or self.tokenizer.chat_template):
             raise ConfigError(
                 f"engine vllm: {engine.model} has no chat template (a base model?); "
                 "use an instruct model, or set chat_template to a Jinja file"
             )
-        self.template_kwargs = dict(engine.chat_template_kwargs)
-        self.accepts_system = self._accepts_system()
+        self.chat = ChatTemplate(self.tokenizer, template, **engine.chat_template_kwargs)
+        self.chat.require_user(
+            f"engine vllm: {engine.model}", "use an instruct model, or set chat_template to a Jinja file"
+        )
         self.context = engine.context or context_length(config)
         self.eos_ids = eos_ids(source, self.tokenizer)
         self.choice_ids: dict[tuple[str, ...], list[int]] = {}
 
     def text(self, messages: list[Message]) -> str:
-        if self.accepts_system:
-            return self._render(messages)
-        return self._render([{"role": "user", "content": "\n\n".join(message["content"] for message in messages)}])
-
-    def _accepts_system(self) -> bool:
-        """Return whether the template takes a system message; if not, it is put before the user's."""
-        from jinja2 import TemplateError
-
-        try:
-            self._render([{"role": "system", "content": "a"}, {"role": "user", "content": "b"}])
-        except TemplateError:
-            return False
-        return True
-
-    def _render(self, messages: list[Message]) -> str:
-        text = self.tokenizer.apply_chat_template(
-            messages,
-            tokenize=False,
-            add_generation_prompt=True,
-            chat_template=self.template or None,
-            **self.template_kwargs,
-        )
-        return str(text)
+        return self.chat.text(messages)
 
     def ids(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gradret.config.fields import at_least, location, require
 from gradret.errors import ConfigError
+from gradret.models.chat import ChatTemplate
 from gradret.models.locate import locate
 from gradret.prompts import messages
 from gradret.teachers._forward import ForwardGrader, ModelTeacher, Pair, Row
@@ -28,8 +29,10 @@ class DecoderReranker(ModelTeacher):
     """``logit(yes) - logit(no)`` of the token after the prompt, or its sigmoid, as for Qwen3-Reranker.
 
     The sigmoid equals the softmax over the two tokens. If the tokenizer has a chat template, it is applied to
-    the prompt, with thinking off. Only the document is truncated; if the prompt still exceeds the model's
-    context, the pair is quarantined. A model trained on a fixed wording scores best with that wording:
+    the prompt, with thinking off. If the chat template takes the roles query and document instead of user, as
+    sentence-transformers' CrossEncoder gives them, they are used, with ``instruction`` as the system's text and without
+    ``template``. Only the document is truncated; if the prompt still exceeds the model's context, the pair is
+    quarantined. A model trained on a fixed wording scores best with that wording:
     write it as a ``template``.
 
     Source: Qwen3 Embedding (2506.05176); that its score is the softmax over yes and no, and its tags
@@ -80,7 +83,7 @@ class DecoderReranker(ModelTeacher):
                 "use the teacher mono_t5 or rank_t5"
             )
         tokens = _Prompts(self)
-        return {"yes": tokens.yes, "no": tokens.no, "chat_template": tokens.chat}
+        return {"yes": tokens.yes, "no": tokens.no, "chat_template": tokens.chat is not None}
 
 
 class _Prompts:
@@ -90,7 +93,9 @@ class _Prompts:
         with opening(settings):
             folder = locate(settings.model, settings.sha256, code=settings.trust_remote_code)
             self.tokens = tokenizer(settings, folder, trust_remote_code=settings.trust_remote_code)
-        self.settings, self.chat = settings, bool(self.tokens.chat_template)
+        self.settings = settings
+        self.chat = ChatTemplate(self.tokens, enable_thinking=False) if self.tokens.chat_template else None
+        self.pair_roles = _pair_roles(settings, self.chat) if self.chat else ()
         self.yes = token_id(settings, self.tokens, settings.yes, "yes")
         self.no = token_id(settings, self.tokens, settings.no, "no")
         self.system, self.user = _messages(settings)
@@ -116,10 +121,27 @@ class _Prompts:
         user = self.user(query=query, document=document, instruction=self.settings.instruction)
         if not self.chat:
             return f"{self.tokens.bos_token or ''}{self.system}\n\n{user}\n\n"
-        roles = [{"role": "system", "content": self.system}, {"role": "user", "content": user}]
-        return str(
-            self.tokens.apply_chat_template(roles, tokenize=False, add_generation_prompt=True, enable_thinking=False)
+        if self.pair_roles:
+            texts = {"system": self.settings.instruction, "query": query, "document": document}
+            return self.chat.render({"role": role, "content": texts[role]} for role in self.pair_roles)
+        return self.chat.text([{"role": "system", "content": self.system}, {"role": "user", "content": user}])
+
+
+def _pair_roles(settings: DecoderReranker, chat: ChatTemplate) -> tuple[str, ...]:
+    """The roles of a pair's messages where the template is a reranker's; else none.
+
+    Raises:
+        ConfigError: the template shows neither a user's message nor a query and a document.
+    """
+    if not chat.shows("user"):
+        for roles in (("system", "query", "document"), ("query", "document")):
+            if chat.shows(*roles):
+                return roles
+        chat.require_user(
+            f"teacher decoder_reranker: {settings.model}",
+            "use a model whose template takes the roles system and user, or query and document",
         )
+    return ()
 
 
 class _Model:

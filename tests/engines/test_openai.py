@@ -454,6 +454,18 @@ def test_a_tokenizer_counts_with_the_chat_template(model):
     assert Tokenizer(str(model)).count(messages) == len(expected)
 
 
+def test_a_tokenizer_whose_template_takes_no_system_message_counts_one_message(tmp_path):
+    deny = "{% if messages[0].role == 'system' %}{{ raise_exception('none') }}{% endif %}" + tiny_llm.TEMPLATE
+    tokens = Tokenizer(str(tiny_llm.write(tmp_path, deny)))
+    messages = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "the wing"}]
+    assert tokens.count(messages) == tokens.size("<|user|>Be short.\n\nthe wing</s><|assistant|>")
+
+
+def test_a_tokenizer_whose_template_shows_nothing_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"engine openai: tokenizer .* leaves out the text.*or null"):
+        Tokenizer(str(tiny_llm.write(tmp_path, "{{ messages[0].role }}")))
+
+
 @pytest.mark.parametrize("text", ["the wing of an aircraft, über 翼 and 🛩", "", "翼翼翼"])
 def test_a_tokenizer_cuts_to_a_beginning_of_at_most_so_many_tokens(model, text):
     tokens = Tokenizer(str(model))

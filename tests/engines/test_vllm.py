@@ -89,7 +89,7 @@ def test_a_template_that_refuses_system_messages_gets_one_message(llm, tokenizer
 
 
 def test_template_arguments_reach_the_template(llm, tokenizer, tmp_path):
-    (tmp_path / "chat.jinja").write_text("{{ 'thinking' if enable_thinking else 'silent' }}{{ messages[1].content }}")
+    (tmp_path / "chat.jinja").write_text("{{ 'thinking' if enable_thinking else 'silent' }}{{ messages }}")
     fields = {"chat_template": str(tmp_path / "chat.jinja")}
     for thinking, said in ((True, "thinking"), (False, "silent")):
         row = engine(llm, chat_template_kwargs={"enable_thinking": thinking}, **fields).load()(prompt(), 7)
@@ -100,6 +100,9 @@ def test_what_cannot_work_is_refused_before_it_starts(llm, tmp_path, ray_session
     plain = tiny_llm.write(tmp_path / "plain", chat_template=None)
     with pytest.raises(ConfigError, match="has no chat template"):
         engine(plain).check()
+    (tmp_path / "deaf.jinja").write_text("{% for m in messages if m.role == 'query' %}{{ m.content }}{% endfor %}")
+    with pytest.raises(ConfigError, match=r"leaves out the text.*set chat_template to a Jinja file"):
+        engine(llm, chat_template=str(tmp_path / "deaf.jinja")).check()
     with pytest.raises(ConfigError, match=r"cannot load model .*nowhere"):
         engine(tmp_path / "nowhere").check()
     with pytest.raises(ConfigError, match=r"chat_template .*: No such file"):

@@ -85,3 +85,34 @@ def test_an_encoder_decoder_is_refused(prepare, tmp_path):
 def test_settings_that_cannot_be(keys, told):
     with pytest.raises(ValueError, match=told):
         DecoderReranker("some/model", **keys)
+
+
+PAIR = (
+    "<|system|>{{ messages | selectattr('role', 'eq', 'system') | map(attribute='content') | first }}"
+    "<|user|>{{ messages | selectattr('role', 'eq', 'query') | map(attribute='content') | first }}"
+    "</s>{{ messages | selectattr('role', 'eq', 'document') | map(attribute='content') | first }}<|assistant|>"
+)
+
+
+def test_a_rerankers_template_gets_query_and_document_by_their_roles(tmp_path):
+    folder = str(tiny_models.decoder(tmp_path / "pair", PAIR))
+    prompts = DecoderReranker(folder, instruction="gor", max_doc_tokens=2).load({}).model.prompts
+    said = [prompts.tokens.decode(ids) for ids in prompts.rows([("bal", "dim"), ("kun", "gom")])]
+    assert said == ["<|system|>gor<|user|>bal</s>dim<|assistant|>", "<|system|>gor<|user|>kun</s>gom<|assistant|>"]
+
+
+def test_a_template_without_a_system_role_gets_its_text_with_the_users(tmp_path):
+    template = (
+        "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+        "<|{{ m.role }}|>{{ m.content }}</s>{% endfor %}<|assistant|>"
+    )
+    prompts = DecoderReranker(str(tiny_models.decoder(tmp_path / "none", template))).load({}).model.prompts
+    system, user = messages("rerank/yes_no", query="", document="", instruction="")
+    text = user(query="bal", document="dim", instruction="Find documents that answer the query.")
+    assert prompts.tokens.decode(prompts.rows([("bal", "dim")])[0]) == f"<|user|>{system}\n\n{text}</s><|assistant|>"
+
+
+def test_a_template_that_shows_no_pair_is_refused_before_a_worker_starts(prepare, tmp_path):
+    folder = str(tiny_models.decoder(tmp_path / "deaf", "<|user|>{{ messages[0].role }}<|assistant|>"))
+    with pytest.raises(ConfigError, match=r"decoder_reranker: .*deaf: its chat template leaves out the text"):
+        prepare(DecoderReranker(folder))
