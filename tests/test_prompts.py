@@ -106,3 +106,20 @@ def test_templates_that_import_each_other_have_digests(write, tmp_path):
     one = write(f"{{% import '{tmp_path / 'two.jinja'}' as two %}}", "one.jinja")
     two = write(f"{{% import '{one}' as one %}}", "two.jinja")
     assert set(prompts.digests([one])) == {one, two}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ ''.__class__.__mro__ }}",
+        "{{ cycler.__init__.__globals__.os.getcwd() }}",
+        "{{ words.append('x') }}",
+    ],
+)
+def test_a_template_runs_no_code_and_changes_nothing(write, text):
+    words = ["a"]
+    with pytest.raises(jinja2.exceptions.SecurityError):
+        prompts.template(write(text)).render(words=words)
+    assert words == ["a"]
+    with pytest.raises(ConfigError, match="unsafe"):
+        prompts.messages(write("{% set system = 's' %}{% macro user(words) %}" + text + "{% endmacro %}"), words=words)
