@@ -1,10 +1,14 @@
-"""Generators: queries about documents, or documents for queries.
+"""Generators write queries about documents, or documents for queries.
 
-A generator is a frozen dataclass that inherits ``Generator`` and declares what it does. By default ``load`` gives
-a function from a document to its queries. One that ``asks_llm`` has an ``engine`` and gives a ``Task``: the prompts
-about a shard, and how their answers are read. One that ``takes_queries`` has ``drawn``, and its shards are of
-queries: with an engine it writes documents for them, without one ``load`` gives a ``Worker`` from a shard of
-queries to those that are kept. To add one, write ``gradret/generators/NAME.py`` with a dataclass called NAME.
+A generator is a frozen dataclass that inherits ``Generator`` and declares what it does:
+
+- by default, ``load`` returns a function from a document to its queries;
+- if it ``asks_llm``, it has an ``engine``, and ``load`` returns a ``Task`` that writes the prompts about a shard
+  and reads their answers;
+- if it ``takes_queries``, it has ``drawn``, and its shards contain queries: with an engine it writes documents
+  for them; without one, ``load`` returns a ``Worker`` from a shard of queries to those that are kept.
+
+To add a generator, write ``gradret/generators/NAME.py`` with a dataclass called NAME.
 """
 
 from __future__ import annotations
@@ -24,51 +28,51 @@ __all__ = ["DocumentGenerator", "Generated", "Generator", "LLMGenerator", "Write
 
 
 class Generated(NamedTuple):
-    """A query and what kind it is."""
+    """A generated query and its kind."""
 
     kind: str
     text: str
 
 
 Write = Callable[[str, str, str], list[Generated]]
-"""(doc_id, title, text) to queries; what it draws, it draws by a hash of seed and doc_id."""
+"""Write queries for (doc_id, title, text); random choices are seeded by a hash of seed and doc_id."""
 
 
 class Generator(Protocol):
-    """What generate needs of a generator. A component inherits it, and with it the defaults."""
+    """The interface that the stage ``generate`` uses. Inherit from it to get the defaults."""
 
     asks_llm: ClassVar[bool] = False
     """Whether it has an ``engine`` that answers prompts."""
     takes_queries: ClassVar[bool] = False
-    """Whether it works on QUERIES that its ``drawn`` gives, not on sampled documents."""
+    """Whether its input is the QUERIES that ``drawn`` returns, instead of sampled documents."""
 
     @property
     def templates(self) -> tuple[str, ...]:
-        """Templates that its prompts are made of; their content enters the fingerprint."""
+        """The prompt templates that it uses; their content enters the fingerprint."""
         return ()
 
     def prepare(self, config: Config, ingested: Artifact, sample: Artifact) -> dict[str, Artifact]:
-        """Artifacts that ``load`` will read. What is wrong with the settings is said here, on the driver."""
+        """Return the artifacts that ``load`` reads. Runs on the driver; raise here if the settings are wrong."""
 
     def load(self, prepared: dict[str, Artifact], sampled: int, seed: int) -> Write | Task | Worker:
-        """Called once a worker. ``sampled`` is the number of documents to write about."""
+        """Load the generator; called once in each worker. ``sampled`` is the number of documents to write about."""
 
 
 class LLMGenerator(Generator, Protocol):
-    """What generate needs of a generator that asks an LLM: ``load`` gives a Task over shards of DOCS."""
+    """The interface of a generator that asks an LLM: ``load`` returns a Task over shards of DOCS."""
 
     @property
     def engine(self) -> Engine:
-        """Who answers."""
+        """The engine that answers the prompts."""
 
     def load(self, prepared: dict[str, Artifact], sampled: int, seed: int) -> Task: ...
 
 
 class DocumentGenerator(LLMGenerator, Protocol):
-    """What generate needs of a generator that writes documents: ``load`` gives a Task over shards of QUERIES.
+    """The interface of a generator that writes documents: ``load`` returns a Task over shards of QUERIES.
 
     Its results have the tables ``queries``, ``docs`` and ``labels``.
     """
 
     def drawn(self, prepared: dict[str, Artifact], seed: int) -> pa.Table:
-        """Rows of QUERIES to write documents for."""
+        """Return the rows of QUERIES to write documents for."""

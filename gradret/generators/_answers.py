@@ -1,4 +1,4 @@
-"""Read an LLM's answer, one line or a JSON object: strip what models put around it, refuse what cannot be used."""
+"""Parse an LLM's answer, a line or a JSON object: strip decoration, reject what cannot be used."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ if TYPE_CHECKING:
 
 __all__ = ["document", "is_copy", "is_refusal", "json_object", "one_line"]
 
-# JSON may hold one, and no file can.
-_HALF = re.compile("[\ud800-\udfff]")
+# JSON may contain an unpaired surrogate, which cannot be written to a file.
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _BULLET = re.compile(r"(?:[-*•]|1[.)]) +")
 _LABEL = re.compile(
     r"(?:\*\*)?(?:search query|query|question|claim|title|keywords?|answer|output)(?: \d+)?(?:\*\*)?:(?:\*\*)?(?: +|$)",
     re.IGNORECASE,
 )
-_AROUND = (('"', '"'), ("“", "”"), ("„", "“"), ("'", "'"), ("\u2018", "\u2019"), ("«", "»"), ("`", "`"), ("**", "**"))
-_ANNOUNCES = re.compile(r"(?:sure|certainly|of course|okay|ok|here(?: is|['\u2019]s| are))\b.*:|```\w*", re.IGNORECASE)
+_QUOTES = (('"', '"'), ("“", "”"), ("„", "“"), ("'", "'"), ("\u2018", "\u2019"), ("«", "»"), ("`", "`"), ("**", "**"))
+_ANNOUNCEMENT = re.compile(
+    r"(?:sure|certainly|of course|okay|ok|here(?: is|['\u2019]s| are))\b.*:|```\w*", re.IGNORECASE
+)
 
-# Only what nobody searches for: "I can't sleep" is a query.
+# Match only refusals that nobody would search for: "I can't sleep" is a query.
 _CANNOT = r"(?:cannot|can't|can not|won't|will not|(?:am|'m) (?:unable|not able) to)"
 _HELP = r"(?:help|assist|provide|write|generate|create|answer|fulfil|fulfill|comply|produce)\b"
 _AI = r"as an? (?:ai|artificial intelligence|(?:ai |large )?language model|ai assistant),? i\b"
@@ -35,22 +37,21 @@ _REFUSAL = re.compile(
 
 
 def one_line(answer: Answer) -> str:
-    """The first line of the answer that says something, its spaces single, without label, bullet or quotes.
+    """Return the first line with content, with single spaces and without label, bullet or quotes.
 
-    A reasoning model's thoughts (up to ``</think>``) and a line that only announces the answer are
-    passed over.
+    Skips a reasoning model's thoughts (up to ``</think>``) and a line that only announces the answer.
 
     Raises:
-        Unusable: there is no such line, it is a refusal, or it did not end before ``max_tokens``.
+        Unusable: there is no such line, it is a refusal, or it was cut off at ``max_tokens``.
     """
     text = answer.text.rpartition("</think>")[2]
     if text.lstrip().startswith("<think>"):
         raise Unusable("no answer after the thoughts")
-    cleaned = [_clean(line) for line in text.split("\n")]
-    says = [bool(re.search(r"\w", line)) and not _ANNOUNCES.fullmatch(line) for line in cleaned]
-    if not any(says):
+    cleaned = [_strip_decoration(line) for line in text.split("\n")]
+    has_content = [bool(re.search(r"\w", line)) and not _ANNOUNCEMENT.fullmatch(line) for line in cleaned]
+    if not any(has_content):
         raise Unusable("empty answer")
-    first = says.index(True)
+    first = has_content.index(True)
     if is_refusal(cleaned[first]):
         raise Unusable("refusal")
     if answer.finish == "length" and first == len(cleaned) - 1:
@@ -59,41 +60,41 @@ def one_line(answer: Answer) -> str:
 
 
 def is_refusal(text: str) -> bool:
-    """Whether ``text`` begins as models begin when they decline, in English.
+    """Return whether ``text`` begins like a refusal, in English.
 
-    That is: an apology and that they cannot, that they cannot write, help, answer or the like, or
-    that they are an AI.
+    A refusal begins with an apology and "I cannot", with "I cannot help" (or write, answer, ...), or with
+    "as an AI, I".
     """
     return _REFUSAL.match(text.strip().replace("\u2019", "'")) is not None
 
 
 def is_copy(line: str, prompt: str) -> bool:
-    """Whether ``line`` is a line of the prompt, or three words or more that stand in it as they are."""
+    """Return whether ``line`` is a line of the prompt, or at least three words that occur in it verbatim."""
     folded = _folded(line)
-    long = len(folded.split()) >= 3
-    return (long and folded in _folded(prompt)) or any(folded == _folded(each) for each in prompt.splitlines())
+    is_long = len(folded.split()) >= 3
+    return (is_long and folded in _folded(prompt)) or any(folded == _folded(each) for each in prompt.splitlines())
 
 
 def _folded(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def _clean(line: str) -> str:
-    """Without what stands around it, layer by layer."""
-    text, before = " ".join(line.split()), None
-    while text != before:
-        before = text
-        text = _unwrapped(_without(_LABEL, _without(_BULLET, text)))
+def _strip_decoration(line: str) -> str:
+    """Strip labels, bullets and quotes until none is left."""
+    text, previous = " ".join(line.split()), None
+    while text != previous:
+        previous = text
+        text = _without_quotes(_without_prefix(_LABEL, _without_prefix(_BULLET, text)))
     return text
 
 
-def _without(head: re.Pattern[str], text: str) -> str:
-    found = head.match(text)
-    return text[found.end() :] if found else text
+def _without_prefix(prefix: re.Pattern[str], text: str) -> str:
+    match = prefix.match(text)
+    return text[match.end() :] if match else text
 
 
-def _unwrapped(text: str) -> str:
-    for left, right in _AROUND:
+def _without_quotes(text: str) -> str:
+    for left, right in _QUOTES:
         inner = text.removeprefix(left).removesuffix(right)
         if text == left + inner + right and left not in inner and right not in inner:
             return inner.strip()
@@ -101,13 +102,13 @@ def _unwrapped(text: str) -> str:
 
 
 def json_object(answer: Answer) -> dict[str, Any]:
-    """The JSON object that the answer is.
+    """Parse the answer as a JSON object.
 
     Raises:
-        Unusable: it is cut off, or something else.
+        Unusable: the answer is cut off or is not a JSON object.
     """
     try:
-        # Not strict: engines let line ends and other control characters through.
+        # Not strict: engines allow line ends and other control characters in strings.
         texts = json.loads(answer.text, strict=False)
     except (ValueError, RecursionError):
         raise Unusable("cut off at max_tokens" if answer.finish == "length" else "not JSON") from None
@@ -117,10 +118,10 @@ def json_object(answer: Answer) -> dict[str, Any]:
 
 
 def document(value: object) -> str:
-    """A document of a JSON answer, without the space around it.
+    """Return a document of a JSON answer, without surrounding white space.
 
     Raises:
-        Unusable: it is missing, empty, a refusal, or no file can hold it.
+        Unusable: the document is missing, empty or a refusal, or has an unpaired surrogate.
     """
     if not isinstance(value, str):
         raise Unusable("a document is missing")
@@ -128,6 +129,6 @@ def document(value: object) -> str:
         raise Unusable("a document is empty")
     if is_refusal(value):
         raise Unusable("refusal")
-    if _HALF.search(value):
-        raise Unusable("half a surrogate pair in the text")
+    if _SURROGATE.search(value):
+        raise Unusable("an unpaired surrogate in the text")
     return value.strip()

@@ -1,4 +1,4 @@
-"""Queries taken from the document itself: no language model, no network, no GPU."""
+"""Queries extracted from the document: no language model, no network, no GPU."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ _KEYWORDS = 20
 
 @dataclass(frozen=True)
 class Extractive(Generator):
-    """Sentences, spans, keywords and the title of the document, in set shares.
+    """Sentences, spans, keywords and the title of the document, in configurable shares.
 
-    Each document gets its share of ``queries`` (at most ``per_doc``), each drawn by a hash of seed
-    and doc_id: a sentence (cut to ``max_words``), a span of 5 to 14 words, 3 to 7 of its words drawn
-    by how much they tell it from other documents, or its title. Ours; there is no paper behind it.
+    Each document gets its share of ``queries`` (at most ``per_doc``), sampled with a hash of seed and
+    doc_id: a sentence (cut to ``max_words``), a span of 5 to 14 words, 3 to 7 of its words sampled by
+    tf-idf weight, or its title. gradret's method; it is not from a paper.
     """
 
     queries: int = 21_000
-    """Over the whole corpus, about; every sampled document gets at least one."""
+    """Approximate number over the whole corpus; every sampled document gets at least one."""
     per_doc: int = 12
     sentence: float = 0.4
     span: float = 0.2
@@ -47,7 +47,7 @@ class Extractive(Generator):
     def __post_init__(self) -> None:
         shares = (self.sentence, self.span, self.keywords, self.title)
         if min(shares) < 0 or sum(shares) <= 0:
-            raise ValueError(f"the shares of kinds must be 0 or more and not all 0, got {shares}")
+            raise ValueError(f"sentence, span, keywords and title must be at least 0 and not all 0, got {shares}")
 
     def prepare(self, config: Config, ingested: Artifact, sample: Artifact) -> dict[str, Artifact]:
         return {"bm25": build_bm25(config, ingested, 1.2, 0.75)}
@@ -65,19 +65,19 @@ class _Writer:
 
     def __call__(self, doc_id: str, title: str, text: str) -> list[Generated]:
         draw = generator("extractive", self.seed, doc_id)
-        whole = passage(title, text)
-        words = whole.split()
-        sentences = [part for part in _SENTENCE_END.split(text) if len(part.split()) > 3] or [whole]
-        # Shares of a query are settled by chance, so that they add up over the corpus.
+        full_text = passage(title, text)
+        words = full_text.split()
+        sentences = [part for part in _SENTENCE_END.split(text) if len(part.split()) > 3] or [full_text]
+        # Round the share up or down at random, so that the total over the corpus comes out right.
         number = max(1, int(self.share + draw.random()))
         kinds = draw.choice(4, size=number * _TRIES, p=[share / sum(self.shares) for share in self.shares])
-        keywords = self._keywords(whole)
+        keywords = self._keywords(full_text)
         written: dict[str, Generated] = {}
         for kind in kinds:
             query = (
                 self._sentence(sentences, draw) if kind == 0
                 else self._span(words, draw) if kind == 1
-                else self._few(keywords, draw) if kind == 2
+                else self._keyword_query(keywords, draw) if kind == 2
                 else Generated("title", " ".join(title.split()))
             )  # fmt: skip
             if _WORD.search(query.text):
@@ -97,7 +97,7 @@ class _Writer:
         return Generated("span", " ".join(words[start : start + length]))
 
     def _keywords(self, text: str) -> tuple[list[str], list[float]]:
-        """The 20 words that tell the document most from others, and how much each does."""
+        """Return the document's top 20 words by ``sqrt(tf) * idf``, and their weights."""
         words = _WORD.findall(text.lower())
         surface: dict[str, str] = {}
         counts: Counter[str] = Counter()
@@ -109,7 +109,7 @@ class _Writer:
         best = [(surface[stem], weight) for stem, weight in weights.most_common(_KEYWORDS) if weight > 0]
         return [word for word, _ in best], [weight for _, weight in best]
 
-    def _few(self, keywords: tuple[list[str], list[float]], draw: np.random.Generator) -> Generated:
+    def _keyword_query(self, keywords: tuple[list[str], list[float]], draw: np.random.Generator) -> Generated:
         import numpy as np
 
         words, weights = keywords
@@ -117,4 +117,4 @@ class _Writer:
             return Generated("keywords", "")
         number = min(len(words), int(draw.integers(3, 8)))
         chosen = draw.choice(len(words), number, replace=False, p=np.array(weights) / sum(weights))
-        return Generated("keywords", " ".join(words[place] for place in chosen))
+        return Generated("keywords", " ".join(words[index] for index in chosen))

@@ -1,4 +1,4 @@
-"""Documents for queries, written by an LLM at every grade of relevance."""
+"""An LLM writes documents for a query, one at every grade of relevance."""
 
 from __future__ import annotations
 
@@ -31,100 +31,100 @@ if TYPE_CHECKING:
 
 __all__ = ["GradedDocuments"]
 
-_FEWEST = 2
-"""Documents that a query must have to be ranked."""
+_MIN_DOCUMENTS = 2
+"""Fewest documents of a query that make a ranking."""
 
 
 @dataclass(frozen=True)
 class GradedDocuments(Generator):
-    """For each query one document a grade, from perfectly relevant down to irrelevant.
+    """One document per query and grade, from perfectly relevant to irrelevant.
 
-    Gives QUERIES, DOCS and LABELS: document ``generated~QUERY_ID~GRADE`` has the score GRADE, 0 to
-    levels - 1, and the best one is its query's source document. The documents are trained with and
-    never indexed. Mine them with the retriever ``generated``, label with the teacher ``generated``,
+    Writes QUERIES, DOCS and LABELS: document ``generated~QUERY_ID~GRADE`` has the score GRADE, 0 to
+    levels - 1, and the best document is its query's source document. The documents are used for training
+    only, never indexed. Mine them with the retriever ``generated``, label with the teacher ``generated``,
     train with ``wasserstein``.
 
-    Answers are JSON of bounded length, enforced while they are drawn; what is cut off, empty, or the
-    same at two grades is quarantined. What was drawn for a query (number of grades, length,
-    difficulty, examples) follows from a hash of seed and query_id, is the same for all its documents,
-    so that nothing but the grade tells them apart, and is kept beside each answer.
+    Answers are JSON of bounded length, enforced by constrained decoding; an answer that is cut off, or has
+    an empty document or the same one at two grades, is quarantined. The random choices for a query (number
+    of grades, length, difficulty, examples) are seeded by a hash of seed and query_id, are the same for all
+    its documents, so that they differ only in their grade, and are stored with each answer.
 
-    Source: SyCL (2503.23239), paper not available to us; the released code has no generation.
-    Verified, in its data and code: grades 0 to 3, MS MARCO's training queries, Llama-3.3-70B-Instruct
-    (Qwen2.5 too), training on these documents alone. Inferred from its size: one document a grade. A
-    reconstruction, here in our own words: the prompt, what the grades mean, one completion from best
-    to worst, one example, lengths, difficulties and sampling.
+    Source: SyCL (2503.23239); paper not available to us, and the released code has no generation.
+    Verified in its data and code: grades 0 to 3, MS MARCO's training queries, Llama-3.3-70B-Instruct
+    (also Qwen2.5), training on these documents only. Inferred from the data's size: one document per
+    grade. Our reconstruction: the prompt, the definitions of the grades, one completion from best to worst,
+    one example, lengths, difficulties and sampling.
     """
 
     asks_llm: ClassVar[bool] = True
     takes_queries: ClassVar[bool] = True
 
     engine: Any = component("engines", {"name": "vllm"})
-    """Who answers."""
+    """The engine that answers the prompts."""
     queries: Any = component("generators", None)
-    """A generator that writes the queries, from the corpus; null takes the dataset's training queries."""
+    """A generator that writes queries from the corpus; null uses the dataset's training queries."""
     levels: tuple[int, ...] = (4,)
-    """Numbers of grades, one drawn a query. Where they differ, scores are stretched to the largest."""
+    """Numbers of grades; one is drawn per query. If they differ, scores are scaled to the largest."""
     mode: Literal["joint", "separate"] = "joint"
-    """All documents of a query in one completion, from best to worst; or a completion each."""
+    """``joint`` writes all documents of a query in one completion, best first; ``separate`` one each."""
     prompt: str = location("documents/prompt")
     """Template with the macros ``system(definitions)`` and ``user(query, examples, levels, length,
     difficulty, grade)``; ``grade`` is none in joint mode."""
     definitions: str = location("documents/definitions")
-    """Template that sets ``definitions``: by number of grades, what each means, best first."""
+    """Template that sets ``definitions``: for each number of grades, the meaning of each grade, best first."""
     pool: str = location("documents/examples")
-    """Template that sets ``examples``: each a ``query`` and its ``documents``, best first."""
+    """Template that sets ``examples``, each with a ``query`` and its ``documents``, best first."""
     examples: int = 1
-    """Examples a prompt, drawn from those of the pool that have as many documents as there are grades."""
+    """Examples per prompt, drawn from those of the pool with as many documents as there are grades."""
     lengths: tuple[int, ...] = (0, 2, 5, 10, 15)
-    """Sentences a document is to have, one drawn a query; 0 says nothing."""
+    """Requested sentences per document; one value is drawn per query, 0 requests none."""
     difficulties: tuple[str, ...] = ("", "high school", "college", "PhD")
-    """Level of the readers that a document is for, one drawn a query; "" says nothing."""
+    """Requested level of the document's readers; one value is drawn per query, "" requests none."""
     temperature: float = 0.8
     top_p: float = 1.0
-    """The smallest set of tokens with this much probability is drawn from."""
+    """Nucleus sampling: sample from the smallest set of tokens with this total probability."""
     max_tokens: int = 2048
-    """Of a completion."""
+    """Maximum tokens per completion."""
     max_chars: int = 2000
-    """Of a document."""
+    """Maximum characters per document."""
     max_queries: int = 100_000
-    """At most this many, drawn by a hash of seed and query_id."""
+    """Maximum number of queries, sampled by a hash of seed and query_id."""
 
     def __post_init__(self) -> None:
-        if not self.levels or min(self.levels) < _FEWEST:
-            raise ValueError(f"levels must be one or more numbers from {_FEWEST} up: {list(self.levels)}")
+        if not self.levels or min(self.levels) < _MIN_DOCUMENTS:
+            raise ValueError(f"levels must be a list of numbers of at least {_MIN_DOCUMENTS}, got {list(self.levels)}")
         if not self.lengths or min(self.lengths) < 0:
-            raise ValueError(f"lengths must be one or more numbers from 0 up: {list(self.lengths)}")
+            raise ValueError(f"lengths must be a list of numbers of at least 0, got {list(self.lengths)}")
         if not self.difficulties:
-            raise ValueError('difficulties must not be empty: [""] says nothing of them')
+            raise ValueError('difficulties must not be empty; [""] requests no difficulty')
         if self.queries and self.queries.takes_queries:
-            raise ValueError("queries must be a generator that writes queries, not documents")
+            raise ValueError("queries must be a generator that writes queries, not one that takes them")
         for name, least in {"examples": 0, "max_tokens": 1, "max_chars": 1, "max_queries": 1}.items():
             if getattr(self, name) < least:
-                raise ValueError(f"{name} must be {least} or more: {getattr(self, name)}")
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
         require(temperature=at_least(0, self.temperature))
         if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p must be above 0 and at most 1: {self.top_p}")
+            raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
 
     @property
     def templates(self) -> tuple[str, ...]:
         return (self.prompt, self.definitions, self.pool)
 
     def prepare(self, config: Config, ingested: Artifact, sample: Artifact) -> dict[str, Artifact]:
-        """The queries: the dataset's, or those that ``queries`` writes.
+        """Return the dataset's training queries, or those that ``queries`` writes.
 
         Raises:
-            ConfigError: a template is missing, or is not what its place wants.
+            ConfigError: a template is missing, or lacks what its field requires.
             DataError: the dataset has no training queries, and ``queries`` is null.
         """
-        _Words(self)
+        _Templates(self)
         if self.queries is None:
             return {"queries": training_queries(config)}
         first = replace(config, generate=replace(config.generate, generator=self.queries))
         return {"queries": generate(first, ingested, sample)}
 
     def drawn(self, prepared: dict[str, Artifact], seed: int) -> pa.Table:
-        """QUERIES to write documents for."""
+        """Return the rows of QUERIES to write documents for."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -138,11 +138,11 @@ class GradedDocuments(Generator):
         return _Writer(self, seed)
 
 
-class _Words:
-    """What the templates hold, each macro tried once.
+class _Templates:
+    """Loads the templates and tries each macro once.
 
     Raises:
-        ConfigError: a template lacks something, fails, or does not define a number of grades.
+        ConfigError: a template is incomplete, fails, or has no definitions for one of ``levels``.
     """
 
     def __init__(self, settings: GradedDocuments) -> None:
@@ -155,8 +155,8 @@ class _Words:
         for levels in settings.levels:
             if len(defined.get(levels, ())) != levels:
                 raise ConfigError(
-                    f"template {settings.definitions}: definitions must hold {levels} texts under {levels}, as "
-                    f"levels={list(settings.levels)} asks; it has {list(defined)}. Add them in a copy"
+                    f"template {settings.definitions}: definitions must have {levels} texts under {levels} for "
+                    f"levels={list(settings.levels)}, got definitions for {list(defined)}; add them in a copy"
                 )
         try:
             self.system(self.definitions[settings.levels[0]])
@@ -165,8 +165,8 @@ class _Words:
             raise ConfigError(f"template {settings.prompt} with {settings.pool}: {error}") from error
 
 
-class _Draw(NamedTuple):
-    """What was drawn for a query."""
+class _Choices(NamedTuple):
+    """The random choices for a query."""
 
     levels: int
     length: int
@@ -175,30 +175,30 @@ class _Draw(NamedTuple):
 
 
 class _Writer:
-    """The Task, over shards of QUERIES. A prompt is a query in joint mode, one of its documents otherwise."""
+    """The Task over shards of QUERIES, with a prompt per query in joint mode, else per document."""
 
     def __init__(self, settings: GradedDocuments, seed: int) -> None:
-        self.settings, self.seed, self.words = settings, seed, _Words(settings)
+        self.settings, self.seed, self.templates = settings, seed, _Templates(settings)
 
     def prompts(self, item: Path) -> Iterator[Prompt]:
         for query in read_shard(item, "queries").to_pylist():
-            draw = self._draw(query["query_id"])
-            for prompt_id, grades in self._asked(query["query_id"], draw.levels):
-                yield self._prompt(prompt_id, query["text"], draw, grades)
+            choices = self._choose(query["query_id"])
+            for prompt_id, grades in self._prompt_ids(query["query_id"], choices.levels):
+                yield self._prompt(prompt_id, query["text"], choices, grades)
 
     def read(self, answer: Answer) -> dict[int, str]:
-        """Documents by grade.
+        """Parse the documents, by grade.
 
         Raises:
-            Unusable: it is no JSON, or a document is missing, empty, there twice or an example's.
+            Unusable: the answer is not JSON, or a document is missing, empty, duplicated or copied from an example.
         """
-        texts = json_object(answer)
-        documents = {grade: document(texts.get(self._key(grade))) for grade in answer.facts["grades"]}
-        plain = set(map(_plain, documents.values()))
-        if len(plain) < len(documents):
+        parsed = json_object(answer)
+        documents = {grade: document(parsed.get(self._key(grade))) for grade in answer.facts["grades"]}
+        texts = set(map(_normalised, documents.values()))
+        if len(texts) < len(documents):
             raise Unusable("the same document at two grades")
-        examples = (self.words.examples[place]["documents"] for place in answer.facts["examples"])
-        if not plain.isdisjoint(_plain(text) for documents in examples for text in documents):
+        examples = (self.templates.examples[index]["documents"] for index in answer.facts["examples"])
+        if not texts.isdisjoint(_normalised(text) for documents in examples for text in documents):
             raise Unusable("copy of an example")
         return documents
 
@@ -208,31 +208,31 @@ class _Writer:
         from gradret.store.contracts import schema
 
         tables: dict[str, list[dict[str, Any]]] = {"queries": [], "docs": [], "labels": []}
-        bad: list[Quarantined] = []
+        quarantined: list[Quarantined] = []
         prompts = kept = 0
         for query in read_shard(item, "queries").to_pylist():
-            levels = self._draw(query["query_id"]).levels
-            asked = [prompt_id for prompt_id, _ in self._asked(query["query_id"], levels)]
-            good, aside = _usable({prompt_id: read[prompt_id] for prompt_id in asked})
-            prompts, kept, bad = prompts + len(asked), kept + len(good), bad + aside
-            documents = {grade: text for some in good.values() for grade, text in some.items()}
+            levels = self._choose(query["query_id"]).levels
+            prompt_ids = [prompt_id for prompt_id, _ in self._prompt_ids(query["query_id"], levels)]
+            usable, unusable = _usable({prompt_id: read[prompt_id] for prompt_id in prompt_ids})
+            prompts, kept, quarantined = prompts + len(prompt_ids), kept + len(usable), quarantined + unusable
+            documents = {grade: text for answer in usable.values() for grade, text in answer.items()}
             for table, rows in self._rows(query, documents, levels).items():
                 tables[table] += rows
-        made = {name: pa.Table.from_pylist(rows, schema(name)) for name, rows in tables.items()}
-        return Result(made, prompts, kept, bad, {name: len(tables[name]) for name in ("queries", "docs")})
+        results = {name: pa.Table.from_pylist(rows, schema(name)) for name, rows in tables.items()}
+        return Result(results, prompts, kept, quarantined, {name: len(tables[name]) for name in ("queries", "docs")})
 
-    def _draw(self, query_id: str) -> _Draw:
-        settings, words = self.settings, self.words
-        picked = generator("graded_documents", "draw", self.seed, query_id)
-        levels = settings.levels[picked.integers(len(settings.levels))]
-        length = settings.lengths[picked.integers(len(settings.lengths))]
-        difficulty = settings.difficulties[picked.integers(len(settings.difficulties))]
-        pool = [place for place, example in enumerate(words.examples) if len(example["documents"]) == levels]
-        picks = picked.permutation(len(pool))[: settings.examples]
-        return _Draw(levels, length, difficulty, [pool[pick] for pick in picks])
+    def _choose(self, query_id: str) -> _Choices:
+        settings = self.settings
+        random = generator("graded_documents", "draw", self.seed, query_id)
+        levels = settings.levels[random.integers(len(settings.levels))]
+        length = settings.lengths[random.integers(len(settings.lengths))]
+        difficulty = settings.difficulties[random.integers(len(settings.difficulties))]
+        pool = [index for index, example in enumerate(self.templates.examples) if len(example["documents"]) == levels]
+        picks = random.permutation(len(pool))[: settings.examples]
+        return _Choices(levels, length, difficulty, [pool[pick] for pick in picks])
 
-    def _asked(self, query_id: str, levels: int) -> list[tuple[str, list[int]]]:
-        """The query's prompts: prompt_id and the grades that it asks for, best first."""
+    def _prompt_ids(self, query_id: str, levels: int) -> list[tuple[str, list[int]]]:
+        """Return the query's prompt_ids, each with the grades that it requests, best first."""
         grades = list(reversed(range(levels)))
         if self.settings.mode == "joint":
             return [(query_id, grades)]
@@ -241,11 +241,11 @@ class _Writer:
     def _key(self, grade: int) -> str:
         return f"relevance_{grade}" if self.settings.mode == "joint" else "document"
 
-    def _prompt(self, prompt_id: str, query: str, draw: _Draw, grades: list[int]) -> Prompt:
-        settings, words = self.settings, self.words
+    def _prompt(self, prompt_id: str, query: str, choices: _Choices, grades: list[int]) -> Prompt:
+        settings, templates = self.settings, self.templates
         grade = None if settings.mode == "joint" else grades[0]
-        examples = [words.examples[place] for place in draw.examples]
-        user = str(words.user(query, examples, draw.levels, draw.length, draw.difficulty, grade)).strip()
+        examples = [templates.examples[index] for index in choices.examples]
+        user = str(templates.user(query, examples, choices.levels, choices.length, choices.difficulty, grade)).strip()
         keys = [self._key(grade) for grade in grades]
         text = {"type": "string", "minLength": 1, "maxLength": settings.max_chars}
         schema = {
@@ -256,7 +256,7 @@ class _Writer:
         }
         return Prompt(
             prompt_id=prompt_id,
-            system=str(words.system(words.definitions[draw.levels])).strip(),
+            system=str(templates.system(templates.definitions[choices.levels])).strip(),
             user=lambda _: user,
             texts=(),
             sampling=Sampling(
@@ -265,18 +265,18 @@ class _Writer:
                 top_p=settings.top_p,
                 json_schema=schema,
             ),
-            facts={"mode": settings.mode, "grades": grades, **draw._asdict()},
+            facts={"mode": settings.mode, "grades": grades, **choices._asdict()},
         )
 
     def _rows(
         self, query: dict[str, Any], documents: Mapping[int, str], levels: int
     ) -> dict[str, list[dict[str, Any]]]:
-        """The query's rows of each table; none where it has no documents."""
+        """Return the query's rows of each table; none if it has no documents."""
         if not documents:
             return {}
         query_id, origin = query["query_id"], name_of(self.settings)
         doc_ids = {grade: f"{GENERATED}{query_id}~{grade}" for grade in documents}
-        stretch = (max(self.settings.levels) - 1) / (levels - 1)
+        scale = (max(self.settings.levels) - 1) / (levels - 1)
         return {
             "queries": [query | {"source_doc_id": doc_ids.get(levels - 1)}],
             "docs": [
@@ -289,7 +289,7 @@ class _Writer:
                     "query_id": query_id,
                     "doc_id": doc_id,
                     "source": "generated",
-                    "score": grade * stretch,
+                    "score": grade * scale,
                 }
                 for grade, doc_id in doc_ids.items()
             ],
@@ -299,25 +299,26 @@ class _Writer:
 def _usable(
     read: Mapping[str, dict[int, str] | Quarantined],
 ) -> tuple[dict[str, dict[int, str]], list[Quarantined]]:
-    """The answers about one query that can be used together, by prompt_id, and the others."""
-    good: dict[str, dict[int, str]] = {}
-    bad: list[Quarantined] = []
+    """Split the answers about one query, by prompt_id, into those usable together and the quarantined."""
+    usable: dict[str, dict[int, str]] = {}
+    quarantined: list[Quarantined] = []
     seen: set[str] = set()
     for prompt_id, documents in read.items():
         if isinstance(documents, Quarantined):
-            bad.append(documents)
+            quarantined.append(documents)
             continue
-        plain = set(map(_plain, documents.values()))
-        if plain & seen:
-            bad.append(Quarantined(prompt_id, "the same document at two grades", json.dumps(documents)))
+        texts = set(map(_normalised, documents.values()))
+        if texts & seen:
+            quarantined.append(Quarantined(prompt_id, "the same document at two grades", json.dumps(documents)))
             continue
-        seen |= plain
-        good[prompt_id] = documents
-    if len(seen) >= _FEWEST:
-        return good, bad
-    reason = f"fewer than {_FEWEST} documents of the query"
-    return {}, bad + [Quarantined(prompt_id, reason, json.dumps(documents)) for prompt_id, documents in good.items()]
+        seen |= texts
+        usable[prompt_id] = documents
+    if len(seen) >= _MIN_DOCUMENTS:
+        return usable, quarantined
+    reason = f"fewer than {_MIN_DOCUMENTS} documents of the query"
+    quarantined += [Quarantined(prompt_id, reason, json.dumps(documents)) for prompt_id, documents in usable.items()]
+    return {}, quarantined
 
 
-def _plain(text: str) -> str:
+def _normalised(text: str) -> str:
     return " ".join(text.lower().split())

@@ -1,4 +1,4 @@
-"""The queries that people wrote: nothing is generated."""
+"""Human training queries, unchanged: nothing is generated."""
 
 from __future__ import annotations
 
@@ -24,27 +24,31 @@ __all__ = ["Human"]
 
 @dataclass(frozen=True)
 class Human(Generator):
-    """The dataset's training queries as they are, for training lists that people or an LLM label.
+    """The dataset's training queries, for training lists that people or an LLM label.
 
-    They have no source document: mine with ``positives`` where the judgments are to be trained with.
-    With ``positives`` and an LLM's labels these are the data of the multi-positive paper (2602.12727); its
-    MS MARCO example is verified in its code, NQ is known from others' notes only.
+    They have no source document; add the retriever ``positives`` to train with the judgments. With
+    ``positives`` and an LLM's labels, these are the data of the multi-positive paper (2602.12727); its use
+    of MS MARCO is verified in its code, its use of NQ only in secondary sources.
     """
 
     takes_queries: ClassVar[bool] = True
 
     max_queries: int = 0
-    """At most this many, drawn by a hash of seed and query_id; 0 takes all."""
+    """Maximum number of queries, sampled by a hash of seed and query_id; 0 takes all."""
 
     def __post_init__(self) -> None:
         require(max_queries=at_least(0, self.max_queries))
 
     def prepare(self, config: Config, ingested: Artifact, sample: Artifact) -> dict[str, Artifact]:
-        """Raises ``DataError`` where the dataset has no training queries."""
+        """Read the training queries.
+
+        Raises:
+            DataError: the dataset has no training queries.
+        """
         return {"queries": training_queries(config)}
 
     def drawn(self, prepared: dict[str, Artifact], seed: int) -> pa.Table:
-        """Rows of QUERIES."""
+        """Return the sampled rows of QUERIES."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -55,9 +59,9 @@ class Human(Generator):
         return rows.filter(pc.is_in(rows["query_id"], value_set=chosen))
 
     def load(self, prepared: dict[str, Artifact], sampled: int, seed: int) -> Worker:
-        return _as_they_are
+        return _copy_queries
 
 
-def _as_they_are(path: Path) -> Result:
+def _copy_queries(path: Path) -> Result:
     queries = read_shard(path, "queries")
     return Result({"queries": queries}, queries.num_rows, queries.num_rows)

@@ -1,4 +1,4 @@
-"""Queries that an LLM writes about documents, in six kinds."""
+"""An LLM writes queries about documents, in six kinds."""
 
 from __future__ import annotations
 
@@ -33,47 +33,49 @@ _KINDS = ("question", "claim", "title", "keywords", "search_examples", "search")
 
 @dataclass(frozen=True)
 class LLMQueries(Generator):
-    """One query a document and kind: question, claim, title, keywords, and web search with and without examples.
+    """One query per document and kind: question, claim, title, keywords, web search with or without examples.
 
-    A prompt holds the document, the kind's task, and examples drawn from the kind's pool by a hash of
-    seed and query_id. Its answer is one line; an empty, refused, copied or cut one is quarantined, and
-    so is a text that another kind already gave for the document. query_id is ``doc_id~kind``.
+    A prompt has the document, the kind's task, and examples drawn from the kind's pool by a hash of seed
+    and query_id. The answer is one line. It is quarantined if it is empty, a refusal, copied from the prompt
+    or cut off, or if another kind gave the same text for the document. query_id is ``doc_id~kind``.
 
-    Source: Tamber et al. 2025 (2502.19712); the kinds, three examples a prompt, one query a document
-    and kind, temperature 0.8, 50 tokens and keeping one line without quotes are verified against the
-    paper and the authors' code. Ours: all wording and all examples, the document at the head of the
-    prompt, the cut by tokens (the authors cut at 2,048 characters), and what is quarantined. The
-    authors' search examples are human queries of MS MARCO; ours are made up, like all examples here.
+    Source: Tamber et al. 2025 (2502.19712). Verified against the paper and the authors' code: the kinds,
+    three examples per prompt, one query per document and kind, temperature 0.8, 50 tokens, and keeping one
+    line without quotes. gradret's: all wording and examples, the document at the start of the prompt,
+    truncation by tokens (the authors truncate at 2,048 characters), and the quarantine. The authors' search
+    examples are human queries from MS MARCO; gradret's are invented, like all its examples.
     """
 
     asks_llm: ClassVar[bool] = True
 
     engine: Any = component("engines", {"name": "vllm"})
-    """Who answers."""
+    """The engine that answers the prompts."""
     kinds: tuple[str, ...] = location(_KINDS)
-    """Kinds to write. A path that ends in .jinja is a kind of your own, called like its file, which sets
-    ``task`` and ``examples`` as the files in gradret/prompts/queries do."""
+    """Kinds to write. A path that ends in .jinja adds your own kind, named after the file, which sets
+    ``task`` and ``examples`` like the files in gradret/prompts/queries."""
     prompt: str = location("queries/_prompt")
-    """What stands around the task: a template, or a path that ends in .jinja, with a variable ``system``
+    """The prompt around the task: a template, or a path that ends in .jinja, with a variable ``system``
     and a macro ``user(document, task, examples)``."""
     examples: int = 3
-    """Of the kind's pool in each prompt; all of it where it holds fewer."""
+    """Examples per prompt, drawn from the kind's pool; all of them if the pool is smaller."""
     temperature: float = 0.8
     top_p: float = 1.0
-    """The smallest set of tokens with this probability is drawn from."""
+    """Nucleus sampling: sample from the smallest set of tokens with this total probability."""
     max_tokens: int = 50
-    """Of an answer; one whose line has not ended by then is quarantined."""
+    """Maximum tokens per answer; an answer cut off within its line is quarantined."""
     max_doc_tokens: int = 512
-    """Of a document; the end of a longer one is cut."""
+    """Maximum tokens per document; the rest is truncated."""
 
     def __post_init__(self) -> None:
         if not self.kinds:
-            raise ValueError("kinds must name one kind at least, got none")
+            raise ValueError("kinds must name at least one kind, got none")
         for kind in self.kinds:
             if not kind.endswith(".jinja") and kind not in _KINDS:
-                raise ValueError(f"kinds: {unknown(kind, list(_KINDS), 'a kind here or a file that ends in .jinja')}")
+                raise ValueError(
+                    f"kinds: {unknown(kind, list(_KINDS), 'a built-in kind or a file that ends in .jinja')}"
+                )
             if not re.fullmatch(r"[\w-]+", _name(kind)):
-                raise ValueError(f"kinds: a kind's name may hold letters, digits, _ and - alone, got {_name(kind)!r}")
+                raise ValueError(f"kinds: a name may contain only letters, digits, _ and -, got {_name(kind)!r}")
         names = [_name(kind) for kind in self.kinds]
         if len(set(names)) < len(names):
             raise ValueError(f"kinds must have different names, got {', '.join(names)}")
@@ -87,10 +89,10 @@ class LLMQueries(Generator):
         return (self.prompt, *(_reference(kind) for kind in self.kinds))
 
     def prepare(self, config: Config, ingested: Artifact, sample: Artifact) -> dict[str, Artifact]:
-        """Nothing to prepare; reads the templates.
+        """Check the templates; there is nothing to prepare.
 
         Raises:
-            ConfigError: a template is missing, or is not what its place wants.
+            ConfigError: a template is missing, or lacks what its field requires.
         """
         self.load({}, 0, config.seed)
         return {}
@@ -117,7 +119,7 @@ class _Task:
             text = passage(doc["title"], doc["text"])
             for kind in self.kinds.values():
                 prompt_id = _prompt_id(doc["doc_id"], kind.name)
-                drawn = self._drawn(prompt_id, len(kind.examples))
+                drawn = self._draw_examples(prompt_id, len(kind.examples))
                 yield Prompt(
                     prompt_id,
                     self.system,
@@ -169,9 +171,9 @@ class _Task:
         examples = [kind.examples[index] for index in drawn]
         return self.message(document=texts[0], task=kind.task, examples=examples)
 
-    def _drawn(self, prompt_id: str, pool: int) -> list[int]:
-        """Places of the prompt's examples in a pool of this size."""
-        lots = {index: draw("llm_queries", self.seed, prompt_id, index) for index in range(pool)}
+    def _draw_examples(self, prompt_id: str, pool_size: int) -> list[int]:
+        """Draw the indices of the prompt's examples from a pool of ``pool_size``."""
+        lots = {index: draw("llm_queries", self.seed, prompt_id, index) for index in range(pool_size)}
         return sorted(lots, key=lots.__getitem__)[: self.settings.examples]
 
 
@@ -198,6 +200,6 @@ def _kind(kind: str) -> _Kind:
         texts = [example.get(key) for key in ("document", "query")] if isinstance(example, Mapping) else [None]
         if not all(isinstance(text, str) for text in texts):
             raise ConfigError(
-                f"template {reference}: examples[{number}] must have texts document and query: {example!r}"
+                f"template {reference}: examples[{number}] must have texts document and query, got {example!r}"
             )
     return _Kind(_name(kind), task.strip(), examples)

@@ -1,8 +1,8 @@
-"""Retrievers: which documents a query is graded against.
+"""Retrievers choose the candidate documents of a query, which the teacher then scores.
 
-A retriever is a frozen dataclass. ``prepare`` runs on the driver and makes, or finds, what the
-workers need; ``load`` runs in the worker and gives a function from queries to ranked documents.
-To add one, write ``gradret/retrievers/NAME.py`` with a dataclass called NAME.
+A retriever is a frozen dataclass. ``prepare`` runs on the driver and makes or finds the artifacts that
+the workers need; ``load`` runs in each worker and returns a function from queries to ranked documents.
+To add a retriever, write ``gradret/retrievers/NAME.py`` with a dataclass called NAME.
 """
 
 from __future__ import annotations
@@ -17,30 +17,29 @@ if TYPE_CHECKING:
 __all__ = ["Ranked", "Retrieve", "Retriever", "ranked"]
 
 Ranked = list[tuple[str, int]]
-"""doc_ids and their ranks, best first. A retriever that leaves some out gives the others their true ranks."""
+"""doc_ids and their ranks, best first. Ranks may have gaps if the retriever skips documents."""
 
 Retrieve = Callable[[Sequence[dict[str, Any]]], list[Ranked]]
-"""Rows of QUERIES to what is found for each."""
+"""Return the ranked documents of each query, given rows of QUERIES."""
 
 
 class Retriever(Protocol):
-    """What mine needs of a retriever. A component inherits it, and with it the defaults.
+    """The interface that the stage ``mine`` uses. Inherit from it to get the defaults.
 
-    One that is asked for a number of documents a query, the most that it finds, has it as ``k``; mine counts
-    the queries for which it finds fewer. One that only chooses among what another finds has that one as
-    ``retriever``.
+    A retriever with a fixed number of documents per query has it as ``k``; mine counts the queries that
+    get fewer. A retriever that selects from another's results has that other one as ``retriever``.
     """
 
     searches: ClassVar[bool] = False
-    """Whether the rank that it gives a document is that of a search of the corpus; ``select.round_trip`` needs one."""
+    """Whether its ranks are those of a search over the corpus, which ``select.round_trip`` needs."""
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
-        """Artifacts that ``load`` will read; all of them are inputs of the stage's fingerprint."""
+        """Return the artifacts that ``load`` reads; all of them enter the stage's fingerprint."""
 
     def load(self, prepared: dict[str, Artifact], seed: int) -> Retrieve:
-        """Called once a worker. ``seed`` is the config's."""
+        """Load the retriever; called once in each worker with the config's ``seed``."""
 
 
 def ranked(doc_ids: Iterable[str]) -> Ranked:
-    """The documents with ranks 1, 2, 3 and so on."""
+    """Number the documents with ranks from 1."""
     return [(doc_id, rank) for rank, doc_id in enumerate(doc_ids, 1)]

@@ -1,4 +1,4 @@
-"""BM25: what shares words with the query."""
+"""BM25: documents that share words with the query."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["Bm25"]
 
 @dataclass(frozen=True)
 class Bm25(Retriever):
-    """The ``k`` documents that BM25 ranks first, of those that share a word with the query.
+    """The top ``k`` documents by BM25, among those that share a word with the query.
 
-    Lucene's variant (idf never negative), Snowball stemmer and stop words of ``dataset.language``,
-    over title and text. One index with the statistics of the whole corpus, which workers map into
-    memory; what building it takes, ``benchmarks/mining.py`` measures.
+    Lucene's variant (idf is never negative) over title and text, with the Snowball stemmer and stop words
+    of ``dataset.language``. One index covers the whole corpus; workers memory-map it.
+    ``benchmarks/mining.py`` measures the cost of building it.
 
     Source: Robertson & Zaragoza 2009; implementation: bm25s (Lu 2024).
     """
@@ -31,7 +31,7 @@ class Bm25(Retriever):
     searches: ClassVar[bool] = True
 
     k: int = 20
-    """Candidates a query."""
+    """Number of candidates per query."""
     k1: float = 1.2
     b: float = 0.75
 
@@ -41,11 +41,11 @@ class Bm25(Retriever):
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         return {"bm25": build_bm25(config, ingested, self.k1, self.b)}
 
-    def load(self, prepared: dict[str, Artifact], seed: int) -> _Top:
-        return _Top(Bm25Index(prepared["bm25"]), self.k)
+    def load(self, prepared: dict[str, Artifact], seed: int) -> _Bm25Search:
+        return _Bm25Search(Bm25Index(prepared["bm25"]), self.k)
 
 
-class _Top:
+class _Bm25Search:
     def __init__(self, index: Bm25Index, k: int) -> None:
         self.index, self.k = index, k
 

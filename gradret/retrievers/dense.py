@@ -1,4 +1,4 @@
-"""What a model ranks high, through the sharded index."""
+"""Dense retrieval with an encoder through the sharded index."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ __all__ = ["Dense"]
 
 @dataclass(frozen=True)
 class Dense(Retriever):
-    """The ``k`` documents that an encoder ranks first.
+    """The top ``k`` documents of an encoder.
 
-    Through the FAISS shards of ``index``: exact where ``index.factory`` is. Of the student before
-    training they are those that the report's system ``base`` is searched with, built once.
+    Searches the FAISS shards of the stage ``index``; exact if ``index.factory`` is. The untrained
+    student's index is the one that the report evaluates as ``base``, built once.
     """
 
     searches: ClassVar[bool] = True
 
     k: int = 20
-    """Candidates a query."""
+    """Number of candidates per query."""
     encoder: Any = component("encoders", None)
-    """Whose vectors; null takes the student before training, ``train.encoder``."""
+    """The encoder; null uses ``train.encoder`` before training, the untrained student."""
 
     def __post_init__(self) -> None:
         require(k=at_least(1, self.k))
@@ -44,11 +44,11 @@ class Dense(Retriever):
         built = index(config, model, ingested)
         return {"run": search_index("retrieve", config, built, queries, model=model, k=self.k)}
 
-    def load(self, prepared: dict[str, Artifact], seed: int) -> _Run:
-        return _Run(RunReader(prepared["run"]))
+    def load(self, prepared: dict[str, Artifact], seed: int) -> _RunLookup:
+        return _RunLookup(RunReader(prepared["run"]))
 
 
-class _Run:
+class _RunLookup:
     def __init__(self, run: RunReader) -> None:
         self.run = run
 

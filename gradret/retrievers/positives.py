@@ -1,4 +1,4 @@
-"""What people judged relevant for a training query."""
+"""Documents that people judged relevant for a training query."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ __all__ = ["Positives"]
 
 @dataclass(frozen=True)
 class Positives(Retriever):
-    """Documents that are judged relevant for the query in the dataset's split ``train``, the best judged first.
+    """Documents judged relevant for the query in the dataset's split ``train``, highest grade first.
 
-    Never by a judgment of the evaluated split, nor for a query that has one there. It finds nothing for
-    generated queries, nor where the dataset has no training queries. Judgments of documents that the corpus
-    lacks are left out and counted.
+    Never uses judgments of the evaluated split, and skips queries that have any there. Returns nothing for
+    generated queries, or if the dataset has no training queries. Judgments of documents that are not in the
+    corpus are skipped and counted.
     """
 
     min_relevance: int = 1
-    """The lowest judgment that counts."""
+    """The lowest grade that counts as relevant."""
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         judged = any_training_queries(config)
         if judged is None:
-            say("  positives: the dataset has no training queries, so there are none")
+            say("  positives: none, since the dataset has no training queries")
             return {}
         inputs = {"docs": ingested, "judged": judged}
         body = functools.partial(_positives, inputs, self.min_relevance)
@@ -43,10 +43,10 @@ class Positives(Retriever):
         storage = config.storage_path
         return {"qrels": make("positives", storage, module=__name__, settings=settings, inputs=inputs, body=body)}
 
-    def load(self, prepared: dict[str, Artifact], seed: int) -> _Judged:
+    def load(self, prepared: dict[str, Artifact], seed: int) -> _JudgmentLookup:
         from gradret.store.contracts import schema
 
-        return _Judged(prepared["qrels"].table("qrels") if prepared else schema("qrels").empty_table())
+        return _JudgmentLookup(prepared["qrels"].table("qrels") if prepared else schema("qrels").empty_table())
 
 
 def _positives(inputs: dict[str, Artifact], min_relevance: int, draft: Draft) -> None:
@@ -60,8 +60,8 @@ def _positives(inputs: dict[str, Artifact], min_relevance: int, draft: Draft) ->
     draft.count(positives=known.num_rows, judgments_of_unknown_docs=rows.num_rows - known.num_rows)
 
 
-class _Judged:
-    """Judgments, all in memory, in Arrow's columns."""
+class _JudgmentLookup:
+    """Looks up a query's judgments, all in memory as an Arrow table."""
 
     def __init__(self, qrels: pa.Table) -> None:
         self.qrels = qrels
@@ -70,10 +70,10 @@ class _Judged:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        found: dict[str, list[tuple[int, str]]] = {
+        judged: dict[str, list[tuple[int, str]]] = {
             query["query_id"]: [] for query in queries if query["generator"] == "human"
         }
-        rows = self.qrels.filter(pc.is_in(self.qrels["query_id"], value_set=pa.array(found, pa.string())))
+        rows = self.qrels.filter(pc.is_in(self.qrels["query_id"], value_set=pa.array(judged, pa.string())))
         for row in rows.to_pylist():
-            found[row["query_id"]].append((-row["relevance"], row["doc_id"]))
-        return [ranked(doc_id for _, doc_id in sorted(found.get(query["query_id"], []))) for query in queries]
+            judged[row["query_id"]].append((-row["relevance"], row["doc_id"]))
+        return [ranked(doc_id for _, doc_id in sorted(judged.get(query["query_id"], []))) for query in queries]

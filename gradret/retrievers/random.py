@@ -1,4 +1,4 @@
-"""Documents drawn at random: the easy end of a training list."""
+"""Random documents: the easy negatives of a training list."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = ["Random"]
 
 @dataclass(frozen=True)
 class Random(Retriever):
-    """``k`` documents drawn by a hash of seed and query_id, so that the draw does not depend on the sharding."""
+    """``k`` documents sampled with a seed hashed from seed and query_id, so that shards do not matter."""
 
     k: int = 4
-    """Documents a query."""
+    """Number of documents per query."""
 
     def __post_init__(self) -> None:
         require(k=at_least(0, self.k))
@@ -32,17 +32,17 @@ class Random(Retriever):
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         return {"docs": ingested}
 
-    def load(self, prepared: dict[str, Artifact], seed: int) -> _Draw:
-        return _Draw(prepared["docs"].table("docs", ["doc_id"])["doc_id"].combine_chunks(), self.k, seed)
+    def load(self, prepared: dict[str, Artifact], seed: int) -> _Sampler:
+        return _Sampler(prepared["docs"].table("docs", ["doc_id"])["doc_id"].combine_chunks(), self.k, seed)
 
 
-class _Draw:
+class _Sampler:
     def __init__(self, doc_ids: pa.Array, k: int, seed: int) -> None:
         self.doc_ids, self.k, self.seed = doc_ids, min(k, len(doc_ids)), seed
 
     def __call__(self, queries: Sequence[dict[str, Any]]) -> list[Ranked]:
-        return [self._one(query["query_id"]) for query in queries]
+        return [self._sample(query["query_id"]) for query in queries]
 
-    def _one(self, query_id: str) -> Ranked:
+    def _sample(self, query_id: str) -> Ranked:
         picks = generator(self.seed, query_id).choice(len(self.doc_ids), self.k, replace=False)
         return ranked(self.doc_ids.take(picks).to_pylist())

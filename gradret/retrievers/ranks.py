@@ -1,4 +1,4 @@
-"""A range of another retriever's ranks, or some of it."""
+"""A range of another retriever's ranks, or a random sample of the range."""
 
 from __future__ import annotations
 
@@ -20,33 +20,34 @@ __all__ = ["Ranks"]
 
 @dataclass(frozen=True)
 class Ranks(Retriever):
-    """Documents that another retriever has at ranks ``first`` to ``last``, or ``sample`` of them, drawn at random.
+    """Documents at ranks ``first`` to ``last`` of another retriever, or a random ``sample`` of them.
 
-    PAIRS names that retriever and gives its ranks. SyCL (2503.23239) takes 2 random ones of BM25's
-    first 1000, without those that are judged relevant (verified in its data's card): ``retriever:
-    {name: bm25, k: 1000}``, ``last: 1000``, ``sample: 2``.
+    PAIRS has the other retriever's name and ranks. SyCL (2503.23239) samples 2 of BM25's top 1000 that are
+    not judged relevant (verified on its data card): ``retriever: {name: bm25, k: 1000}``, ``last: 1000``,
+    ``sample: 2``.
     """
 
     retriever: Any = component("retrievers")
-    """Whose ranks; its ``k`` must be ``last`` or more."""
+    """The other retriever; its ``k`` must be at least ``last``."""
     first: int = 1
     last: int = 100
     sample: int = 0
-    """How many, drawn by a hash of seed and query_id; 0 takes all."""
+    """Number of documents to sample, seeded by a hash of seed and query_id; 0 takes all."""
 
     def __post_init__(self) -> None:
         require(first=at_least(1, self.first))
         if self.last < self.first:
-            raise ValueError(f"last must be first={self.first} or more, got {self.last}")
-        # A field k is how deep a retriever looks; of one that samples, k is a property, and says nothing of it.
-        deep = vars(self.retriever).get("k", self.last) if self.retriever else self.last
-        if self.last > deep:
+            raise ValueError(f"last must be at least first={self.first}, got {self.last}")
+        # Only a field k is a retriever's depth; a retriever that samples has k as a property instead.
+        depth = vars(self.retriever).get("k", self.last) if self.retriever else self.last
+        if self.last > depth:
             raise ValueError(
-                f"last={self.last} is more than {name_of(self.retriever)} finds; set retriever.k={self.last}"
+                f"last={self.last} is more than {name_of(self.retriever)} retrieves, {depth}; "
+                f"set retriever.k={self.last}"
             )
         if not 0 <= self.sample <= self.last - self.first + 1:
             raise ValueError(
-                f"sample must be 0 to {self.last - self.first + 1}, as many as there are ranks, got {self.sample}"
+                f"sample must be from 0 to {self.last - self.first + 1}, the number of ranks, got {self.sample}"
             )
 
     @property
@@ -57,21 +58,22 @@ class Ranks(Retriever):
         prepared: dict[str, Artifact] = self.retriever.prepare(config, ingested, queries)
         return prepared
 
-    def load(self, prepared: dict[str, Artifact], seed: int) -> _Range:
-        return _Range(self.retriever.load(prepared, seed), self, seed)
+    def load(self, prepared: dict[str, Artifact], seed: int) -> _RankRange:
+        return _RankRange(self.retriever.load(prepared, seed), self, seed)
 
 
-class _Range:
-    def __init__(self, find: Retrieve, settings: Ranks, seed: int) -> None:
-        self.find, self.settings, self.seed = find, settings, seed
+class _RankRange:
+    def __init__(self, retrieve: Retrieve, settings: Ranks, seed: int) -> None:
+        self.retrieve, self.settings, self.seed = retrieve, settings, seed
 
     def __call__(self, queries: Sequence[dict[str, Any]]) -> list[Ranked]:
         return [
-            self._choose(query["query_id"], found) for query, found in zip(queries, self.find(queries), strict=True)
+            self._choose(query["query_id"], results)
+            for query, results in zip(queries, self.retrieve(queries), strict=True)
         ]
 
-    def _choose(self, query_id: str, found: Ranked) -> Ranked:
-        within = [(doc_id, rank) for doc_id, rank in found if self.settings.first <= rank <= self.settings.last]
+    def _choose(self, query_id: str, results: Ranked) -> Ranked:
+        within = [(doc_id, rank) for doc_id, rank in results if self.settings.first <= rank <= self.settings.last]
         if not self.settings.sample:
             return within
         size = min(self.settings.sample, len(within))

@@ -1,4 +1,4 @@
-"""Several retrievers' rankings as one."""
+"""Reciprocal rank fusion of several retrievers."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ __all__ = ["Rrf"]
 class Rrf(Retriever):
     """The ``k`` best documents by the sum over retrievers of ``1 / (constant + rank)``.
 
-    A retriever that does not find a document adds nothing for it; equal sums go by doc_id, descending,
-    as everywhere.
+    A retriever that does not return a document adds nothing to its sum. Ties are ordered by doc_id,
+    descending, as everywhere in gradret.
 
-    Source: reciprocal rank fusion, Cormack, Clarke & Buettcher 2009. Formula and constant are as they
-    are known in the field; not read again in the paper.
+    Source: reciprocal rank fusion, Cormack, Clarke & Buettcher 2009. Formula and constant are the commonly
+    cited ones; we did not check them against the paper.
     """
 
     searches: ClassVar[bool] = True
 
     retrievers: Any = component("retrievers", many=True)
-    """What they find, as deep as each is set to look, is fused."""
+    """The retrievers whose rankings are fused, each to its own depth."""
     k: int = 20
-    """Candidates a query."""
+    """Number of candidates per query."""
     constant: int = 60
-    """The higher, the less the first ranks stand out."""
+    """A higher value gives the first ranks less weight."""
 
     def __post_init__(self) -> None:
         require(k=at_least(1, self.k), constant=at_least(0, self.constant))
@@ -48,30 +48,30 @@ class Rrf(Retriever):
             prepared |= {f"{number}.{name}": artifact for name, artifact in more.items()}
         return prepared
 
-    def load(self, prepared: dict[str, Artifact], seed: int) -> _Fused:
+    def load(self, prepared: dict[str, Artifact], seed: int) -> _FusedRetrieve:
         parts: list[dict[str, Artifact]] = [{} for _ in self.retrievers]
         for name, artifact in prepared.items():
-            number, _, own = name.partition(".")
-            parts[int(number)][own] = artifact
-        find = [retriever.load(part, seed) for retriever, part in zip(self.retrievers, parts, strict=True)]
-        return _Fused(find, self.k, self.constant)
+            number, _, inner = name.partition(".")
+            parts[int(number)][inner] = artifact
+        functions = [retriever.load(part, seed) for retriever, part in zip(self.retrievers, parts, strict=True)]
+        return _FusedRetrieve(functions, self.k, self.constant)
 
 
-class _Fused:
-    def __init__(self, find: list[Retrieve], k: int, constant: int) -> None:
-        self.find, self.k, self.constant = find, k, constant
+class _FusedRetrieve:
+    def __init__(self, functions: list[Retrieve], k: int, constant: int) -> None:
+        self.functions, self.k, self.constant = functions, k, constant
 
     def __call__(self, queries: Sequence[dict[str, Any]]) -> list[Ranked]:
-        return [self._fuse(lists) for lists in zip(*(find(queries) for find in self.find), strict=True)]
+        return [self._fuse(lists) for lists in zip(*(retrieve(queries) for retrieve in self.functions), strict=True)]
 
     def _fuse(self, lists: Sequence[Ranked]) -> Ranked:
         import numpy as np
 
         shares: dict[str, list[float]] = {}
-        for found in lists:
-            for doc_id, rank in found:
+        for results in lists:
+            for doc_id, rank in results:
                 shares.setdefault(doc_id, []).append(1 / (self.constant + rank))
         doc_ids = list(shares)
-        # fsum: the same shares in another order are the same sum, and a tie.
+        # fsum does not depend on the order of the terms, so equal shares are a tie.
         scores = np.array([math.fsum(shares[doc_id]) for doc_id in doc_ids])
         return ranked(doc_ids[place] for place in ordered(scores, doc_ids, self.k))

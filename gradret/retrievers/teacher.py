@@ -1,4 +1,4 @@
-"""What the teacher itself ranks high, over the whole corpus."""
+"""The teacher's own top documents over the whole corpus."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Teacher"]
 
 @dataclass(frozen=True)
 class Teacher(Retriever):
-    """The teacher's first ``top`` documents, and ``sampled`` more drawn from its first ``within``."""
+    """The teacher's top ``top`` documents, and ``sampled`` more drawn at random from its top ``within``."""
 
     searches: ClassVar[bool] = True
 
@@ -35,7 +35,7 @@ class Teacher(Retriever):
             raise ValueError(f"within={self.within} must be at least top + sampled = {self.top + self.sampled}")
         if self.teacher and not self.teacher.searches:
             raise ValueError(
-                f"teacher: {name_of(self.teacher)} cannot search a corpus; take fusion here, or another retriever"
+                f"teacher: {name_of(self.teacher)} cannot search a corpus; use fusion here, or another retriever"
             )
 
     @property
@@ -46,23 +46,23 @@ class Teacher(Retriever):
         prepared: dict[str, Artifact] = self.teacher.prepare(config, ingested, queries)
         return prepared
 
-    def load(self, prepared: dict[str, Artifact], seed: int) -> _Searched:
-        return _Searched(self.teacher.load(prepared), self, seed)
+    def load(self, prepared: dict[str, Artifact], seed: int) -> _TeacherSearch:
+        return _TeacherSearch(self.teacher.load(prepared), self, seed)
 
 
-class _Searched:
+class _TeacherSearch:
     def __init__(self, grader: SearchGrader, settings: Teacher, seed: int) -> None:
         self.grader, self.settings, self.seed = grader, settings, seed
 
     def __call__(self, queries: Sequence[dict[str, Any]]) -> list[Ranked]:
-        found = self.grader.search(queries, self.settings.within)
+        results = self.grader.search(queries, self.settings.within)
         return [
-            self._draw(query["query_id"], ranked(doc_id for doc_id, _ in scored))
-            for query, scored in zip(queries, found, strict=True)
+            self._sample(query["query_id"], ranked(doc_id for doc_id, _ in scored))
+            for query, scored in zip(queries, results, strict=True)
         ]
 
-    def _draw(self, query_id: str, found: Ranked) -> Ranked:
-        top, rest = found[: self.settings.top], found[self.settings.top :]
+    def _sample(self, query_id: str, documents: Ranked) -> Ranked:
+        top, rest = documents[: self.settings.top], documents[self.settings.top :]
         size = min(self.settings.sampled, len(rest))
         picks = generator(self.seed, query_id).choice(len(rest), size, replace=False)
         return [*top, *(rest[pick] for pick in sorted(picks))]

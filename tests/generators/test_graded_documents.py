@@ -111,7 +111,7 @@ def test_the_schema_takes_bounded_documents_and_nothing_else(shard):
 
 def test_what_was_drawn_is_said_and_recorded(shard):
     writer = task(lengths=(1, 7), difficulties=("beginner", ""), examples=2)
-    pool = writer.words.examples
+    pool = writer.templates.examples
     for prompt in asked(writer, shard(*map(query, range(30)))).values():
         user, facts = prompt.user(()), prompt.facts
         assert f"about {facts['length']} sentence" in user
@@ -197,7 +197,7 @@ def test_a_whole_answer_that_ends_at_the_limit_is_kept(prompt):
         ({**FOUR, "relevance_1": 7}, "stop", "a document is missing"),
         ({**FOUR, "relevance_0": "EXACT "}, "stop", "the same document at two grades"),
         ({**FOUR, "relevance_3": "I'm sorry, but I can't help with that."}, "stop", "refusal"),
-        ({**FOUR, "relevance_3": "half a \ud83d smile"}, "stop", "half a surrogate pair in the text"),
+        ({**FOUR, "relevance_3": "half a \ud83d smile"}, "stop", "an unpaired surrogate in the text"),
     ],
 )
 def test_an_answer_that_cannot_be_used_says_why(prompt, text, finish, reason):
@@ -207,7 +207,7 @@ def test_an_answer_that_cannot_be_used_says_why(prompt, text, finish, reason):
 
 def test_an_answer_that_repeats_an_example_is_told(prompt):
     (place,) = prompt.facts["examples"]
-    copied = task().words.examples[place]["documents"][2]
+    copied = task().templates.examples[place]["documents"][2]
     with pytest.raises(Unusable, match=r"^copy of an example$"):
         task().read(answer(prompt, {**FOUR, "relevance_2": f" {copied}"}))
     assert task().read(answer(prompt, {**FOUR, "relevance_2": "\U0001f642"}))[2] == "\U0001f642"  # escaped as a pair
@@ -351,7 +351,7 @@ def test_an_unknown_generator_of_queries_is_refused():
 
 
 def test_a_number_of_grades_that_no_definition_has():
-    said = r"documents/definitions: definitions must hold 7 texts under 7.*\[2, 3, 4, 5\]"
+    said = r"documents/definitions: definitions must have 7 texts under 7.*\[2, 3, 4, 5\]"
     with pytest.raises(ConfigError, match=said):
         task(levels=(4, 7))
 
@@ -361,8 +361,8 @@ def test_a_number_of_grades_that_no_definition_has():
     [
         ("prompt", "{% macro system(definitions) %}x{% endmacro %}", "does not set user"),
         ("definitions", "{% set grades = {} %}", "does not set definitions"),
-        ("definitions", '{% set definitions = {4: ["a", "b"]} %}', "must hold 4 texts under 4"),
-        ("definitions", '{% set definitions = ["a", "b"] %}', "must hold 4 texts under 4"),
+        ("definitions", '{% set definitions = {4: ["a", "b"]} %}', "must have 4 texts under 4"),
+        ("definitions", '{% set definitions = ["a", "b"] %}', "must have 4 texts under 4"),
         ("pool", '{% set examples = [{"query": "x"}] %}', "documents"),
         ("pool", "", "does not set examples"),
         (
@@ -393,6 +393,6 @@ def test_templates_of_ones_own(tmp_path, shard):
 
 
 def test_examples_of_the_pool_are_whole_and_apart():
-    for example in task().words.examples:
+    for example in task().templates.examples:
         assert len({" ".join(text.split()) for text in example["documents"]}) == 4
         assert all(example["query"] not in text for text in example["documents"])
