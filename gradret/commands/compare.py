@@ -16,7 +16,7 @@ from gradret.config.loading import override, to_yaml
 from gradret.errors import ConfigError, StorageError
 from gradret.flow import Flow
 from gradret.progress import say
-from gradret.report.recipes import Trial, as_data, compared
+from gradret.report.recipes import Trial, as_data, compare_recipes
 from gradret.report.recipes_page import page
 from gradret.store.artifacts import write_json, write_text
 from gradret.work.session import connect, cores
@@ -53,7 +53,7 @@ def compare(config: Config) -> Path:
         run.flow.make("queries", "select", "base")
     trials = _train_all(config, runs)
     bm25 = Flow(config).evaluated("bm25").table("metrics")
-    comparison = compared(trials, bm25, config.evaluate.measures, config.seed)
+    comparison = compare_recipes(trials, bm25, config.evaluate.measures, config.seed)
     folder = Path(config.storage_path) / "comparisons" / config.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ def _configs(config: Config, overrides: Sequence[str]) -> tuple[Sequence[str], d
     shared = ("dataset", "storage_path", "evaluate", "compare")
     changed = [key for key in shared if any(getattr(each, key) != getattr(config, key) for each in configs.values())]
     if changed:
-        return [f"must not set {' or '.join(changed)}: recipes are compared on the same queries"], {}
+        return [f"must not set {' or '.join(changed)}: recipes are compare_recipes on the same queries"], {}
     return [], configs
 
 

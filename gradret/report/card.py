@@ -1,4 +1,4 @@
-"""The model card of a run: ``README.md`` beside the tuned model, as Hugging Face and people read it."""
+"""Write the model card of a run: ``README.md`` beside the tuned model, in the format of the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["card"]
 
-# Snowball's names as ISO 639-1, which the hub asks for.
+# Names of Snowball's stemmers as ISO 639-1 codes, which the Hub expects.
 _LANGUAGES = {
     "arabic": "ar", "armenian": "hy", "basque": "eu", "catalan": "ca", "czech": "cs", "danish": "da", "dutch": "nl",
     "dutch_porter": "nl", "english": "en", "esperanto": "eo", "estonian": "et", "finnish": "fi", "french": "fr",
@@ -34,22 +34,22 @@ _LANGUAGES = {
 
 
 def card(config: Config, artifacts: Mapping[str, Artifact], results: Results, lineage: Mapping[str, Any]) -> str:
-    """The card as Markdown under YAML front matter; what the run did not make is left out.
+    """Render the card as Markdown with YAML front matter; sections of missing artifacts are left out.
 
-    It names data, losses, teacher, results and limits, and says only what the run recorded. Of a
-    file or folder in the config it gives the last name alone: a card is published.
+    It describes data, losses, teacher, results and limits, and states only what the run recorded. Since a card is
+    published, it shows only the last part of paths in the config.
 
     Args:
-        config: of the run.
-        artifacts: what the run made, by name; ``train`` is among them.
-        results: of the systems that were evaluated; may hold none.
-        lineage: what ``lineage.json`` holds.
+        config: the run's config.
+        artifacts: the run's artifacts by name; must include ``train``.
+        results: results of the evaluated systems; may be empty.
+        lineage: the content of ``lineage.json``.
     """
     from jinja2 import Environment, StrictUndefined
 
-    # Markdown: there is nothing to escape.
+    # Markdown needs no HTML escaping.
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # noqa: S701
-    environment.filters |= {"p_text": p_text, "shown": _shown}
+    environment.filters |= {"p_text": p_text, "shown": _one_line}
     source = resources.files("gradret.report").joinpath("card.md.jinja").read_text(encoding="utf-8")
     trained = artifacts["train"]
     return environment.from_string(source).render(
@@ -74,7 +74,7 @@ def _language(config: Config) -> str:
 
 
 def _hub_id(reference: str) -> str:
-    """``reference`` if it is neither a folder nor a package, empty otherwise."""
+    """``reference`` if it is a Hub id; empty if it is a folder or a package."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
@@ -85,18 +85,18 @@ def _hub_id(reference: str) -> str:
     return "" if Path(reference).is_dir() else reference
 
 
-def _shown(value: object) -> str:
-    """A value of the config in one line: a component with all its fields, of a path the last name."""
+def _one_line(value: object) -> str:
+    """A value of the config in one line: a component with all its fields, a path by its last part."""
     if is_dataclass(value) and not isinstance(value, type):
-        own = {f.name: getattr(value, f.name) for f in fields(value) if f.name != "resources"}
-        own = {name: one for name, one in own.items() if one not in (None, "")}
-        return name_of(value) + (f" ({_shown(own)})" if own else "")
+        settings = {f.name: getattr(value, f.name) for f in fields(value) if f.name != "resources"}
+        settings = {name: item for name, item in settings.items() if item not in (None, "")}
+        return name_of(value) + (f" ({_one_line(settings)})" if settings else "")
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_shown(one)}" for name, one in value.items())
+        return ", ".join(f"{name} {_one_line(item)}" for name, item in value.items())
     if isinstance(value, (list, tuple)):
-        return " + ".join(_shown(one) for one in value)
+        return " + ".join(_one_line(item) for item in value)
     if isinstance(value, str):
-        # Not Path.exists, which raises for a text too long to be a path.
+        # Not Path.exists, which raises if the text is too long for a path.
         is_path = os.path.isabs(value) or os.path.exists(value)  # noqa: PTH110, PTH117
         return Path(value).name if is_path else " ".join(value.split())
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""The teacher check as a table for the terminal."""
+"""Format the teacher check as a table for the terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["terminal_text"]
 
 
 def terminal_text(artifact: Artifact) -> str:
-    """A small table and the verdict."""
+    """The numbers in a small table, and the verdict."""
     result = check_result(artifact)
     if not result:
         return sentence(artifact)

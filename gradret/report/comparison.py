@@ -1,8 +1,8 @@
-"""Systems on several datasets in one table: a row a dataset, means, differences, marks.
+"""Compare systems on several datasets in one table: a row per dataset, with means, differences and significance marks.
 
-Every other system is compared with the first by a paired t-test over the queries of each row. The
-p-values of one system, over all rows and measures, are corrected as one family after Holm: that is how
-Tamber et al. (2025) mark their tables. Shares of judged documents are shown and not tested.
+Each system is compared with the first one by a paired t-test over the queries of each row. The p-values of a system,
+over all rows and measures, are one family for Holm's correction, as in the tables of Tamber et al. (2025). Shares of
+judged documents are shown but not tested.
 """
 
 from __future__ import annotations
@@ -27,18 +27,19 @@ MARK = "†"
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table: a dataset, or the mean of several."""
+    """A row of the table: a dataset, or the mean of several datasets."""
 
     name: str
     parts: int
+    """Number of datasets."""
     queries: int
     means: dict[str, dict[str, Mean]]
-    """By system and measure."""
+    """Means by system and measure."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """``a`` minus ``b`` in a row; ``p`` is None where fewer than two queries leave nothing to test."""
+    """The difference ``a - b`` of two systems in a row; ``p`` is None below two queries."""
 
     row: str
     a: str
@@ -67,58 +68,60 @@ class Table:
     test: str
 
     def difference(self, row: str, system: str, measure: str) -> Difference | None:
-        """Of a system to the first one, where it is tested."""
-        found = (one for one in self.differences if (one.row, one.a, one.measure) == (row, system, measure))
-        return next(found, None)
+        """The difference of a system from the first one; None if it is not tested."""
+        key = (row, system, measure)
+        return next((each for each in self.differences if (each.row, each.a, each.measure) == key), None)
 
     @property
     def family(self) -> int:
-        """How many p-values of a system were corrected together."""
-        return max((sum(one.a == system for one in self.differences) for system in self.systems), default=0)
+        """Number of p-values that are corrected together, per system."""
+        return max((sum(each.a == system for each in self.differences) for system in self.systems), default=0)
 
 
 def compare(
     values: Mapping[str, Sequence[Mapping[str, Mapping[str, Values]]]], measures: Sequence[str], seed: int, test: str
 ) -> Table:
-    """The table of values by row, part of the row, system and measure: a number a query, in one order.
+    """Build the table from the values of all queries.
 
-    In a row of several parts every part counts the same, however many queries it has: a query's values are
-    weighted so that their mean is the mean of the parts, and so are the differences that are tested.
+    In a row of several parts, every part counts equally, whatever its number of queries: values are weighted so that
+    their mean is the mean of the parts; so are the differences that are tested.
 
     Args:
-        values: every part has the same systems and measures.
-        measures: in the order in which they are shown.
-        seed: of the bootstrap.
-        test: ``two-sided``, or ``one-sided``: whether a system is better than the first.
+        values: for each row and part of it, by system and measure: one value per query, in the same order for all
+            systems. Every part has the same systems and measures.
+        measures: measures in display order.
+        seed: seed of the bootstrap.
+        test: ``two-sided``, or ``one-sided`` (whether a system is better than the first).
     """
     systems = tuple(next(iter(values.values()))[0])
     rows, differences = [], []
     for name, parts in values.items():
-        own = {system: {m: _joined([part[system][m] for part in parts]) for m in measures} for system in systems}
-        means = {system: {m: mean(own[system][m], seed) for m in measures} for system in systems}
-        rows.append(Row(name, len(parts), len(own[systems[0]][measures[0]]), means))
+        of_row = {system: {m: _weigh([part[system][m] for part in parts]) for m in measures} for system in systems}
+        means = {system: {m: mean(of_row[system][m], seed) for m in measures} for system in systems}
+        rows.append(Row(name, len(parts), len(of_row[systems[0]][measures[0]]), means))
         for system in systems[1:]:
             for measure in tested(measures):
-                found = paired(own[system][measure] - own[systems[0]][measure], seed, test)
-                differences.append(Difference(name, system, systems[0], measure, *found))
+                difference, p = paired(of_row[system][measure] - of_row[systems[0]][measure], seed, test)
+                differences.append(Difference(name, system, systems[0], measure, difference, p))
     averages = {s: {m: sum(row.means[s][m].value for row in rows) / len(rows) for m in measures} for s in systems}
-    return Table(systems, tuple(measures), tuple(rows), averages, _corrected(differences, systems), test)
+    return Table(systems, tuple(measures), tuple(rows), averages, _correct(differences, systems), test)
 
 
-def _joined(parts: Sequence[Values]) -> Values:
+def _weigh(parts: Sequence[Values]) -> Values:
+    """Concatenate the parts, weighted so that the mean of all values is the mean of the parts' means."""
     import numpy as np
 
     total = sum(map(len, parts))
     return np.concatenate([part * (total / (len(parts) * len(part))) for part in parts]) if len(parts) > 1 else parts[0]
 
 
-def _corrected(differences: Sequence[Difference], systems: Sequence[str]) -> tuple[Difference, ...]:
-    found: list[Difference] = []
+def _correct(differences: Sequence[Difference], systems: Sequence[str]) -> tuple[Difference, ...]:
+    corrected: list[Difference] = []
     for system in systems:
-        own = [one for one in differences if one.a == system]
-        corrected = holm([one.p for one in own])
-        found += [replace(one, p_corrected=p) for one, p in zip(own, corrected, strict=True)]
-    return tuple(found)
+        family = [difference for difference in differences if difference.a == system]
+        ps = holm([difference.p for difference in family])
+        corrected += [replace(difference, p_corrected=p) for difference, p in zip(family, ps, strict=True)]
+    return tuple(corrected)
 
 
 def terminal_text(table: Table) -> str:
@@ -136,21 +139,21 @@ def markdown(table: Table) -> str:
 
 
 def note(table: Table) -> str:
-    """What the marks and means mean."""
-    said = []
+    """Legend of the marks and of rows that are means."""
+    sentences = []
     if table.differences:
-        what = "is better than" if table.test == "one-sided" else "differs from"
-        tests = "1 test" if table.family == 1 else f"{table.family} tests of a system"
-        said.append(
-            f"{MARK} {what} {table.systems[0]}: {table.test} paired t-test over the queries, "
+        relation = "is better than" if table.test == "one-sided" else "differs from"
+        tests = "1 test" if table.family == 1 else f"{table.family} tests per system"
+        sentences.append(
+            f"{MARK} {relation} {table.systems[0]}: {table.test} paired t-test over the queries, "
             f"Holm-corrected over {tests}, p < {ALPHA}."
         )
-    said += [f"{row.name}: the mean of {row.parts} parts." for row in table.rows if row.parts > 1]
-    return " ".join(said)
+    sentences += [f"{row.name}: mean of {row.parts} parts." for row in table.rows if row.parts > 1]
+    return " ".join(sentences)
 
 
 def _grids(table: Table) -> list[list[list[str]]]:
-    """Tables of cells: one of systems for one dataset; ``before -> after`` for two systems; else one a measure."""
+    """Tables of cells: for one dataset, systems as rows; for two systems, ``before -> after``; else one per measure."""
     if len(table.rows) == 1:
         return [_of_systems(table, table.rows[0])]
     if len(table.systems) <= 2:
@@ -166,9 +169,9 @@ def _of_systems(table: Table, row: Row) -> list[list[str]]:
     for system in table.systems:
         cells = []
         for measure in table.measures:
-            one = table.difference(row.name, system, measure)
-            change = f" ({one.mean.value:+.4f}, {p_text(one.p_corrected)})" if one else ""
-            cells.append(f"{row.means[system][measure].value:.4f}{_mark(one)}{change}")
+            difference = table.difference(row.name, system, measure)
+            change = f" ({difference.mean.value:+.4f}, {p_text(difference.p_corrected)})" if difference else ""
+            cells.append(f"{row.means[system][measure].value:.4f}{_mark(difference)}{change}")
         lines.append([system, *cells])
     return lines
 
@@ -187,20 +190,20 @@ def _cell(table: Table, row: Row, system: str, measure: str) -> str:
     return f"{row.means[system][measure].value:.4f}{_mark(table.difference(row.name, system, measure))}"
 
 
-def _mark(one: Difference | None) -> str:
-    return MARK if one and one.significant else ""
+def _mark(difference: Difference | None) -> str:
+    return MARK if difference and difference.significant else ""
 
 
 def as_data(table: Table) -> dict[str, Any]:
-    """What ``metrics.json`` holds of it."""
+    """The table for ``metrics.json``."""
     return {
         "datasets": {
             row.name: {
                 "queries": row.queries,
                 "parts": row.parts,
-                "systems": {system: {m: one.value for m, one in means.items()} for system, means in row.means.items()},
+                "systems": {s: {m: mean.value for m, mean in means.items()} for s, means in row.means.items()},
                 "intervals": {
-                    system: {m: [one.low, one.high] for m, one in means.items()} for system, means in row.means.items()
+                    s: {m: [mean.low, mean.high] for m, mean in means.items()} for s, means in row.means.items()
                 },
             }
             for row in table.rows
@@ -208,17 +211,17 @@ def as_data(table: Table) -> dict[str, Any]:
         "mean": table.averages,
         "significance": [
             {
-                "dataset": one.row,
-                "a": one.a,
-                "b": one.b,
-                "measure": one.measure,
-                "difference": one.mean.value,
-                "interval": [one.mean.low, one.mean.high],
-                "p": one.p,
-                "p_corrected": one.p_corrected,
+                "dataset": difference.row,
+                "a": difference.a,
+                "b": difference.b,
+                "measure": difference.measure,
+                "difference": difference.mean.value,
+                "interval": [difference.mean.low, difference.mean.high],
+                "p": difference.p,
+                "p_corrected": difference.p_corrected,
                 "test": name_of_test(table.test),
                 "correction": "holm",
             }
-            for one in table.differences
+            for difference in table.differences
         ],
     }

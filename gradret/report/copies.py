@@ -1,4 +1,4 @@
-"""Documents and queries that were left out because they are copies: how many for what, and a few to look at."""
+"""Count the documents and queries that were left out as copies, by reason, with a few examples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class Copy:
-    """A document that no queries are written about, and the one that stands for it."""
+    """A copy, for which no queries are generated, and the document that is kept instead."""
 
     doc_id: str
     kept_doc_id: str
@@ -27,21 +27,21 @@ class Copy:
 
 @dataclass(frozen=True)
 class Copies:
-    """What ``dedupe`` took for copies."""
+    """The copies that ``dedupe`` left out."""
 
     documents: int
-    """Of the corpus."""
+    """Number of documents in the corpus."""
     counts: Mapping[str, int]
-    """Copies by reason, the most first."""
+    """Copies by reason, most frequent first."""
     too_short: int
-    """Documents too short to write a query about."""
+    """Documents that are too short to write a query about."""
     examples: Mapping[str, list[Copy]]
-    """The first ones of every reason."""
+    """The first copies of each reason."""
 
 
 @dataclass(frozen=True)
 class Leak:
-    """A training query that is near a test query."""
+    """A training query and the test query that it nearly duplicates."""
 
     text: str
     test_text: str
@@ -50,16 +50,16 @@ class Leak:
 
 @dataclass(frozen=True)
 class Leaks:
-    """What the leak check found."""
+    """Training queries that nearly duplicate a test query."""
 
     queries: int
-    """Different training queries."""
+    """Number of distinct training queries."""
     examples: list[Leak]
-    """The most similar ones."""
+    """The most similar pairs."""
 
 
 def copies(deduped: Artifact) -> Copies:
-    """Counted over all of DUPLICATES, a shard in memory at a time."""
+    """Summarise DUPLICATES, reading one shard at a time."""
     import pyarrow.compute as pc
 
     counts: Counter[str] = Counter()
@@ -79,9 +79,9 @@ def copies(deduped: Artifact) -> Copies:
     )
 
 
-def leaks(found: Artifact, generated: Artifact, queries: Artifact | None) -> Leaks:
-    """Training queries near a test query, with the texts of a few."""
-    rows = found.table("leaks")
+def leaks(leaks: Artifact, generated: Artifact, queries: Artifact | None) -> Leaks:
+    """Summarise LEAKS, with the texts of the most similar pairs."""
+    rows = leaks.table("leaks")
     best = rows.sort_by([("similarity", "descending"), ("query_id", "ascending")]).slice(0, _SHOWN).to_pylist()
     texts = _texts(generated, {row["query_id"] for row in best})
     tests = _texts(queries, {row["test_query_id"] for row in best}) if queries else {}

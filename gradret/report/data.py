@@ -1,7 +1,7 @@
-"""Generated data, for people to look at before they trust what is trained on it.
+"""Summarise the generated data, for people to inspect before they trust a model trained on it.
 
-All rows are counted, with a shard, the ids of dropped rows and 8 bytes a text in memory. Only what
-compares a text with its document is counted on a sample, drawn by a hash of the id.
+Counts cover all rows, with one shard, the ids of dropped rows and 8 bytes per text in memory. Only comparisons of a
+text with its document use a sample, drawn by a hash of the id.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 __all__ = [
     "GRAM",
     "SAMPLED",
-    "Asked",
     "Drop",
     "Example",
+    "PromptStats",
     "Texts",
     "asked",
     "documents",
@@ -42,9 +42,9 @@ __all__ = [
 ]
 
 GRAM = 3
-"""Words of an n-gram: titles and keywords have few longer ones, and shorter ones meet by chance."""
+"""Length of an n-gram in words: longer ones are rare in titles and keywords, shorter ones match by chance."""
 SAMPLED = 200
-"""Queries of a kind, or documents of a grade, that are compared with their document or query."""
+"""Number of queries of a kind, or documents of a grade, that are compared with their document or query."""
 
 _BINS = 20
 _SHOWN = 3
@@ -54,7 +54,7 @@ _FILTERS = ("generate", "mine")
 
 @dataclass(frozen=True)
 class Example:
-    """A query and its document: the one it was written about, or one that was written for it."""
+    """A query and its document: the source of the query, or a document generated for it."""
 
     query: str
     document: str
@@ -62,22 +62,22 @@ class Example:
 
 @dataclass(frozen=True)
 class Texts:
-    """The queries of a kind, or the documents of a grade."""
+    """Statistics of the queries of a kind, or the documents of a grade."""
 
     name: str
     """The kind or grade."""
     number: int
     words: Mapping[int, int]
-    """How many of them have so many words."""
+    """Number of texts by their number of words."""
     duplicates: float
-    """Share that repeats the words of another; the first of those that are alike is none."""
+    """Share of texts with the same words as an earlier text."""
     copied: float | None
-    """Share of the n-grams of the sample's queries that stand in the query's document; None without any."""
+    """Share of the n-grams of the sampled queries that occur in the query's document; None if there are none."""
     examples: Sequence[Example]
 
     @property
     def median(self) -> int:
-        """Words; of two in the middle the fewer."""
+        """Median number of words; the lower of two middle values."""
         left = (self.number - 1) // 2
         for size, number in sorted(self.words.items()):
             left -= number
@@ -88,34 +88,34 @@ class Texts:
 
 @dataclass(frozen=True)
 class Drop:
-    """What a stage dropped for one reason, by kind of query."""
+    """Rows that a stage dropped for one reason, by kind of query."""
 
     stage: str
     reason: str
     counts: Mapping[str, int]
     shares: Mapping[str, float]
-    """In generate, of the kind's prompts, or of the documents where no model was asked; else of its queries."""
+    """Share of the kind's queries; for generate, of its prompts, or of the documents if no model was prompted."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What asking a language model took."""
+class PromptStats:
+    """Statistics of the prompts to a language model."""
 
     stage: str
     kind: str
     prompts: int
     tokens_in: float
-    """Mean over the prompts."""
+    """Mean number of tokens per prompt."""
     tokens_out: float
-    """Likewise."""
+    """Mean number of tokens per answer."""
     cut: float
-    """Share of prompts of which a document was cut."""
+    """Share of prompts with a truncated document."""
     unfinished: float
-    """Share of answers that came to the limit of tokens."""
+    """Share of answers that reached the token limit."""
 
 
 def queries(artifacts: Mapping[str, Artifact]) -> list[Texts]:
-    """The queries that ``generate`` gave, by kind, the most first, with their source documents."""
+    """Statistics of the generated queries by kind, most frequent first, with their source documents as examples."""
     tallies: dict[str, _Tally] = {}
     for batch in artifacts["generate"].batches("queries"):
         for row in batch.to_pylist():
@@ -127,20 +127,20 @@ def queries(artifacts: Mapping[str, Artifact]) -> list[Texts]:
         if source in artifacts
         for row in matching(artifacts[source], "docs", "doc_id", wanted)
     }
-    made = [
+    texts = [
         tally.texts(kind, [Example(row["text"], docs.get(row["source_doc_id"], "")) for row in tally.sample])
         for kind, tally in tallies.items()
     ]
-    return sorted(made, key=lambda one: (-one.number, one.name))
+    return sorted(texts, key=lambda each: (-each.number, each.name))
 
 
 def documents(generated: Artifact) -> list[Texts]:
-    """The documents that were generated, by grade, the best first, with their queries."""
+    """Statistics of the generated documents by grade, highest first, with their queries as examples."""
     tallies: dict[float, _Tally] = {}
     for docs, labels in zip(generated.batches("docs"), generated.batches("labels"), strict=True):
-        given = {row["doc_id"]: row for row in labels.to_pylist()}
+        label_of = {row["doc_id"]: row for row in labels.to_pylist()}
         for doc in docs.to_pylist():
-            label = given.get(doc["doc_id"])
+            label = label_of.get(doc["doc_id"])
             if label:
                 row = {"text": doc["text"], "query_id": label["query_id"]}
                 tallies.setdefault(round(label["score"], 2), _Tally()).add(doc["doc_id"], row)
@@ -153,7 +153,7 @@ def documents(generated: Artifact) -> list[Texts]:
 
 
 class _Tally:
-    """Counts the texts of a kind or grade as they come by, and draws the sample."""
+    """Counts the texts of a kind or grade in one pass, and draws the sample."""
 
     def __init__(self) -> None:
         self.words: Counter[int] = Counter()
@@ -161,10 +161,10 @@ class _Tally:
         self._drawn: list[tuple[int, str, dict[str, Any]]] = []
 
     def add(self, key: str, row: dict[str, Any]) -> None:
-        found = words(row["text"])
-        self.words[len(found)] += 1
-        self._hashes.append(_hash(" ".join(found)))
-        # A heap's first is its least: the draw that is to go.
+        tokens = words(row["text"])
+        self.words[len(tokens)] += 1
+        self._hashes.append(_hash(" ".join(tokens)))
+        # Negated, since heapq keeps the smallest first and the largest draw must go.
         draw = (-_hash(key), key, row)
         if len(self._drawn) < SAMPLED:
             heapq.heappush(self._drawn, draw)
@@ -179,23 +179,23 @@ class _Tally:
         import numpy as np
 
         number = len(self._hashes)
-        different = len(np.unique(np.frombuffer(self._hashes, np.uint64)))
-        return Texts(name, number, self.words, 1 - different / number, _copied(examples), examples[:_SHOWN])
+        distinct = len(np.unique(np.frombuffer(self._hashes, np.uint64)))
+        return Texts(name, number, self.words, 1 - distinct / number, _copied_share(examples), examples[:_SHOWN])
 
 
-def _copied(examples: Sequence[Example]) -> float | None:
-    grams = found = 0
+def _copied_share(examples: Sequence[Example]) -> float | None:
+    total = copied = 0
     for example in examples:
         if example.document:
-            own, others = _grams(example.query), set(_grams(example.document))
-            grams += len(own)
-            found += sum(gram in others for gram in own)
-    return found / grams if grams else None
+            grams, of_document = _grams(example.query), set(_grams(example.document))
+            total += len(grams)
+            copied += sum(gram in of_document for gram in grams)
+    return copied / total if total else None
 
 
 def _grams(text: str) -> list[tuple[str, ...]]:
-    found = words(text)
-    return [tuple(found[start : start + GRAM]) for start in range(len(found) - GRAM + 1)]
+    tokens = words(text)
+    return [tuple(tokens[start : start + GRAM]) for start in range(len(tokens) - GRAM + 1)]
 
 
 def _hash(text: str) -> int:
@@ -203,7 +203,7 @@ def _hash(text: str) -> int:
 
 
 def dropped(artifacts: Mapping[str, Artifact]) -> list[Drop]:
-    """Why rows were dropped between prompts and pairs, the most first; at most 20 reasons."""
+    """Reasons why rows were dropped between prompts and pairs, most frequent first; at most 20."""
     counts, totals = reasons_by_kind(artifacts, _FILTERS)
     return [
         Drop(stage, reason, count, {kind: n / totals[stage][kind] for kind, n in count.items() if totals[stage][kind]})
@@ -214,7 +214,7 @@ def dropped(artifacts: Mapping[str, Artifact]) -> list[Drop]:
 def reasons_by_kind(
     artifacts: Mapping[str, Artifact], stages: Sequence[str]
 ) -> tuple[dict[tuple[str, str], Counter[str]], dict[str, Counter[str]]]:
-    """By stage and reason, how many rows were dropped of each kind; and by stage, how many came of each kind."""
+    """Count dropped rows of each kind by stage and reason, and input rows of each kind by stage."""
     bad = [(stage, *row) for stage in stages if stage in artifacts for row in _quarantined(artifacts[stage])]
     kinds, totals = _kinds(artifacts["generate"], {where for _, where, _ in bad}, stages)
     counts: dict[tuple[str, str], Counter[str]] = {}
@@ -226,7 +226,7 @@ def reasons_by_kind(
 def _kinds(
     generated: Artifact, wanted: set[str], stages: Sequence[str]
 ) -> tuple[dict[str, str], dict[str, Counter[str]]]:
-    """The kind of each wanted query or prompt, and how many each stage was given of each kind."""
+    """The kind of each wanted query or prompt, and the number of input rows of each kind by stage."""
     kinds: dict[str, str] = {}
     written: Counter[str] = Counter()
     for batch in generated.batches("queries"):
@@ -247,34 +247,34 @@ def _only(wanted: set[str], pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def _quarantined(artifact: Artifact) -> Iterator[tuple[str, str]]:
-    """Where a row stood, and why it was dropped."""
+    """Place and reason of each quarantined row."""
     for path in artifact.shards("quarantine"):
         rows = read_shard(path, "quarantine", ["where", "reason"])
         yield from zip(rows["where"].to_pylist(), rows["reason"].to_pylist(), strict=True)
 
 
-def asked(artifacts: Mapping[str, Artifact]) -> list[Asked]:
-    """What language models were asked, by stage and kind of query."""
+def asked(artifacts: Mapping[str, Artifact]) -> list[PromptStats]:
+    """Statistics of prompts by stage and kind of query."""
     sums: dict[tuple[str, str], Counter[str]] = {}
     for stage in ("generate", "label"):
         for rows in _answers(artifacts[stage]) if stage in artifacts else ():
             for row in rows:
-                own = {"prompts": 1, "cut": row["cut"] > 0, "unfinished": row["finish"] == "length"}
-                own |= {name: row[name] for name in ("tokens_in", "tokens_out")}
-                sums.setdefault((stage, row["kind"]), Counter()).update(own)
+                numbers = {"prompts": 1, "cut": row["cut"] > 0, "unfinished": row["finish"] == "length"}
+                numbers |= {name: row[name] for name in ("tokens_in", "tokens_out")}
+                sums.setdefault((stage, row["kind"]), Counter()).update(numbers)
     return [
-        Asked(
+        PromptStats(
             stage=stage,
             kind=kind,
-            prompts=one["prompts"],
-            **{name: one[name] / one["prompts"] for name in ("tokens_in", "tokens_out", "cut", "unfinished")},
+            prompts=total["prompts"],
+            **{name: total[name] / total["prompts"] for name in ("tokens_in", "tokens_out", "cut", "unfinished")},
         )
-        for (stage, kind), one in sorted(sums.items())
+        for (stage, kind), total in sorted(sums.items())
     ]
 
 
 def _answers(artifact: Artifact) -> Iterator[list[dict[str, Any]]]:
-    """A shard's answers at a time, without their texts, each with its prompt's kind or an empty one."""
+    """Yield the answers of each shard, without texts, with the kind of the prompt (may be empty)."""
     columns = ["prompt_id", "finish", "tokens_in", "tokens_out", "cut", "facts"]
     for path in artifact.shards("answers"):
         rows = read_shard(path, "answers", columns).to_pylist()
@@ -282,17 +282,17 @@ def _answers(artifact: Artifact) -> Iterator[list[dict[str, Any]]]:
 
 
 def grades(selected: Artifact) -> dict[str, list[int]]:
-    """How many grades of the training lists lie in each twentieth of [0, 1], by kind of query, the most first."""
+    """Histograms of the grades in training lists, with 20 bins over [0, 1], by kind of query, most frequent first."""
     import numpy as np
     import pyarrow.compute as pc
 
     bins: dict[str, npt.NDArray[np.int64]] = {}
     for batch in selected.batches("groups"):
         kinds = np.array([kind or NO_KIND for kind in batch["kind"].to_pylist()])
-        # A missing grade is NaN, which no bin takes.
+        # A missing grade is NaN, which falls into no bin.
         flat = pc.list_flatten(batch["grades"]).to_numpy()
-        of = np.repeat(kinds, pc.list_value_length(batch["grades"]).to_numpy())
+        kind_of = np.repeat(kinds, pc.list_value_length(batch["grades"]).to_numpy())
         for kind in np.unique(kinds).tolist():
-            found, _ = np.histogram(flat[of == kind], _BINS, (0.0, 1.0))
-            bins[kind] = bins.get(kind, 0) + found
-    return {kind: found.tolist() for kind, found in sorted(bins.items(), key=lambda item: -item[1].sum())}
+            counts, _ = np.histogram(flat[kind_of == kind], _BINS, (0.0, 1.0))
+            bins[kind] = bins.get(kind, 0) + counts
+    return {kind: counts.tolist() for kind, counts in sorted(bins.items(), key=lambda item: -item[1].sum())}

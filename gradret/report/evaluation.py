@@ -1,13 +1,13 @@
-"""Leave what an evaluation found under ``STORAGE/evaluations/NAME/``.
+"""Write the results of an evaluation to ``STORAGE/evaluations/NAME/``.
 
-    config.yaml                     resolved, every default written out
+    config.yaml                     resolved config with every default written out
     lineage.json                    every artifact, by dataset
     table.md, report.html           for people
     metrics.json                    means, intervals and significance, for programs
     per_query.tsv                   dataset, query_id, system, measure, value
     runs/DATASET/SYSTEM.trec        each system's results
 
-Every file is written whole or not at all.
+Every file is written atomically.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluation_report"]
 
-Made = Mapping[str, Mapping[str, Artifact]]
-"""By dataset, what was made for it: ``ingest``, ``queries``, and ``search.`` and ``evaluate.`` with a system's name."""
+Artifacts = Mapping[str, Mapping[str, Artifact]]
+"""Artifacts of each dataset: ``ingest``, ``queries``, and ``search.`` and ``evaluate.`` with a system's name."""
 
 _COUNTED = {
     "without_results": "judged queries without results",
@@ -47,8 +47,15 @@ _COUNTED = {
 }
 
 
-def evaluation_report(evaluation: Evaluation, made: Made) -> tuple[Path, Table]:
-    """The evaluation's folder, and the table that it holds.
+def evaluation_report(evaluation: Evaluation, by_dataset: Artifacts) -> tuple[Path, Table]:
+    """Write the report of an evaluation.
+
+    Args:
+        evaluation: its config.
+        by_dataset: artifacts by dataset.
+
+    Returns:
+        The evaluation's folder, and the table in it.
 
     Raises:
         StorageError: the folder cannot be written.
@@ -56,11 +63,11 @@ def evaluation_report(evaluation: Evaluation, made: Made) -> tuple[Path, Table]:
     measures = list(parse_measures(evaluation.evaluate.measures))
     rows: dict[str, list[dict[str, dict[str, Values]]]] = {}
     for dataset in evaluation.datasets:
-        rows.setdefault(row_of(dataset), []).append(_values(evaluation, dataset, made[dataset], measures))
+        rows.setdefault(row_of(dataset), []).append(_values(evaluation, dataset, by_dataset[dataset], measures))
     table = compare(rows, measures, evaluation.seed, evaluation.evaluate.test)
     lineage = {
         dataset: {name: _lineage(evaluation, artifact) for name, artifact in artifacts.items()}
-        for dataset, artifacts in made.items()
+        for dataset, artifacts in by_dataset.items()
     }
     yaml = to_yaml(evaluation)
     folder = Path(evaluation.storage_path) / "evaluations" / evaluation.name
@@ -68,35 +75,37 @@ def evaluation_report(evaluation: Evaluation, made: Made) -> tuple[Path, Table]:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "config.yaml", [yaml])
         write_json(folder / "lineage.json", lineage)
-        for dataset, artifacts in made.items():
+        for dataset, artifacts in by_dataset.items():
             (folder / "runs" / dataset).mkdir(parents=True, exist_ok=True)
             for system in evaluation.systems:
                 write_run(folder / "runs" / dataset / f"{system}.trec", artifacts[f"search.{system}"], system)
-        write_text(folder / "per_query.tsv", _per_query(evaluation, made))
+        write_text(folder / "per_query.tsv", _per_query(evaluation, by_dataset))
         write_text(folder / "table.md", [f"# {evaluation.name}\n\n", markdown(table)])
-        write_text(folder / "report.html", [_page(evaluation, made, table, lineage, yaml)])
+        write_text(folder / "report.html", [_page(evaluation, by_dataset, table, lineage, yaml)])
         data = {"name": evaluation.name, "baseline": table.systems[0], "measures": measures, **as_data(table)}
-        write_json(folder / "metrics.json", data | {"counts": _counts(evaluation, made)})
+        write_json(folder / "metrics.json", data | {"counts": _counts(evaluation, by_dataset)})
     except StorageError:
         raise
     except OSError as error:
-        raise StorageError(f"{folder} cannot be written: {error}; free some space or set storage_path") from error
+        raise StorageError(
+            f"{folder} cannot be written: {error}; free some space or set storage_path to another folder"
+        ) from error
     return folder, table
 
 
 def _values(
     evaluation: Evaluation, dataset: str, artifacts: Mapping[str, Artifact], measures: list[str]
 ) -> dict[str, dict[str, Values]]:
-    """Each system's values of a dataset; all are of the same queries in the same order."""
-    found: dict[str, dict[str, Values]] = {}
+    """Values of each system on a dataset; checks that all have the same queries, in the same order."""
+    values: dict[str, dict[str, Values]] = {}
     ids: set[tuple[str, ...]] = set()
     for system in evaluation.systems:
         metrics = artifacts[f"evaluate.{system}"].table("metrics")
-        query_ids, found[system] = values_of(system, metrics, measures)
+        query_ids, values[system] = values_of(system, metrics, measures)
         ids.add(query_ids)
     if len(ids) > 1:
         raise ContractError(f"{dataset}: the systems were not evaluated on the same queries")
-    return found
+    return values
 
 
 def _lineage(evaluation: Evaluation, artifact: Artifact) -> dict[str, Any]:
@@ -108,15 +117,15 @@ def _lineage(evaluation: Evaluation, artifact: Artifact) -> dict[str, Any]:
     }
 
 
-def _counts(evaluation: Evaluation, made: Made) -> dict[str, Any]:
-    """What was counted of each dataset, and of each system's run of it."""
+def _counts(evaluation: Evaluation, by_dataset: Artifacts) -> dict[str, Any]:
+    """Counts of each dataset, and of each system's run on it."""
     return {
         dataset: {
             "documents": artifacts["ingest"].counts["rows_out"],
             **{name: number for name, number in artifacts["queries"].counts.items() if name != "rows_in"},
             "systems": {system: _run_counts(artifacts, system) for system in evaluation.systems},
         }
-        for dataset, artifacts in made.items()
+        for dataset, artifacts in by_dataset.items()
     }
 
 
@@ -125,29 +134,31 @@ def _run_counts(artifacts: Mapping[str, Artifact], system: str) -> dict[str, int
     return {name: counts[name] for name in _COUNTED if counts.get(name)}
 
 
-def _per_query(evaluation: Evaluation, made: Made) -> Iterator[str]:
+def _per_query(evaluation: Evaluation, by_dataset: Artifacts) -> Iterator[str]:
     yield "dataset\tquery_id\tsystem\tmeasure\tvalue\n"
-    for dataset, artifacts in made.items():
+    for dataset, artifacts in by_dataset.items():
         for system in evaluation.systems:
             rows = artifacts[f"evaluate.{system}"].table("metrics")
             for row in rows.to_pylist():
                 yield f"{dataset}\t{row['query_id']}\t{system}\t{row['measure']}\t{row['value']!r}\n"
 
 
-def _page(evaluation: Evaluation, made: Made, table: Table, lineage: Mapping[str, Any], yaml: str) -> str:
+def _page(evaluation: Evaluation, by_dataset: Artifacts, table: Table, lineage: Mapping[str, Any], yaml: str) -> str:
     measure = headline_measure(table.measures) or ""
-    counts = _counts(evaluation, made)
+    counts = _counts(evaluation, by_dataset)
     datasets = [
         {
             "name": dataset,
-            "numbers": [one[key] for key in ("documents", "test_queries", "judgments", "judgments_of_unknown_docs")],
+            "numbers": [
+                of_data[key] for key in ("documents", "test_queries", "judgments", "judgments_of_unknown_docs")
+            ],
             "runs": [
-                f"{system}: {', '.join(f'{number:,} {_COUNTED[what]}' for what, number in counted.items())}"
-                for system, counted in one["systems"].items()
-                if counted
+                f"{system}: {', '.join(f'{number:,} {_COUNTED[name]}' for name, number in of_run.items())}"
+                for system, of_run in of_data["systems"].items()
+                if of_run
             ],
         }
-        for dataset, one in counts.items()
+        for dataset, of_data in counts.items()
     ]
     return render(
         "evaluation.html.jinja",
@@ -159,31 +170,33 @@ def _page(evaluation: Evaluation, made: Made, table: Table, lineage: Mapping[str
         measure=measure,
         plot=datasets_plot(table, measure),
         datasets=datasets,
-        counted=any(one["runs"] for one in datasets),
+        counted=any(dataset["runs"] for dataset in datasets),
         yaml=yaml,
         lineage=[
-            f"{dataset}  {name}  {one['artifact']}"
+            f"{dataset}  {name}  {entry['artifact']}"
             for dataset, entries in lineage.items()
-            for name, one in entries.items()
+            for name, entry in entries.items()
         ],
     )
 
 
 def _headline(table: Table, measure: str) -> str:
-    """One sentence: the means on the first measure of interest, and where the differences are sure."""
+    """One sentence: the means of the headline measure, and the number of significant differences."""
     first, rows = table.systems[0], len(table.rows)
     where = table.rows[0].name if rows == 1 else f"{rows} datasets"
     value = measure if rows == 1 else f"a mean {measure} of"
-    said = [f"On {where} {first} reaches {value} {table.averages[first][measure]:.3f}"]
+    parts = [f"On {where} {first} reaches {value} {table.averages[first][measure]:.3f}"]
     for system in table.systems[1:]:
-        sure = [one for one in table.differences if one.a == system and one.measure == measure and one.significant]
-        better = sum(one.mean.value > 0 for one in sure)
-        verdict = f"significantly better on {better}, worse on {len(sure) - better}" if rows > 1 else _verdict(sure)
-        said.append(f"{system} {table.averages[system][measure]:.3f} ({verdict})")
-    return ", ".join(said) + "."
+        tests = [each for each in table.differences if each.a == system and each.measure == measure]
+        significant = [each for each in tests if each.significant]
+        better = sum(each.mean.value > 0 for each in significant)
+        worse = len(significant) - better
+        verdict = f"significantly better on {better}, worse on {worse}" if rows > 1 else _verdict(significant)
+        parts.append(f"{system} {table.averages[system][measure]:.3f} ({verdict})")
+    return ", ".join(parts) + "."
 
 
-def _verdict(sure: list[Any]) -> str:
-    if not sure:
+def _verdict(significant: list[Any]) -> str:
+    if not significant:
         return "not significantly different"
-    return "significantly better" if sure[0].mean.value > 0 else "significantly worse"
+    return "significantly better" if significant[0].mean.value > 0 else "significantly worse"

@@ -1,4 +1,4 @@
-"""What each system's index is, what it loses against exact search, and what it takes."""
+"""Summarise each system's index: its type, recall against exact search, latency and size."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ __all__ = ["indexes"]
 
 
 def indexes(artifacts: Mapping[str, Artifact]) -> list[dict[str, Any]]:
-    """What ``search`` noted of each system's index, with sizes in MiB."""
-    found = []
+    """The notes of ``search`` on each system's index, with sizes in MiB."""
+    summaries = []
     for name, run in artifacts.items():
         notes = run.manifest["notes"].get("index") if name.startswith("search.") else None
         if notes:
-            # Exact search has no index but the vectors.
-            searched = notes["bytes"]["index"] or notes["bytes"]["vectors"]
-            found.append(
+            # For exact search, the vectors are the index.
+            size = notes["bytes"]["index"] or notes["bytes"]["vectors"]
+            summaries.append(
                 {
                     **notes,
                     "system": name.removeprefix("search."),
                     "recall_at_10": notes["recall@10"],
                     "recall_at_k": notes["recall@k"],
-                    "mib": searched / 2**20,
-                    "a_vector": searched / max(1, notes["vectors"]),
+                    "mib": size / 2**20,
+                    "a_vector": size / max(1, notes["vectors"]),
                     "disk_mib": sum(notes["bytes"].values()) / 2**20,
                 }
             )
-    return found
+    return summaries

@@ -1,4 +1,4 @@
-"""The HTML page of a run: one file, nothing fetched from anywhere."""
+"""Render the HTML report of a run: one self-contained file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gradret.report import data
 from gradret.report.copies import Copies, Leaks, copies, leaks
 from gradret.report.indexes import indexes
 from gradret.report.plots import grades_plot, lengths_plot, read_curve, systems_plot, training_plot
-from gradret.report.samples import Change, Shown, changes, documents, quarantined, training_lists
+from gradret.report.samples import Change, ShownDoc, changes, documents, quarantined, training_lists
 from gradret.report.selection import Selection, selection
 from gradret.stages.verdict import check_result, outcome, sentence
 from gradret.stats.agreement import Agreement, teacher_agreement
@@ -33,22 +33,22 @@ _SNIPPET = 160
 def page(
     config: Config, artifacts: Mapping[str, Artifact], results: Results, lineage: Mapping[str, Any], yaml: str
 ) -> str:
-    """The report as HTML; a section whose artifacts are missing is left out.
+    """Render the report as HTML; sections of missing artifacts are left out.
 
     Args:
-        config: of the run.
-        artifacts: what the run made, by name.
-        results: of the systems that were evaluated; may hold none.
-        lineage: what ``lineage.json`` holds.
+        config: the run's config.
+        artifacts: the run's artifacts by name.
+        results: results of the evaluated systems; may be empty.
+        lineage: the content of ``lineage.json``.
         yaml: the resolved config.
     """
     measure = headline_measure(results.measures)
     gained, lost = changes(results, artifacts, measure) if measure else ([], [])
     lists = training_lists(artifacts)
     dropped = copies(artifacts["dedupe"]) if "dedupe" in artifacts else None
-    shown = [one for group in lists for one in group.documents] + _shown(gained + lost) + _copied(dropped)
-    chosen = selection(config.select, artifacts) if {"select", "generate"} <= artifacts.keys() else None
-    shown += _suspected(chosen)
+    shown = [doc for group in lists for doc in group.documents] + _changed_docs(gained + lost) + _copied_docs(dropped)
+    selected = selection(config.select, artifacts) if {"select", "generate"} <= artifacts.keys() else None
+    shown += _suspect_docs(selected)
     return render(
         "page.html.jinja",
         name=config.name,
@@ -68,7 +68,7 @@ def page(
         agreement=_agreement(artifacts),
         check=_check(artifacts.get("check")),
         copies=dropped,
-        selection=chosen,
+        selection=selected,
         leaks=_leaks(artifacts),
         indexes=indexes(artifacts),
         bad=[(name, rows) for name, artifact in artifacts.items() if (rows := quarantined(artifact))],
@@ -82,7 +82,7 @@ def page(
 
 
 def render(template: str, **values: object) -> str:
-    """A page of a template in this folder, in the style of all pages."""
+    """Render a template of this folder with the common style sheet."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -93,23 +93,23 @@ def render(template: str, **values: object) -> str:
 
 
 def headline(results: Results) -> str:
-    """One honest sentence: tuned against base and BM25 on the first measure of interest."""
+    """One sentence: tuned against base and BM25 on the headline measure, with significance."""
     measure = headline_measure(results.measures)
     if not measure or not results.systems:
         return "No system was evaluated."
     if "tuned" not in results.values:
         return "The tuned model was not evaluated."
-    own = f"On {len(results.query_ids):,} test queries the tuned model reaches {measure} "
-    own += f"{results.means['tuned'][measure].value:.3f}"
-    found = [results.comparison(other, measure) for other in ("base", "bm25")]
-    verdicts = [_verdict(one, results.means[one.b][measure].value) for one in found if one]
+    text = f"On {len(results.query_ids):,} test queries the tuned model reaches {measure} "
+    text += f"{results.means['tuned'][measure].value:.3f}"
+    comparisons = [results.comparison(other, measure) for other in ("base", "bm25")]
+    verdicts = [_verdict(each, results.means[each.b][measure].value) for each in comparisons if each]
     if not verdicts:
-        return f"{own}; there is no other system to compare it with."
-    return f"{own}: {', and '.join(verdicts)}."
+        return f"{text}; there is no other system to compare it with."
+    return f"{text}: {', and '.join(verdicts)}."
 
 
 def _verdict(comparison: Comparison, value: float) -> str:
-    """``better than BM25's 0.665 by 0.012 (p = 0.012)`` or what else is true."""
+    """A phrase such as ``significantly better than BM25 at 0.665 (+0.012, p = 0.012)``."""
     other, difference, p = _NAMES[comparison.b], comparison.difference, comparison.p_corrected
     if p is None:
         return f"{difference:+.3f} against {other} at {value:.3f} (too few queries to test)"
@@ -122,13 +122,13 @@ def _verdict(comparison: Comparison, value: float) -> str:
 def _best(results: Results) -> dict[str, float]:
     """The highest mean of each measure."""
     return {
-        measure: max((one[measure].value for one in results.means.values()), default=0.0)
+        measure: max((means[measure].value for means in results.means.values()), default=0.0)
         for measure in results.measures
     }
 
 
-def _shown(changed: list[Change]) -> list[Shown]:
-    return [one for change in changed for one in change.top_before + change.top_after]
+def _changed_docs(changed: list[Change]) -> list[ShownDoc]:
+    return [doc for change in changed for doc in change.top_before + change.top_after]
 
 
 def _snippet(text: str) -> str:
@@ -148,19 +148,19 @@ def _stage(name: str, artifact: Artifact) -> dict[str, Any]:
 
 
 def _data(artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
-    """What was generated; empty if nothing was."""
+    """Statistics of the generated data; empty if there is none."""
     if "generate" not in artifacts:
         return {}
     queries, documents = data.queries(artifacts), data.documents(artifacts["generate"])
     drops = data.dropped(artifacts)
-    kinds = [one.name for one in queries] + [kind for drop in drops for kind in drop.counts]
+    kinds = [texts.name for texts in queries] + [kind for drop in drops for kind in drop.counts]
     return {
         "gram": data.GRAM,
         "sampled": data.SAMPLED,
         "queries": queries,
         "documents": documents,
-        "query_lengths": lengths_plot({one.name: one.words for one in queries}, "query lengths"),
-        "document_lengths": lengths_plot({one.name: one.words for one in documents}, "document lengths"),
+        "query_lengths": lengths_plot({texts.name: texts.words for texts in queries}, "query lengths"),
+        "document_lengths": lengths_plot({texts.name: texts.words for texts in documents}, "document lengths"),
         "grades": grades_plot(data.grades(artifacts["select"]) if "select" in artifacts else {}),
         "drops": drops,
         "kinds": list(dict.fromkeys(kinds)),
@@ -170,7 +170,7 @@ def _data(artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
 
 
 def _agreement(artifacts: Mapping[str, Artifact]) -> Agreement | None:
-    """The teacher against human judgments for training, where it graded pairs that have one."""
+    """Agreement of the teacher with human training judgments, if it graded judged pairs."""
     if not {"label", "queries"} <= artifacts.keys():
         return None
     return teacher_agreement(artifacts["label"], artifacts["queries"])
@@ -184,16 +184,18 @@ def _check(artifact: Artifact | None) -> dict[str, Any]:
     return {"sentence": sentence(artifact), "result": result, "outcome": outcome(result) if result else ""}
 
 
-def _copied(dropped: Copies | None) -> list[Shown]:
-    """The documents of the examples, whose texts are to be looked up."""
-    pairs = [copy for shown in dropped.examples.values() for copy in shown] if dropped else []
-    return [Shown(doc_id, None, relevant=False) for one in pairs for doc_id in (one.doc_id, one.kept_doc_id)]
+def _copied_docs(dropped: Copies | None) -> list[ShownDoc]:
+    """The documents of the examples of copies, to look up their texts."""
+    pairs = [copy for examples in dropped.examples.values() for copy in examples] if dropped else []
+    doc_ids = [doc_id for copy in pairs for doc_id in (copy.doc_id, copy.kept_doc_id)]
+    return [ShownDoc(doc_id, None, relevant=False) for doc_id in doc_ids]
 
 
-def _suspected(chosen: Selection | None) -> list[Shown]:
-    """The documents of the audit's samples, whose texts are to be looked up."""
-    rows = chosen.suspects if chosen else ()
-    return [Shown(doc_id, None, relevant=False) for one in rows for doc_id in (one.doc_id, one.positive_doc_id)]
+def _suspect_docs(selected: Selection | None) -> list[ShownDoc]:
+    """The documents of the audit's suspects, to look up their texts."""
+    suspects = selected.suspects if selected else ()
+    doc_ids = [doc_id for suspect in suspects for doc_id in (suspect.doc_id, suspect.positive_doc_id)]
+    return [ShownDoc(doc_id, None, relevant=False) for doc_id in doc_ids]
 
 
 def _leaks(artifacts: Mapping[str, Artifact]) -> Leaks | None:
@@ -203,11 +205,11 @@ def _leaks(artifacts: Mapping[str, Artifact]) -> Leaks | None:
 
 
 def _summary(config: Config, artifacts: Mapping[str, Artifact]) -> list[tuple[str, str]]:
-    """What was done, in a few lines."""
+    """The main settings and counts of the run, as terms and texts."""
     train = config.train
     training = (
-        f"{train.epochs} epochs at most, {train.batch_size} queries a batch, "
-        f"learning rate {train.learning_rate:g}, {train.list_length} documents a list"
+        f"at most {train.epochs} epochs, {train.batch_size} queries per batch, "
+        f"learning rate {train.learning_rate:g}, {train.list_length} documents per list"
     )
     rows = [
         ("Dataset", _describe(config.dataset)),
@@ -228,7 +230,7 @@ def _summary(config: Config, artifacts: Mapping[str, Artifact]) -> list[tuple[st
 
 
 def _training(trained: Artifact | None) -> list[tuple[str, str]]:
-    """What the training chose and counted."""
+    """The choices and counts of the training."""
     if trained is None:
         return []
     notes = trained.manifest["notes"]
@@ -239,7 +241,7 @@ def _training(trained: Artifact | None) -> list[tuple[str, str]]:
     learned = [f"{name} {value:.3g}" for name, value in notes.get("learned", {}).items()]
     cut = ", ".join(f"{number:,} {kind}" for kind, number in limits.items() if number)
     kept = (
-        "the untrained ones: no epoch was better on the held-out queries"
+        "those before training: no epoch was better on the held-out queries"
         if epoch == 0
         else f"those after epoch {epoch}"
     )
@@ -248,26 +250,26 @@ def _training(trained: Artifact | None) -> list[tuple[str, str]]:
         ("Calibrated", ", ".join(calibrated)),
         ("Learned by losses", ", ".join(learned)),
         (
-            "Relevant documents kept from the negatives",
+            "Relevant documents masked among the negatives",
             f"{notes['masked_pairs']:,}" if notes.get("masked_pairs") else "",
         ),
-        ("Texts as long as the model reads", cut),
+        ("Texts at the model's length limit", cut),
     ]
 
 
 def _describe(value: object) -> str:
-    """A component's name and the fields that are not as they come; empty if there is none."""
+    """A component's name and the fields that differ from their defaults; empty if there is no component."""
     if isinstance(value, (list, tuple)):
         return " + ".join(_describe(item) for item in value)
     if value is None or not is_dataclass(value):
         return "" if value is None else str(value)
-    own = [
+    settings = [
         f"{f.name} {_describe(getattr(value, f.name))}"
         for f in fields(value)
         if f.name != "resources" and (f.default is MISSING or getattr(value, f.name) != f.default)
     ]
-    own = [text for text in own if not text.endswith(" ")]
-    return name_of(value) + (f" ({', '.join(own)})" if own else "")
+    settings = [text for text in settings if not text.endswith(" ")]
+    return name_of(value) + (f" ({', '.join(settings)})" if settings else "")
 
 
 def _count(artifact: Artifact | None, key: str) -> str:
@@ -275,7 +277,7 @@ def _count(artifact: Artifact | None, key: str) -> str:
 
 
 def kinds(generated: Artifact | None) -> dict[str, int]:
-    """Written queries by kind, the most first."""
+    """Number of generated queries by kind, most frequent first."""
     kinds: Counter[str] = Counter()
     for table in generated.batches("queries") if generated else ():
         kinds.update(kind or "no kind" for kind in table["kind"].to_pylist())

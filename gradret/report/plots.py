@@ -1,4 +1,4 @@
-"""Plots as SVG text that stands inside the page: no files, no fonts, no ids that clash."""
+"""Draw plots as SVG text for embedding in a page: without files or fonts, and with ids that do not clash."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from gradret.report.comparison import Table
-    from gradret.report.recipes import Compared
+    from gradret.report.recipes import RecipeComparison
     from gradret.stats.significance import Mean, Results
 
 __all__ = [
@@ -38,8 +38,7 @@ _POINTS = 300
 _COLUMNS = 4
 _BARS = 24
 
-# What would fix the size, reach outside the SVG (a style for every element, the same ids in every
-# figure), or choose another font than the page's.
+# Removed, because they would fix the size, affect the page (global styles, repeated ids), or set another font.
 _STRIPPED = (
     r"<metadata>.*?</metadata>",
     r"<style.*?</style>",
@@ -49,7 +48,7 @@ _STRIPPED = (
 )
 
 _STYLE: dict[Any, Any] = {
-    # Text stays text: the page's own font draws it.
+    # Keep text as text, in the page's font.
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.family": "sans-serif",
@@ -70,7 +69,7 @@ _STYLE: dict[Any, Any] = {
 
 
 def systems_plot(results: Results) -> str:
-    """Bars side by side, a group a measure, with 95% intervals; empty if there is nothing to show."""
+    """Grouped bars, one group per measure, with 95% intervals; empty if there is nothing to show."""
     measures = results.tested  # the share of judged documents would dwarf the rest
     if not measures or not results.systems:
         return ""
@@ -93,7 +92,7 @@ def systems_plot(results: Results) -> str:
 
 
 def datasets_plot(table: Table, measure: str) -> str:
-    """A line a dataset with a dot a system, with 95% intervals; empty for one dataset."""
+    """One line per dataset with a dot per system and 95% intervals; empty for a single dataset."""
     if len(table.rows) < 2:
         return ""
 
@@ -104,7 +103,7 @@ def datasets_plot(table: Table, measure: str) -> str:
             places = [-row + 0.25 - step * (number + 0.5) for row in range(len(table.rows))]
             means = [row.means[system][measure] for row in table.rows]
             colour = COLOURS.get(system) or _IN_ORDER[number % len(_IN_ORDER)]
-            below, above = _reaches(means)
+            below, above = _error_bars(means)
             values = [mean.value for mean in means]
             axes.errorbar(values, places, xerr=[below, above], fmt="o", color=colour, markersize=5, label=system)
         axes.set_yticks([-row for row in range(len(table.rows))], [row.name for row in table.rows])
@@ -115,29 +114,29 @@ def datasets_plot(table: Table, measure: str) -> str:
     return _svg(_draw, "datasets", (8.6, 1.2 + 0.42 * len(table.rows)))
 
 
-def recipes_plot(found: Compared, measure: str) -> str:
-    """A line a recipe, best first: its mean with the 95% interval over queries, thick what the seeds spread."""
+def recipes_plot(comparison: RecipeComparison, measure: str) -> str:
+    """One line per recipe, best first: mean, 95% interval over queries (thin), deviation over seeds (thick)."""
 
     def _draw(figure: Figure) -> None:
         axes = figure.add_subplot()
-        places = [-number for number in range(len(found.sides))]
-        means = [side.means[measure] for side in found.sides]
+        places = [-number for number in range(len(comparison.recipes))]
+        means = [recipe.means[measure] for recipe in comparison.recipes]
         values = [mean.value for mean in means]
-        below, above = _reaches(means)
+        below, above = _error_bars(means)
         axes.errorbar(values, places, xerr=[below, above], fmt="o", color="#2563eb", markersize=5, elinewidth=1.0)
-        spread = [side.spread[measure] or 0.0 for side in found.sides]
+        spread = [recipe.spread[measure] or 0.0 for recipe in comparison.recipes]
         axes.errorbar(values, places, xerr=spread, fmt="none", ecolor="#2563eb", elinewidth=4.0)
-        axes.axvline(found.bm25[measure], color=COLOURS["bm25"], linestyle="--", linewidth=1.2, label="BM25")
-        axes.set_yticks(places, [side.recipe for side in found.sides])
+        axes.axvline(comparison.bm25[measure], color=COLOURS["bm25"], linestyle="--", linewidth=1.2, label="BM25")
+        axes.set_yticks(places, [recipe.name for recipe in comparison.recipes])
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel(measure)
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
-    return _svg(_draw, "recipes", (8.6, 1.2 + 0.42 * len(found.sides)))
+    return _svg(_draw, "recipes", (8.6, 1.2 + 0.42 * len(comparison.recipes)))
 
 
 def read_curve(path: Path) -> list[dict[str, Any]]:
-    """The lines of a training's ``metrics.jsonl``; a line that a killed run left half is passed over."""
+    """Read a training's ``metrics.jsonl``, skipping a line that a killed run left incomplete."""
     rows = []
     if path.is_file():
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -151,7 +150,7 @@ def read_curve(path: Path) -> list[dict[str, Any]]:
 
 
 def training_plot(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Training loss by step and dev loss at each epoch's end; empty if neither was recorded."""
+    """Training loss by step and dev loss after each epoch; empty if neither was recorded."""
     train = _smooth(_points(rows, "loss"))
     dev = _points(rows, "dev_loss")
     if not train and not dev:
@@ -173,33 +172,33 @@ def training_plot(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def lengths_plot(lengths: Mapping[str, Mapping[int, int]], name: str) -> str:
-    """How long the texts of each kind or grade are, a panel each; empty if there are none.
+    """Histograms of text lengths, one panel per kind or grade; empty if there are none.
 
     Args:
-        lengths: how many texts have so many words, by kind or grade.
-        name: of the plot, unlike any other on the page.
+        lengths: for each kind or grade, the number of texts by their number of words.
+        name: name of the plot, unique on the page.
     """
-    everything: Counter[int] = sum((Counter(one) for one in lengths.values()), Counter())
-    if not everything:
+    total: Counter[int] = sum((Counter(counts) for counts in lengths.values()), Counter())
+    if not total:
         return ""
-    # The longest hundredth would squeeze the others: it goes into the last bar.
-    width = max(1, math.ceil((_percentile(everything, 0.99) + 1) / _BARS))
+    # Clip at the 99th percentile: longer texts go into the last bar.
+    width = max(1, math.ceil((_percentile(total, 0.99) + 1) / _BARS))
     panels = {}
-    for label, own in lengths.items():
+    for label, counts in lengths.items():
         bars = [0] * _BARS
-        for words, number in own.items():
+        for words, number in counts.items():
             bars[min(words // width, _BARS - 1)] += number
         panels[label] = bars
     return _panels(panels, float(width), "words", name)
 
 
 def grades_plot(bins: Mapping[str, Sequence[int]]) -> str:
-    """Grades from 0 to 1 in parts of one width, a panel a kind; empty if there are none."""
+    """Histograms of grades from 0 to 1, one panel per kind; empty if there are none."""
     return _panels(bins, 1 / len(next(iter(bins.values()))), "grade", "grades") if bins else ""
 
 
 def _panels(panels: Mapping[str, Sequence[int]], width: float, unit: str, name: str) -> str:
-    """Small histograms on the same axes: bars of ``width`` from 0 on, as shares of their panel."""
+    """Small histograms with shared axes: bars of ``width`` starting at 0, as shares of their panel."""
     from matplotlib.ticker import PercentFormatter
 
     rows = math.ceil(len(panels) / _COLUMNS)
@@ -221,7 +220,7 @@ def _panels(panels: Mapping[str, Sequence[int]], width: float, unit: str, name: 
 
 
 def _percentile(counts: Mapping[int, int], share: float) -> int:
-    """The least value that this share of the values does not exceed."""
+    """The smallest value that at least this share of the values does not exceed."""
     left = share * sum(counts.values())
     for value, number in sorted(counts.items()):
         left -= number
@@ -231,21 +230,21 @@ def _percentile(counts: Mapping[int, int], share: float) -> int:
 
 
 def _whiskers(axes: Axes, places: Sequence[float], means: Sequence[Mean]) -> None:
-    """Intervals; one that is not known is drawn without length."""
-    below, above = _reaches(means)
+    """Draw intervals; an unknown interval has no length."""
+    below, above = _error_bars(means)
     values = [mean.value for mean in means]
     axes.errorbar(places, values, yerr=[below, above], fmt="none", ecolor="#334155", elinewidth=1.0, capsize=2.0)
 
 
-def _reaches(means: Sequence[Mean]) -> tuple[list[float], list[float]]:
-    """How far intervals reach below their means and above."""
+def _error_bars(means: Sequence[Mean]) -> tuple[list[float], list[float]]:
+    """Lengths of the intervals below and above their means."""
     below = [0.0 if mean.low is None else max(0.0, mean.value - mean.low) for mean in means]
     above = [0.0 if mean.high is None else max(0.0, mean.high - mean.value) for mean in means]
     return below, above
 
 
 def _points(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
-    """Step and value where a row has both; the row's number where it has no step."""
+    """Step (or row number, if missing) and value of the rows that have a value."""
     return [
         (float(row.get("step", number)), float(row[key]))
         for number, row in enumerate(rows)
@@ -254,7 +253,7 @@ def _points(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, fl
 
 
 def _smooth(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Means of neighbours, so that a long training stays a small picture."""
+    """Average neighbouring points, so that the plot of a long training stays small."""
     size = -(-len(points) // _POINTS)
     groups = [points[start : start + size] for start in range(0, len(points), size or 1)]
     return [(sum(x for x, _ in group) / len(group), sum(y for _, y in group) / len(group)) for group in groups]
@@ -264,7 +263,7 @@ def _svg(draw: Callable[[Figure], None], name: str, size: tuple[float, float]) -
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    # The salt makes the ids inside the SVG repeat from run to run and differ between plots.
+    # The salt makes ids in the SVG the same in every run and different between plots.
     with rc_context({**_STYLE, "svg.hashsalt": name}):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)

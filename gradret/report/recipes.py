@@ -1,7 +1,7 @@
-"""Recipes side by side: means, spread over seeds, significance over queries, cost, and one sentence.
+"""Compare recipes: means, spread over seeds, significance over queries, cost, and a one-sentence summary.
 
-A recipe's value of a query is the mean over its seeds. Every two recipes are compared by a two-sided paired
-t-test over the queries, and the p-values of all pairs and measures together are corrected after Holm.
+A recipe's value for a query is the mean over its seeds. All pairs of recipes are compared by a two-sided paired t-test
+over the queries, with Holm's correction over all pairs and measures.
 """
 
 from __future__ import annotations
@@ -34,9 +34,19 @@ if TYPE_CHECKING:
     from gradret.config.run import Config
     from gradret.stats.significance import Values
 
-__all__ = ["Compared", "Side", "Trial", "as_data", "compared", "sentence", "terminal_text", "uneven"]
+__all__ = [
+    "Recipe",
+    "RecipeComparison",
+    "Trial",
+    "as_data",
+    "budget_warning",
+    "compare_recipes",
+    "sentence",
+    "terminal_text",
+]
 
-_EVEN = 1.05
+_MAX_BUDGET_RATIO = 1.05
+"""Largest ratio of training examples between recipes without a warning."""
 
 
 @dataclass(frozen=True)
@@ -48,61 +58,63 @@ class Trial:
     metrics: pa.Table
     """METRICS of the trained model."""
     before: pa.Table
-    """METRICS of the model that it started from."""
+    """METRICS of the model before training."""
     lists: int
-    """Training lists."""
+    """Number of training lists."""
     examples: int
-    """Lists that it was trained on, once for every time."""
+    """Number of lists seen in training, over all epochs."""
     seconds: float
-    """Of the training alone."""
+    """Duration of the training alone."""
 
 
 @dataclass(frozen=True)
-class Side:
-    """A recipe: each measure's mean over queries and seeds, and what it cost."""
+class Recipe:
+    """Results of a recipe: the mean of each measure over queries and seeds, and the cost."""
 
-    recipe: str
+    name: str
     means: dict[str, Mean]
-    """With the 95% bootstrap interval over the queries."""
+    """Means, with 95% bootstrap intervals over the queries."""
     spread: dict[str, float | None]
     """Standard deviation of the seeds' means; None with one seed."""
     before: dict[str, float]
+    """Means of the model before training."""
     lists: int
     examples: float
-    """Mean over seeds, as ``seconds`` is."""
+    """Mean over seeds."""
     seconds: float
+    """Mean over seeds."""
 
 
 @dataclass(frozen=True)
-class Compared:
-    """All sides on the same queries, the best by the first measure of interest first."""
+class RecipeComparison:
+    """All recipes on the same queries, sorted by the headline measure, best first."""
 
     measures: tuple[str, ...]
     queries: int
     seeds: tuple[int, ...]
-    sides: tuple[Side, ...]
+    recipes: tuple[Recipe, ...]
     bm25: dict[str, float]
     comparisons: tuple[Comparison, ...]
-    """Every two recipes in every tested measure; ``a`` stands above ``b``."""
+    """All pairs of recipes for every tested measure; ``a`` ranks above ``b``."""
 
     @property
     def tested(self) -> list[str]:
         """The measures whose differences are tested."""
         return tested(self.measures)
 
-    def comparison(self, one: str, other: str, measure: str) -> Comparison:
-        """Of two recipes, the better placed one first."""
-        return next(c for c in self.comparisons if (c.a, c.b, c.measure) == (one, other, measure))
+    def comparison(self, a: str, b: str, measure: str) -> Comparison:
+        """The comparison of two recipes, the one that ranks higher first."""
+        return next(c for c in self.comparisons if (c.a, c.b, c.measure) == (a, b, measure))
 
 
-def compared(trials: Sequence[Trial], bm25: pa.Table, measures: Sequence[str], seed: int) -> Compared:
-    """The numbers of a comparison.
+def compare_recipes(trials: Sequence[Trial], bm25: pa.Table, measures: Sequence[str], seed: int) -> RecipeComparison:
+    """Compare recipes.
 
     Args:
-        trials: every recipe with the same seeds.
-        bm25: METRICS of BM25, for orientation.
-        measures: which to show, in order.
-        seed: of the bootstrap.
+        trials: trials of all recipes, each with the same seeds.
+        bm25: METRICS of BM25, for reference.
+        measures: measures in display order.
+        seed: seed of the bootstrap.
 
     Raises:
         ContractError: the trials were not evaluated on the same queries.
@@ -112,38 +124,38 @@ def compared(trials: Sequence[Trial], bm25: pa.Table, measures: Sequence[str], s
     measures = tuple(dict.fromkeys(measures))
     first = headline_measure(measures)
     assert first is not None
-    by_recipe = {name: list(own) for name, own in itertools.groupby(trials, key=lambda trial: trial.recipe)}
-    query_ids, lexical = values_of("bm25", bm25, measures)
-    of: dict[str, dict[str, list[Values]]] = {}
+    by_recipe = {name: list(group) for name, group in itertools.groupby(trials, key=lambda trial: trial.recipe)}
+    query_ids, of_bm25 = values_of("bm25", bm25, measures)
+    by_seed: dict[str, dict[str, list[Values]]] = {}
     for trial in trials:
-        ids, own = values_of(trial.recipe, trial.metrics, measures)
+        ids, values = values_of(trial.recipe, trial.metrics, measures)
         if ids != query_ids:
             raise ContractError(f"{trial.recipe} and bm25 were not evaluated on the same queries")
         for measure in measures:
-            of.setdefault(trial.recipe, {}).setdefault(measure, []).append(own[measure])
-    means = {recipe: {m: np.mean(own[m], axis=0) for m in measures} for recipe, own in of.items()}
-    sides = [_side(own, means[recipe], of[recipe], seed) for recipe, own in by_recipe.items()]
-    sides.sort(key=lambda side: (-side.means[first].value, side.recipe))
-    pairs = [(a.recipe, b.recipe, m) for a, b in itertools.combinations(sides, 2) for m in tested(measures)]
-    return Compared(
+            by_seed.setdefault(trial.recipe, {}).setdefault(measure, []).append(values[measure])
+    means = {name: {m: np.mean(values[m], axis=0) for m in measures} for name, values in by_seed.items()}
+    recipes = [_recipe(group, means[name], by_seed[name], seed) for name, group in by_recipe.items()]
+    recipes.sort(key=lambda recipe: (-recipe.means[first].value, recipe.name))
+    pairs = [(a.name, b.name, m) for a, b in itertools.combinations(recipes, 2) for m in tested(measures)]
+    return RecipeComparison(
         measures=measures,
         queries=len(query_ids),
         seeds=tuple(dict.fromkeys(trial.seed for trial in trials)),
-        sides=tuple(sides),
-        bm25={measure: float(lexical[measure].mean()) for measure in measures},
+        recipes=tuple(recipes),
+        bm25={measure: float(of_bm25[measure].mean()) for measure in measures},
         comparisons=compare_pairs(means, pairs),
     )
 
 
-def _side(
-    trials: Sequence[Trial], means: Mapping[str, Values], seeds: Mapping[str, Sequence[Values]], seed: int
-) -> Side:
+def _recipe(
+    trials: Sequence[Trial], means: Mapping[str, Values], by_seed: Mapping[str, Sequence[Values]], seed: int
+) -> Recipe:
     _, before = values_of(trials[0].recipe, trials[0].before, list(means))
-    spread = {measure: [float(one.mean()) for one in seeds[measure]] for measure in means}
-    return Side(
-        recipe=trials[0].recipe,
+    seed_means = {measure: [float(values.mean()) for values in by_seed[measure]] for measure in means}
+    return Recipe(
+        name=trials[0].recipe,
         means={measure: mean(values, seed) for measure, values in means.items()},
-        spread={measure: statistics.stdev(own) if len(own) > 1 else None for measure, own in spread.items()},
+        spread={measure: statistics.stdev(each) if len(each) > 1 else None for measure, each in seed_means.items()},
         before={measure: float(values.mean()) for measure, values in before.items()},
         lists=round(statistics.mean(trial.lists for trial in trials)),
         examples=statistics.mean(trial.examples for trial in trials),
@@ -151,89 +163,86 @@ def _side(
     )
 
 
-def sentence(found: Compared) -> str:
-    """Which recipe to take, and whether its lead is more than noise."""
-    measure = headline_measure(found.measures)
+def sentence(comparison: RecipeComparison) -> str:
+    """Which recipe to choose, and whether its lead is significant."""
+    measure = headline_measure(comparison.measures)
     assert measure is not None
-    best, *rest = found.sides
-    value = f"{best.recipe} has the highest {measure}, {best.means[measure].value:.4f}"
+    best, *rest = comparison.recipes
+    value = f"{best.name} has the highest {measure}, {best.means[measure].value:.4f}"
     if not rest:
         return f"{value}."
-    tied: list[Side] = []
-    behind: list[Side] = []
-    for side in rest:
-        p = found.comparison(best.recipe, side.recipe, measure).p_corrected
-        (behind if p is not None and p < ALPHA else tied).append(side)
+    tied: list[Recipe] = []
+    worse: list[Recipe] = []
+    for recipe in rest:
+        p = comparison.comparison(best.name, recipe.name, measure).p_corrected
+        (worse if p is not None and p < ALPHA else tied).append(recipe)
     if not tied:
-        return f"{value}, and its lead over every other is significant: take {best.recipe}."
-    cheapest = min([best, *tied], key=lambda side: side.seconds)
-    names = ", ".join(side.recipe for side in tied)
-    text = f"{value}, but its lead over {names} is noise ({_ps(found, best, tied, measure)})"
-    if behind:
-        text += f"; {', '.join(side.recipe for side in behind)} {_are(behind)} significantly worse"
-    return f"{text}. The cheapest of the leaders to train is {cheapest.recipe} ({cheapest.seconds:,.0f} s)."
+        return f"{value}, and its lead over every other recipe is significant: choose {best.name}."
+    cheapest = min([best, *tied], key=lambda recipe: recipe.seconds)
+    names = ", ".join(recipe.name for recipe in tied)
+    text = f"{value}, but its lead over {names} is not significant ({_p_values(comparison, best, tied, measure)})"
+    if worse:
+        verb = "is" if len(worse) == 1 else "are"
+        text += f"; {', '.join(recipe.name for recipe in worse)} {verb} significantly worse"
+    return f"{text}. The cheapest of the leaders to train is {cheapest.name} ({cheapest.seconds:,.0f} s)."
 
 
-def _are(sides: Sequence[Side]) -> str:
-    return "is" if len(sides) == 1 else "are"
-
-
-def _ps(found: Compared, best: Side, others: Sequence[Side], measure: str) -> str:
-    ps = [found.comparison(best.recipe, side.recipe, measure).p_corrected for side in others]
+def _p_values(comparison: RecipeComparison, best: Recipe, others: Sequence[Recipe], measure: str) -> str:
+    ps = [comparison.comparison(best.name, recipe.name, measure).p_corrected for recipe in others]
     known = [p for p in ps if p is not None]
     return f"corrected {p_text(min(known))}{' or more' if len(known) > 1 else ''}" if known else p_text(None)
 
 
-def uneven(found: Compared) -> str:
-    """A warning where the recipes were not trained on as many examples; empty where they were."""
-    examples = [side.examples for side in found.sides]
-    if max(examples) <= _EVEN * min(examples):
+def budget_warning(comparison: RecipeComparison) -> str:
+    """A warning if recipes were trained on different numbers of examples; otherwise empty."""
+    examples = [recipe.examples for recipe in comparison.recipes]
+    if max(examples) <= _MAX_BUDGET_RATIO * min(examples):
         return ""
     return (
-        f"The recipes were not trained equally long: from {min(examples):,.0f} to {max(examples):,.0f} lists. "
-        "Early stopping, or other lists, may be why."
+        "The recipes were not trained on the same number of examples: from "
+        f"{min(examples):,.0f} to {max(examples):,.0f} lists. Early stopping or different lists may be the reason."
     )
 
 
-def as_data(config: Config, found: Compared) -> dict[str, Any]:
-    """What ``comparison.json`` holds."""
+def as_data(config: Config, comparison: RecipeComparison) -> dict[str, Any]:
+    """The content of ``comparison.json``."""
     return {
         "name": config.name,
         "dataset": name_of(config.dataset),
-        "queries": found.queries,
-        "seeds": list(found.seeds),
+        "queries": comparison.queries,
+        "seeds": list(comparison.seeds),
         "vary": config.compare.vary,
-        "sentence": sentence(found),
-        "warning": uneven(found),
-        "bm25": found.bm25,
+        "sentence": sentence(comparison),
+        "warning": budget_warning(comparison),
+        "bm25": comparison.bm25,
         "recipes": {
-            side.recipe: {
-                "overrides": list(config.compare.recipes[side.recipe]),
-                "measures": {measure: mean.value for measure, mean in side.means.items()},
-                "spread": side.spread,
-                "before": side.before,
-                "lists": side.lists,
-                "examples": side.examples,
-                "seconds": side.seconds,
+            recipe.name: {
+                "overrides": list(config.compare.recipes[recipe.name]),
+                "measures": {measure: mean.value for measure, mean in recipe.means.items()},
+                "spread": recipe.spread,
+                "before": recipe.before,
+                "lists": recipe.lists,
+                "examples": recipe.examples,
+                "seconds": recipe.seconds,
             }
-            for side in found.sides
+            for recipe in comparison.recipes
         },
-        "significance": significance(found.comparisons),
+        "significance": significance(comparison.comparisons),
     }
 
 
 def terminal_text(data: Mapping[str, Any]) -> str:
-    """The table and the sentence that ``gradret compare`` ends with.
+    """The final output of ``gradret compare``: the table and the summary.
 
     Args:
-        data: what ``comparison.json`` holds.
+        data: the content of ``comparison.json``.
     """
     measures = list(data["bm25"])
     head = [f"{data['queries']:,} queries", *measures, "lists", "examples", "seconds"]
     rows = [["bm25", *(f"{data['bm25'][measure]:.4f}" for measure in measures), "", "", ""]]
-    for name, side in data["recipes"].items():
-        cells = [_cell(side["measures"][measure], side["spread"][measure]) for measure in measures]
-        rows.append([name, *cells, f"{side['lists']:,}", f"{side['examples']:,.0f}", f"{side['seconds']:.0f}"])
+    for name, recipe in data["recipes"].items():
+        cells = [_cell(recipe["measures"][measure], recipe["spread"][measure]) for measure in measures]
+        rows.append([name, *cells, f"{recipe['lists']:,}", f"{recipe['examples']:,.0f}", f"{recipe['seconds']:.0f}"])
     notes = [data["sentence"], data["warning"]]
     return "\n\n".join([grid([head, *rows]), *(note for note in notes if note)])
 

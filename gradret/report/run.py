@@ -1,13 +1,13 @@
-"""Leave what a run found under ``STORAGE/runs/NAME/``.
+"""Write the results of a run to ``STORAGE/runs/NAME/``.
 
-    config.yaml     resolved, every default written out
+    config.yaml     resolved config with every default written out
     lineage.json    every artifact of the run
     metrics.json    means and significance; other programs read it
     report.html     one page for people
     runs/*.trec     each system's results
     model/          the tuned model, with a card
 
-Every file is written whole or not at all.
+Every file is written atomically.
 """
 
 from __future__ import annotations
@@ -37,47 +37,47 @@ __all__ = ["report"]
 
 
 def report(config: Config, artifacts: Mapping[str, Artifact]) -> Path:
-    """The run's folder, with a report of whatever ``artifacts`` holds.
+    """Write the run's folder and return it; sections of missing artifacts are left out.
 
     Args:
-        config: of the run.
-        artifacts: by name: a stage's, or ``index.``, ``search.`` and ``evaluate.`` with a system's.
+        config: the run's config.
+        artifacts: artifacts by name: of a stage, or ``index.``, ``search.`` and ``evaluate.`` with a system's name.
 
     Raises:
         StorageError: the folder cannot be written.
         ContractError: the systems were not evaluated on the same queries.
     """
-    tables = {system: one.table("metrics") for system, one in _of(artifacts, "evaluate")}
+    tables = {system: artifact.table("metrics") for system, artifact in _by_system(artifacts, "evaluate")}
     measures = list(parse_measures(config.evaluate.measures))
-    found = results(tables, measures, config.seed, config.evaluate.test)
+    measured = results(tables, measures, config.seed, config.evaluate.test)
     lineage = {name: _lineage(config, artifact) for name, artifact in artifacts.items()}
     yaml = to_yaml(config)
-    html = page(config, artifacts, found, lineage, yaml)
+    html = page(config, artifacts, measured, lineage, yaml)
     folder = Path(config.storage_path) / "runs" / config.name
     try:
         (folder / "runs").mkdir(parents=True, exist_ok=True)
         write_text(folder / "config.yaml", [yaml])
         write_json(folder / "lineage.json", lineage)
-        for system, run in _of(artifacts, "search"):
+        for system, run in _by_system(artifacts, "search"):
             write_run(folder / "runs" / f"{system}.trec", run, system)
         if "train" in artifacts:
             _copy_model(artifacts["train"], folder / "model")
-            write_text(folder / "model" / "README.md", [card(config, artifacts, found, lineage)])
+            write_text(folder / "model" / "README.md", [card(config, artifacts, measured, lineage)])
         write_text(folder / "report.html", [html])
-        write_json(folder / "metrics.json", _metrics(config, artifacts, found))
+        write_json(folder / "metrics.json", _metrics(config, artifacts, measured))
     except StorageError:
         raise
     except OSError as error:
         raise StorageError(
-            f"report: {folder} cannot be written: {error}; free some space or set storage_path"
+            f"report: {folder} cannot be written: {error}; free some space or set storage_path to another folder"
         ) from error
     return folder
 
 
-def _of(artifacts: Mapping[str, Artifact], stage: str) -> list[tuple[str, Artifact]]:
-    """System and artifact of ``STAGE.SYSTEM``."""
+def _by_system(artifacts: Mapping[str, Artifact], stage: str) -> list[tuple[str, Artifact]]:
+    """Systems and artifacts of the names ``STAGE.SYSTEM``."""
     prefix = f"{stage}."
-    return [(name.removeprefix(prefix), one) for name, one in artifacts.items() if name.startswith(prefix)]
+    return [(name.removeprefix(prefix), artifact) for name, artifact in artifacts.items() if name.startswith(prefix)]
 
 
 def _lineage(config: Config, artifact: Artifact) -> dict[str, Any]:
@@ -89,22 +89,22 @@ def _lineage(config: Config, artifact: Artifact) -> dict[str, Any]:
     }
 
 
-def _metrics(config: Config, artifacts: Mapping[str, Artifact], found: Results) -> dict[str, Any]:
+def _metrics(config: Config, artifacts: Mapping[str, Artifact], measured: Results) -> dict[str, Any]:
     return {
         "name": config.name,
         "dataset": name_of(config.dataset),
-        "queries": len(found.query_ids),
+        "queries": len(measured.query_ids),
         "systems": {
-            system: {measure: mean.value for measure, mean in means.items()} for system, means in found.means.items()
+            system: {measure: mean.value for measure, mean in means.items()} for system, means in measured.means.items()
         },
-        "significance": significance(found.comparisons, found.test),
+        "significance": significance(measured.comparisons, measured.test),
         "seconds": {name: artifact.manifest["seconds"] for name, artifact in artifacts.items()},
         "teacher_check": as_data(artifacts["check"]) if "check" in artifacts else None,
     }
 
 
 def _copy_model(trained: Artifact, folder: Path) -> None:
-    """Put the trained model in ``folder``, unless the same is there."""
+    """Copy the trained model to ``folder``, unless it is there already."""
     mark = folder / "fingerprint.txt"
     if mark.is_file() and mark.read_text(encoding="utf-8").strip() == trained.fingerprint:
         return

@@ -1,7 +1,6 @@
-"""Examples for the page: training lists, and the queries that gained and lost most.
+"""Choose examples for the report: training lists, and the queries with the largest gains and losses.
 
-Only ids are picked at first; the texts of the few documents among them are then looked up in one
-pass over the shards.
+Ids are chosen first; the texts of these few documents are then looked up in one pass over the shards.
 """
 
 from __future__ import annotations
@@ -16,7 +15,16 @@ if TYPE_CHECKING:
     from gradret.stats.significance import Results
     from gradret.store.artifacts import Artifact
 
-__all__ = ["Change", "Shown", "TrainingList", "changes", "documents", "matching", "quarantined", "training_lists"]
+__all__ = [
+    "Change",
+    "ShownDoc",
+    "TrainingList",
+    "changes",
+    "documents",
+    "matching",
+    "quarantined",
+    "training_lists",
+]
 
 _CHANGES = 5
 _TOP = 3
@@ -26,8 +34,8 @@ _QUARANTINED = 10
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A document in a list: its grade where it has one, and whether it counts as relevant."""
+class ShownDoc:
+    """A document in a list, with its grade, if any, and whether it counts as relevant."""
 
     doc_id: str
     grade: float | None
@@ -36,29 +44,29 @@ class Shown:
 
 @dataclass(frozen=True)
 class Change:
-    """A test query, its measure under base and tuned, and their first documents."""
+    """A test query, its measure with base and tuned, and the first documents of both."""
 
     query_id: str
     text: str
     before: float
     after: float
-    top_before: list[Shown]
-    top_after: list[Shown]
+    top_before: list[ShownDoc]
+    top_after: list[ShownDoc]
 
 
 @dataclass(frozen=True)
 class TrainingList:
-    """A training query and the best-graded documents of its list."""
+    """A training query and the documents of its list with the highest grades."""
 
     query_id: str
     text: str
     kind: str
     length: int
-    documents: list[Shown]
+    documents: list[ShownDoc]
 
 
 def changes(results: Results, artifacts: Mapping[str, Artifact], measure: str) -> tuple[list[Change], list[Change]]:
-    """Queries that gained most from base to tuned, and those that lost most, by ``measure``."""
+    """Queries with the largest gain in ``measure`` from base to tuned, and those with the largest loss."""
     if not {"base", "tuned"} <= results.values.keys() or "queries" not in artifacts:
         return [], []
     before, after = (results.values[system][measure].tolist() for system in ("base", "tuned"))
@@ -79,7 +87,7 @@ def changes(results: Results, artifacts: Mapping[str, Artifact], measure: str) -
 
 
 def training_lists(artifacts: Mapping[str, Artifact]) -> list[TrainingList]:
-    """A few lists, of different kinds of queries where there are several."""
+    """A few training lists, of different kinds of queries if there are several."""
     if "select" not in artifacts:
         return []
     rows: dict[str, dict[str, Any]] = {}
@@ -92,16 +100,16 @@ def training_lists(artifacts: Mapping[str, Artifact]) -> list[TrainingList]:
     return [_training_list(row, texts.get(row["query_id"], "")) for row in rows.values()]
 
 
-def documents(ingested: Artifact | None, shown: Iterable[Shown]) -> dict[str, dict[str, str]]:
-    """Title and text of the documents shown, by id."""
-    wanted = {one.doc_id for one in shown}
+def documents(ingested: Artifact | None, shown: Iterable[ShownDoc]) -> dict[str, dict[str, str]]:
+    """Title and text of the shown documents, by doc_id."""
+    wanted = {doc.doc_id for doc in shown}
     if ingested is None or not wanted:
         return {}
     return {row["doc_id"]: row for row in matching(ingested, "docs", "doc_id", wanted)}
 
 
 def quarantined(artifact: Artifact) -> list[dict[str, str]]:
-    """The first rows that the stage could not use."""
+    """The first quarantined rows of a stage."""
     rows: list[dict[str, str]] = []
     for table in artifact.batches("quarantine"):
         rows += table.slice(0, _QUARANTINED - len(rows)).to_pylist()
@@ -111,7 +119,7 @@ def quarantined(artifact: Artifact) -> list[dict[str, str]]:
 
 
 def matching(artifact: Artifact, table: str, column: str, wanted: set[str]) -> Iterator[dict[str, Any]]:
-    """Rows of ``table`` whose ``column`` is wanted, a shard in memory at a time."""
+    """Rows of ``table`` whose ``column`` is in ``wanted``; reads one shard at a time."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -130,13 +138,13 @@ def _judgments(queries: Artifact, wanted: set[str]) -> dict[tuple[str, str], int
     return {(row["query_id"], row["doc_id"]): row["relevance"] for row in rows if row["split"] == "test"}
 
 
-def _tops(run: Artifact | None, wanted: set[str], grades: Mapping[tuple[str, str], int]) -> dict[str, list[Shown]]:
+def _tops(run: Artifact | None, wanted: set[str], grades: Mapping[tuple[str, str], int]) -> dict[str, list[ShownDoc]]:
     """The first documents of each wanted query."""
     rows = [] if run is None else [row for row in matching(run, "run", "query_id", wanted) if row["rank"] <= _TOP]
-    tops: dict[str, list[Shown]] = {}
+    tops: dict[str, list[ShownDoc]] = {}
     for row in sorted(rows, key=lambda row: (row["query_id"], row["rank"])):
         grade = grades.get((row["query_id"], row["doc_id"]))
-        tops.setdefault(row["query_id"], []).append(Shown(row["doc_id"], grade, grade is not None and grade > 0))
+        tops.setdefault(row["query_id"], []).append(ShownDoc(row["doc_id"], grade, grade is not None and grade > 0))
     return tops
 
 
@@ -149,7 +157,7 @@ def _first_of_each_kind(table: pa.Table) -> list[dict[str, Any]]:
 
 
 def _training_list(row: Mapping[str, Any], text: str) -> TrainingList:
-    shown = [Shown(*one) for one in zip(row["doc_ids"], row["grades"], row["positives"], strict=True)]
-    # Best grades first; what has no grade comes last.
-    shown.sort(key=lambda one: (one.grade is None, -(one.grade or 0.0)))
+    shown = [ShownDoc(*fields) for fields in zip(row["doc_ids"], row["grades"], row["positives"], strict=True)]
+    # Highest grades first, documents without a grade last.
+    shown.sort(key=lambda doc: (doc.grade is None, -(doc.grade or 0.0)))
     return TrainingList(row["query_id"], text, row["kind"] or "human", len(shown), shown[:_LISTED])

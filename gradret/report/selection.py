@@ -1,7 +1,7 @@
-"""What selection did: queries in and out of every filter, scores and grades, what the lists hold, and the audit.
+"""Summarise the stage ``select``: queries dropped by each filter, scores and grades, composition of lists, and audit.
 
-The audit is of false negatives: documents of a list that are no positives and that the teacher scores as
-high as the list's best positive. Everything is counted a shard at a time.
+The audit is about false negatives: negatives of a list that the teacher scores at least as high as the list's best
+positive. Counts are computed one shard at a time.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _COUNTED = ("listed", "positives", "negatives", "suspects")
 
 @dataclass(frozen=True)
 class Step:
-    """What looks at queries and drops some, by kind of query."""
+    """A filter, and the queries that it dropped and left, by kind of query."""
 
     reason: str
     dropped: Mapping[str, int]
@@ -40,20 +40,20 @@ class Step:
 
 @dataclass(frozen=True)
 class Origin:
-    """A retriever's share in the lists; a document that several found counts for each."""
+    """A retriever's documents in the lists; a document of several retrievers counts for each."""
 
     name: str
     listed: int
     positives: int
     negatives: Sequence[int]
-    """By band of ranks: documents with a score that are no positives, before the margins."""
+    """Negatives with a score, by band of ranks, before the margins drop some."""
     suspects: Sequence[int]
-    """By band of ranks: those of them that score as high as the list's best positive, or higher."""
+    """Negatives that score at least as high as the list's best positive, by band of ranks."""
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """A document that may be a positive."""
+    """A negative that may be a false negative."""
 
     query: str
     doc_id: str
@@ -66,27 +66,27 @@ class Suspect:
 
 @dataclass(frozen=True)
 class Selection:
-    """What the stage ``select`` did."""
+    """Summary of the stage ``select``."""
 
     came: Mapping[str, int]
-    """Queries by kind, the most first."""
+    """Input queries by kind, most frequent first."""
     steps: Sequence[Step]
     percentiles: Mapping[str, Mapping[str, float]]
-    """By scope, the scores at the percentiles that grades follow from."""
+    """Scores at the percentiles that define grades, by scope."""
     mapping: str
-    """How scores became grades, in a sentence."""
+    """A sentence on how scores become grades."""
     lists: int
     documents: int
     positives: int
     origins: Sequence[Origin]
     bands: Sequence[str]
-    """Bands of ranks as people read them."""
+    """Labels of the bands of ranks."""
     suspects: Sequence[Suspect]
-    """A few of every band of ranks, drawn by a hash."""
+    """A few suspects of each band of ranks, drawn by a hash."""
 
 
 def selection(settings: Select, artifacts: Mapping[str, Artifact]) -> Selection:
-    """Read from the artifact ``select``; kinds of dropped queries and texts come from ``generate``."""
+    """Summarise the artifact ``select``, with kinds of dropped queries and texts from ``generate``."""
     selected = artifacts["select"]
     kept, documents, positives = _lists(selected)
     counts, _ = reasons_by_kind(artifacts, ("select",))
@@ -108,19 +108,19 @@ def selection(settings: Select, artifacts: Mapping[str, Artifact]) -> Selection:
 
 def _mapping(settings: Select) -> str:
     over = {"all": "all scores", "kind": "the scores of queries of the same kind", "query": "the query's own scores"}
-    scope, thresholds = over[settings.normalise], ", ".join(f"{one:g}" for one in settings.thresholds)
+    scope, thresholds = over[settings.normalise], ", ".join(f"{threshold:g}" for threshold in settings.thresholds)
     how = {
         "scaled": f"scores between percentiles {settings.low:g} and {settings.high:g} of {scope}, scaled and clipped",
         "as_is": "the scores as they are",
         "thresholds": f"the share of the thresholds {thresholds} that a score reaches",
         "quantiles": f"{settings.levels} levels that {scope} fill equally",
     }
-    ruled = "; some rules of select.mix give their own" if any(rule.grade is not None for rule in settings.mix) else ""
-    return f"Grades are {how[settings.grades]}{ruled}."
+    has_fixed = any(rule.grade is not None for rule in settings.mix)
+    return f"Grades are {how[settings.grades]}{'; some rules of select.mix set fixed grades' * has_fixed}."
 
 
 def _lists(selected: Artifact) -> tuple[Counter[str], int, int]:
-    """Lists by kind, and the documents and positives in them."""
+    """Number of lists by kind, and of documents and positives in them."""
     import pyarrow.compute as pc
 
     kinds: Counter[str] = Counter()
@@ -135,10 +135,10 @@ def _lists(selected: Artifact) -> tuple[Counter[str], int, int]:
 
 
 def _steps(settings: Select, came: Counter[str], dropped: Mapping[str, Counter[str]]) -> list[Step]:
-    """In the order in which queries are looked at; those that the config leaves off only where they dropped some."""
-    on = {"candidates": False, "normalise": settings.normalise == "query"}
+    """Filters in the order in which they apply; those that the config does not set only if they dropped queries."""
+    enabled = {"candidates": False, "normalise": settings.normalise == "query"}
     known = reasons(settings)
-    shown = [reason for name, reason in known.items() if on.get(name, getattr(settings, name, False))]
+    shown = [reason for name, reason in known.items() if enabled.get(name, getattr(settings, name, False))]
     order = [reason for reason in known.values() if reason in shown or reason in dropped]
     steps, left = [], came
     for reason in [*order, *(reason for reason in dropped if reason not in order)]:
@@ -152,22 +152,22 @@ def _origins(selected: Artifact) -> list[Origin]:
     sums: dict[str, Counter[tuple[str, int]]] = {}
     for batch in selected.batches("audit"):
         for row in batch.to_pylist():
-            own = sums.setdefault(row["origin"], Counter())
-            own.update({(name, row["first_rank"]): row[name] for name in _COUNTED})
+            counts = sums.setdefault(row["origin"], Counter())
+            counts.update({(name, row["first_rank"]): row[name] for name in _COUNTED})
     return [
         Origin(
             name=name,
-            listed=sum(own["listed", band] for band in BANDS),
-            positives=sum(own["positives", band] for band in BANDS),
-            negatives=[own["negatives", band] for band in BANDS],
-            suspects=[own["suspects", band] for band in BANDS],
+            listed=sum(counts["listed", band] for band in BANDS),
+            positives=sum(counts["positives", band] for band in BANDS),
+            negatives=[counts["negatives", band] for band in BANDS],
+            suspects=[counts["suspects", band] for band in BANDS],
         )
-        for name, own in sorted(sums.items())
+        for name, counts in sorted(sums.items())
     ]
 
 
 def _suspects(selected: Artifact, generated: Artifact) -> list[Suspect]:
-    """Those with the smallest pair_ids of each band, the first bands first."""
+    """The suspects with the smallest pair_ids of each band, in the order of the bands."""
     drawn: dict[int, list[dict[str, Any]]] = {band: [] for band in BANDS}
     for batch in selected.batches("suspects"):
         for row in batch.to_pylist():
@@ -183,6 +183,6 @@ def _suspects(selected: Artifact, generated: Artifact) -> list[Suspect]:
 
 
 def _first(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The first rows by pair_id, no pair twice."""
+    """The first rows by pair_id, each pair once."""
     ranked = sorted(rows, key=lambda row: (row["pair_id"], row["origin"]), reverse=True)
     return sorted({row["pair_id"]: row for row in ranked}.values(), key=lambda row: row["pair_id"])[:_SHOWN]

@@ -1,4 +1,4 @@
-"""Tables in plain text, for the terminal."""
+"""Format plain-text tables for the terminal."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["grid", "terminal_table"]
 
 
 def terminal_table(metrics: Mapping[str, Any]) -> str:
-    """The plain-text table that ``gradret run`` ends with.
+    """The final table of ``gradret run``.
 
     Args:
-        metrics: what ``metrics.json`` holds.
+        metrics: the content of ``metrics.json``.
     """
     systems = metrics["systems"]
     if not systems:
@@ -22,11 +22,11 @@ def terminal_table(metrics: Mapping[str, Any]) -> str:
     measures = list(next(iter(systems.values())))
     rows = [[name, *(f"{systems[name][measure]:.4f}" for measure in measures)] for name in order(systems)]
     text = grid([[f"{metrics['queries']:,} queries", *measures], *rows])
-    found = {(item["b"], item["measure"]): item for item in metrics["significance"]}
-    others = [name for name in ("base", "bm25") if any(name == other for other, _ in found)]
+    changes = {(item["b"], item["measure"]): item for item in metrics["significance"]}
+    others = [name for name in ("base", "bm25") if any(name == other for other, _ in changes)]
     if not others:
         return text
-    rows = [[measure, *(_change(found[other, measure]) for other in others)] for measure in tested(measures)]
+    rows = [[measure, *(_change(changes[other, measure]) for other in others)] for measure in tested(measures)]
     return f"{text}\n\n{grid([['', *(f'tuned - {other}' for other in others)], *rows])}"
 
 
@@ -35,7 +35,7 @@ def _change(item: Mapping[str, Any]) -> str:
 
 
 def grid(rows: list[list[str]]) -> str:
-    """Columns in line: the first to the left, the others to the right."""
+    """Align columns: the first to the left, the others to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for row in rows:

@@ -110,7 +110,7 @@ def test_two_systems_stand_side_by_side():
         "",
     ]
     about = "† differs from before: two-sided paired t-test over the queries, "
-    assert last == f"{about}Holm-corrected over 2 tests of a system, p < 0.05."
+    assert last == f"{about}Holm-corrected over 2 tests per system, p < 0.05."
     assert markdown(table).splitlines()[:4] == [
         "| before -> after | nDCG@10 | judged@10 |",
         "| --- | ---: | ---: |",
@@ -119,7 +119,7 @@ def test_two_systems_stand_side_by_side():
     ]
     assert note(compare({"x": rows["quora"] * 2}, ["nDCG@10"], 0, "one-sided")).startswith(
         "† is better than before: one-sided paired t-test over the queries, "
-        "Holm-corrected over 1 test, p < 0.05. x: the mean of 2 parts."
+        "Holm-corrected over 1 test, p < 0.05. x: mean of 2 parts."
     )
 
 

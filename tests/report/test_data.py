@@ -189,9 +189,9 @@ def test_what_asking_took(tmp_path):
     judged = [answer("d", {}, (7, 1))]
     generated, labels = artifact(tmp_path, "generate", answers=answers), artifact(tmp_path, "label", answers=judged)
     assert data.asked({"generate": generated, "label": labels}) == [
-        data.Asked("generate", "claim", 2, 200.0, 30.0, 0.5, 0.5),
-        data.Asked("generate", "title", 1, 40.0, 4.0, 0.0, 0.0),
-        data.Asked("label", "", 1, 7.0, 1.0, 0.0, 0.0),
+        data.PromptStats("generate", "claim", 2, 200.0, 30.0, 0.5, 0.5),
+        data.PromptStats("generate", "title", 1, 40.0, 4.0, 0.0, 0.0),
+        data.PromptStats("label", "", 1, 7.0, 1.0, 0.0, 0.0),
     ]
     assert data.asked({"generate": artifact(tmp_path, "generate")}) == []
 

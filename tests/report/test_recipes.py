@@ -11,7 +11,7 @@ from scipy.stats import ttest_rel
 from gradret.config.run import Compare, Config
 from gradret.datasets.pydocs import Pydocs
 from gradret.errors import ContractError
-from gradret.report.recipes import Trial, as_data, compared, sentence, terminal_text
+from gradret.report.recipes import Trial, as_data, compare_recipes, sentence, terminal_text
 from gradret.report.recipes_page import page
 from gradret.store import contracts
 
@@ -58,15 +58,15 @@ def config(*recipes):
 
 def test_means_spread_and_significance():
     given, values = trials({"low": 0.3, "high": 0.6, "middle": 0.5}, seeds=(0, 1, 2))
-    found = compared(given, bm25(), MEASURES, 0)
-    assert [side.recipe for side in found.sides] == ["high", "middle", "low"]
+    found = compare_recipes(given, bm25(), MEASURES, 0)
+    assert [recipe.name for recipe in found.recipes] == ["high", "middle", "low"]
     assert (found.queries, found.seeds) == (QUERIES, (0, 1, 2))
-    for side, measure in itertools.product(found.sides, MEASURES):
-        of_seeds = [values[side.recipe, seed][measure].mean() for seed in (0, 1, 2)]
-        assert side.means[measure].value == pytest.approx(np.mean(of_seeds))
-        assert side.spread[measure] == pytest.approx(np.std(of_seeds, ddof=1))
-        assert side.means[measure].low < side.means[measure].value < side.means[measure].high
-        assert side.before[measure] == pytest.approx(0.25)
+    for recipe, measure in itertools.product(found.recipes, MEASURES):
+        of_seeds = [values[recipe.name, seed][measure].mean() for seed in (0, 1, 2)]
+        assert recipe.means[measure].value == pytest.approx(np.mean(of_seeds))
+        assert recipe.spread[measure] == pytest.approx(np.std(of_seeds, ddof=1))
+        assert recipe.means[measure].low < recipe.means[measure].value < recipe.means[measure].high
+        assert recipe.before[measure] == pytest.approx(0.25)
         assert found.bm25[measure] == pytest.approx(0.5)
     mean = {(recipe, m): np.mean([values[recipe, seed][m] for seed in (0, 1, 2)], axis=0)
             for recipe in ("high", "middle", "low") for m in MEASURES}  # fmt: skip
@@ -81,16 +81,16 @@ def test_means_spread_and_significance():
 
 
 def test_one_seed_has_no_spread():
-    found = compared(trials({"one": 0.3, "two": 0.6}, seeds=(7,))[0], bm25(), MEASURES, 0)
-    assert all(spread is None for side in found.sides for spread in side.spread.values())
+    found = compare_recipes(trials({"one": 0.3, "two": 0.6}, seeds=(7,))[0], bm25(), MEASURES, 0)
+    assert all(spread is None for recipe in found.recipes for spread in recipe.spread.values())
     assert "±" not in terminal_text(as_data(config("one", "two"), found))
 
 
 def test_the_sentence_names_the_winner_where_there_is_one():
-    found = compared(trials({"low": 0.3, "high": 0.6})[0], bm25(), MEASURES, 0)
+    found = compare_recipes(trials({"low": 0.3, "high": 0.6})[0], bm25(), MEASURES, 0)
     assert sentence(found) == (
-        f"high has the highest nDCG@10, {found.sides[0].means['nDCG@10'].value:.4f}, "
-        "and its lead over every other is significant: take high."
+        f"high has the highest nDCG@10, {found.recipes[0].means['nDCG@10'].value:.4f}, "
+        "and its lead over every other recipe is significant: choose high."
     )
 
 
@@ -98,18 +98,18 @@ def test_the_sentence_says_when_a_lead_is_noise_and_what_is_cheapest():
     given, _ = trials({"one": 0.6, "two": 0.6, "low": 0.3}, seconds={"one": 20.0, "two": 20.0, "low": 1.0})
     cheap = {"one": 5.0, "two": 30.0}
     given = [t if t.recipe == "low" else Trial(**vars(t) | {"seconds": cheap[t.recipe]}) for t in given]
-    found = compared(given, bm25(), MEASURES, 0)
-    first, second = found.sides[0].recipe, found.sides[1].recipe
+    found = compare_recipes(given, bm25(), MEASURES, 0)
+    first, second = found.recipes[0].name, found.recipes[1].name
     text = sentence(found)
-    assert f"its lead over {second} is noise (corrected p = " in text
+    assert f"its lead over {second} is not significant (corrected p = " in text
     assert "; low is significantly worse. " in text
     assert first in text
     assert text.endswith("The cheapest of the leaders to train is one (5 s).")
 
 
 def test_unequal_budgets_are_said():
-    even = compared(trials({"one": 0.3, "two": 0.6})[0], bm25(), MEASURES, 0)
-    uneven = compared(trials({"one": 0.3, "two": 0.6}, examples={"two": 2000})[0], bm25(), MEASURES, 0)
+    even = compare_recipes(trials({"one": 0.3, "two": 0.6})[0], bm25(), MEASURES, 0)
+    uneven = compare_recipes(trials({"one": 0.3, "two": 0.6}, examples={"two": 2000})[0], bm25(), MEASURES, 0)
     assert as_data(config("one", "two"), even)["warning"] == ""
     assert "from 1,000 to 2,000 lists" in as_data(config("one", "two"), uneven)["warning"]
 
@@ -118,7 +118,7 @@ def test_recipes_on_other_queries_are_refused():
     given, _ = trials({"one": 0.3, "two": 0.6})
     other = metrics({measure: np.full(QUERIES - 1, 0.5) for measure in MEASURES})
     with pytest.raises(ContractError, match="not evaluated on the same queries"):
-        compared(given, other, MEASURES, 0)
+        compare_recipes(given, other, MEASURES, 0)
 
 
 def test_shares_of_judged_documents_are_shown_and_not_tested():
@@ -132,14 +132,14 @@ def test_shares_of_judged_documents_are_shown_and_not_tested():
         return pa.concat_tables([table, judged])
 
     more = [Trial(**vars(t) | {"metrics": with_judged(t.metrics), "before": with_judged(t.before)}) for t in given]
-    found = compared(more, with_judged(bm25()), [*MEASURES, "judged@10"], 0)
-    assert found.sides[0].means["judged@10"].value == 1.0
+    found = compare_recipes(more, with_judged(bm25()), [*MEASURES, "judged@10"], 0)
+    assert found.recipes[0].means["judged@10"].value == 1.0
     assert {pair.measure for pair in found.comparisons} == set(MEASURES)
-    assert found.comparisons == compared(given, bm25(), MEASURES, 0).comparisons
+    assert found.comparisons == compare_recipes(given, bm25(), MEASURES, 0).comparisons
 
 
 def test_page_and_table_show_every_recipe_and_pair():
-    found = compared(trials({"<b>one": 0.3, "two": 0.6, "three": 0.61})[0], bm25(), MEASURES, 0)
+    found = compare_recipes(trials({"<b>one": 0.3, "two": 0.6, "three": 0.61})[0], bm25(), MEASURES, 0)
     settings = config("<b>one", "two", "three")
     html = page(settings, found)
     assert "&lt;b&gt;one" in html
@@ -150,8 +150,8 @@ def test_page_and_table_show_every_recipe_and_pair():
     text = terminal_text(as_data(settings, found))
     assert [line.split("  ")[0] for line in text.splitlines()[1:5]] == [
         "bm25",
-        found.sides[0].recipe,
-        found.sides[1].recipe,
+        found.recipes[0].name,
+        found.recipes[1].name,
         "<b>one",
     ]
-    assert f"{found.sides[0].means['nDCG@10'].value:.4f} ± {found.sides[0].spread['nDCG@10']:.4f}" in text
+    assert f"{found.recipes[0].means['nDCG@10'].value:.4f} ± {found.recipes[0].spread['nDCG@10']:.4f}" in text
