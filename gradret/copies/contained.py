@@ -14,7 +14,8 @@ import re
 import shutil
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ from gradret.work.shards import Pool, run_step
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["contained", "duplicates", "normalise", "unique_rows", "without_copies"]
+__all__ = ["contained", "duplicates", "letters", "unique_rows", "without_copies"]
 
 _CUT = 2048
 _PART_BYTES = 64 << 20
@@ -37,7 +38,7 @@ _ROWS_A_GROUP = 10_000
 _NOT_LETTERS = re.compile(r"[\d_]|[^\w\s]")
 
 
-def normalise(text: str) -> str:
+def letters(text: str) -> str:
     """Letters only, lower case, no accents, single spaces."""
     if not text.isascii():
         text = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text))
@@ -45,22 +46,46 @@ def normalise(text: str) -> str:
     return " ".join(_NOT_LETTERS.sub(" ", text.lower()).split())
 
 
-def without_copies(draft: Draft, docs: Sequence[Path], *, min_chars: int, window: int, pool: Pool) -> list[Path]:
+@dataclass(frozen=True)
+class Rule:
+    """Which documents are compared, and as what."""
+
+    min_chars: int
+    """Documents whose normalised text is shorter are left out."""
+    window: int
+    """Neighbours that a text is looked for in; 0 finds equal texts alone."""
+    normalise: Callable[[str], str] = letters
+    """What of a text is compared."""
+    among: pa.Array | None = None
+    """The doc_ids to compare; None compares all."""
+
+    def rows(self, docs: pa.Table) -> pa.Table:
+        """The rows of DOCS to compare."""
+        import pyarrow.compute as pc
+
+        return docs if self.among is None else docs.filter(pc.is_in(docs["doc_id"], value_set=self.among))
+
+    def texts(self, docs: pa.Table) -> Iterator[str]:
+        """What is compared of each document."""
+        for title, text in zip(docs["title"].to_pylist(), docs["text"].to_pylist(), strict=True):
+            yield self.normalise(passage(title, text))
+
+
+def without_copies(draft: Draft, docs: Sequence[Path], rule: Rule, pool: Pool) -> list[Path]:
     """Files of ``doc_id`` and normalised ``text`` of the documents that are no copies.
 
-    Leaves DUPLICATES in steps under ``work/``, a document that is no shorter than ``min_chars`` but a copy a row,
-    with the document that holds it, which may be a copy itself. Counts ``rows_in`` and ``too_short``.
+    Leaves DUPLICATES in steps under ``work/``, a document that is long enough but a copy a row, with
+    the document that holds it, which may be a copy itself. Counts ``rows_in`` and ``too_short``.
 
     Args:
         draft: of the stage.
         docs: shards of DOCS.
-        min_chars: documents whose normalised text is shorter are left out.
-        window: neighbours that a text is looked for in; 0 finds equal texts alone.
+        rule: which documents are compared, and as what.
         pool: who works.
     """
-    forwards, backwards = _bounds(draft, docs, pool)
+    forwards, backwards = _bounds(draft, docs, rule, pool)
     work = draft.path / "work"
-    counts = run_step(draft, "deal", docs, functools.partial(_Dealer, min_chars, forwards, work / "dealt"), pool).counts
+    counts = run_step(draft, "deal", docs, functools.partial(_Dealer, rule, forwards, work / "dealt"), pool).counts
     draft.count(rows_in=counts["rows_in"], too_short=counts["too_short"])
     files = [work / "dealt" / path.name for path in docs]
     for name, bounds, next_bounds in (("forwards", forwards, backwards), ("backwards", backwards, [])):
@@ -70,7 +95,7 @@ def without_copies(draft: Draft, docs: Sequence[Path], *, min_chars: int, window
         # What the next step was made from is not needed again, and a corpus may be large.
         shutil.rmtree(files[0].parent, ignore_errors=True)
         parts = [_place(ordered, number) for number in numbers]
-        load = functools.partial(_Windows, parts, window, next_bounds, left)
+        load = functools.partial(_Windows, parts, rule.window, next_bounds, left)
         run_step(draft, f"{name}_windows", numbers, load, pool)
         shutil.rmtree(ordered, ignore_errors=True)
         files = [_place(left, number) for number in numbers]
@@ -112,7 +137,7 @@ def unique_rows(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
     return rows.filter(pa.array(first)), duplicates(ids.take(places[~first]), ids.take(kept[~first]), "equal")
 
 
-def _bounds(draft: Draft, docs: Sequence[Path], pool: Pool) -> tuple[list[str], list[str]]:
+def _bounds(draft: Draft, docs: Sequence[Path], rule: Rule, pool: Pool) -> tuple[list[str], list[str]]:
     """Where parts begin, the first apart, in the order of texts and in that of reversed texts."""
     import pyarrow.parquet as pq
 
@@ -122,7 +147,7 @@ def _bounds(draft: Draft, docs: Sequence[Path], pool: Pool) -> tuple[list[str], 
         return [], []
     step = max(1, sum(rows for rows, _ in sizes) // (parts * _DRAWN_A_PART))
     folder = draft.path / "work" / "drawn"
-    run_step(draft, "draw", docs, functools.partial(_Drawer, step, folder), pool)
+    run_step(draft, "draw", docs, functools.partial(_Drawer, rule, step, folder), pool)
     drawn = [text for path in docs for text in pq.read_table(folder / path.name)["text"].to_pylist()]
     return _quantiles(drawn, parts), _quantiles([text[::-1] for text in drawn], parts)
 
@@ -143,33 +168,28 @@ def _quantiles(drawn: list[str], parts: int) -> list[str]:
 class _Drawer:
     """Some texts of a shard. Which ones decides how evenly parts are filled, and nothing else."""
 
-    def __init__(self, step: int, folder: Path) -> None:
-        self.step, self.folder = step, folder
+    def __init__(self, rule: Rule, step: int, folder: Path) -> None:
+        self.rule, self.step, self.folder = rule, step, folder
 
     def __call__(self, path: Path) -> Result:
         docs = read_shard(path, "docs")
-        some = docs.take(list(range(0, docs.num_rows, self.step)))
-        _write(self.folder / path.name, [_rows(some["doc_id"].to_pylist(), _texts(some))])
+        some = self.rule.rows(docs.take(list(range(0, docs.num_rows, self.step))))
+        _write(self.folder / path.name, [_rows(some["doc_id"].to_pylist(), self.rule.texts(some))])
         return Result({}, docs.num_rows, docs.num_rows)
 
 
 class _Dealer:
     """Normalised documents of a shard, those that are long enough, dealt to parts."""
 
-    def __init__(self, min_chars: int, bounds: list[str], folder: Path) -> None:
-        self.min_chars, self.bounds, self.folder = min_chars, bounds, folder
+    def __init__(self, rule: Rule, bounds: list[str], folder: Path) -> None:
+        self.rule, self.bounds, self.folder = rule, bounds, folder
 
     def __call__(self, path: Path) -> Result:
-        docs = read_shard(path, "docs")
-        pairs = zip(_texts(docs), docs["doc_id"].to_pylist(), strict=True)
-        rows = [(text, doc_id) for text, doc_id in pairs if len(text) >= self.min_chars]
+        docs = self.rule.rows(read_shard(path, "docs"))
+        pairs = zip(self.rule.texts(docs), docs["doc_id"].to_pylist(), strict=True)
+        rows = [(text, doc_id) for text, doc_id in pairs if len(text) >= self.rule.min_chars]
         _deal(self.folder / path.name, rows, self.bounds)
         return Result({}, docs.num_rows, docs.num_rows, counts={"too_short": docs.num_rows - len(rows)})
-
-
-def _texts(docs: pa.Table) -> Iterator[str]:
-    for title, text in zip(docs["title"].to_pylist(), docs["text"].to_pylist(), strict=True):
-        yield normalise(passage(title, text))
 
 
 class _Sorter:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gradret.config.fields import at_least, require
+from gradret.copies.verbatim import Originals
 from gradret.retrievers import Ranked, Retriever, ranked
 from gradret.search.bm25 import Bm25Index, build_bm25
+from gradret.stages.dedupe import dedupe
 
 if TYPE_CHECKING:
     from gradret.config.run import Config
@@ -39,15 +41,16 @@ class Bm25(Retriever):
         require(k=at_least(1, self.k))
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
-        return {"bm25": build_bm25(config, ingested, self.k1, self.b)}
+        return {"bm25": build_bm25(config, ingested, self.k1, self.b), "deduped": dedupe(config, ingested)}
 
     def load(self, prepared: dict[str, Artifact], seed: int) -> _Bm25Search:
-        return _Bm25Search(Bm25Index(prepared["bm25"]), self.k)
+        return _Bm25Search(Bm25Index(prepared["bm25"]), Originals(prepared.get("deduped")), self.k)
 
 
 class _Bm25Search:
-    def __init__(self, index: Bm25Index, k: int) -> None:
-        self.index, self.k = index, k
+    def __init__(self, index: Bm25Index, originals: Originals, k: int) -> None:
+        self.index, self.originals, self.k = index, originals, k
 
     def __call__(self, queries: Sequence[dict[str, Any]]) -> list[Ranked]:
-        return [ranked(doc_ids) for doc_ids, _ in self.index.search([query["text"] for query in queries], self.k)]
+        found = self.index.search([query["text"] for query in queries], self.originals.depth(self.k))
+        return [ranked(self.originals.first(doc_ids, self.k)) for doc_ids, _ in found]

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gradret.config.fields import at_least, component, require
-from gradret.retrievers import Retriever
+from gradret.copies.verbatim import Originals
+from gradret.retrievers import Retriever, ranked
 from gradret.search.runs import RunReader
 from gradret.stages.base import base
+from gradret.stages.dedupe import dedupe
 from gradret.stages.index import index
 from gradret.stages.search_index import search_index
 
@@ -42,15 +44,18 @@ class Dense(Retriever):
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         model = base(config, ingested, self.encoder)
         built = index(config, model, ingested)
-        return {"run": search_index("retrieve", config, built, queries, model=model, k=self.k)}
+        deduped = dedupe(config, ingested)
+        depth = Originals(deduped).depth(self.k)
+        return {"run": search_index("retrieve", config, built, queries, model=model, k=depth), "deduped": deduped}
 
     def load(self, prepared: dict[str, Artifact], seed: int) -> _RunLookup:
-        return _RunLookup(RunReader(prepared["run"]))
+        return _RunLookup(RunReader(prepared["run"]), Originals(prepared.get("deduped")), self.k)
 
 
 class _RunLookup:
-    def __init__(self, run: RunReader) -> None:
-        self.run = run
+    def __init__(self, run: RunReader, originals: Originals, k: int) -> None:
+        self.run, self.originals, self.k = run, originals, k
 
     def __call__(self, queries: Sequence[dict[str, Any]]) -> list[Ranked]:
-        return self.run.ranked([query["query_id"] for query in queries])
+        found = self.run.ranked([query["query_id"] for query in queries])
+        return [ranked(self.originals.first((doc_id for doc_id, _ in run), self.k)) for run in found]

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from gradret.components import name_of
 from gradret.config.fields import component
+from gradret.copies.verbatim import Originals
 from gradret.draw import generator
 from gradret.retrievers import Ranked, Retriever, ranked
+from gradret.stages.dedupe import dedupe
 
 if TYPE_CHECKING:
     from gradret.config.run import Config
@@ -44,20 +46,22 @@ class Teacher(Retriever):
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         prepared: dict[str, Artifact] = self.teacher.prepare(config, ingested, queries)
-        return prepared
+        return prepared | {"deduped": dedupe(config, ingested)}
 
     def load(self, prepared: dict[str, Artifact], seed: int) -> _TeacherSearch:
-        return _TeacherSearch(self.teacher.load(prepared), self, seed)
+        return _TeacherSearch(self.teacher.load(prepared), Originals(prepared.get("deduped")), self, seed)
 
 
 class _TeacherSearch:
-    def __init__(self, grader: SearchGrader, settings: Teacher, seed: int) -> None:
-        self.grader, self.settings, self.seed = grader, settings, seed
+    def __init__(self, grader: SearchGrader, originals: Originals, settings: Teacher, seed: int) -> None:
+        self.grader, self.originals, self.settings, self.seed = grader, originals, settings, seed
 
     def __call__(self, queries: Sequence[dict[str, Any]]) -> list[Ranked]:
-        results = self.grader.search(queries, self.settings.within)
+        results = self.grader.search(queries, self.originals.depth(self.settings.within))
         return [
-            self._sample(query["query_id"], ranked(doc_id for doc_id, _ in scored))
+            self._sample(
+                query["query_id"], ranked(self.originals.first((doc_id for doc_id, _ in scored), self.settings.within))
+            )
             for query, scored in zip(queries, results, strict=True)
         ]
 

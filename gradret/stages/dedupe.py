@@ -4,7 +4,10 @@ The rule is from Tamber et al. (2502.19712, their released preparation script): 
 by reversed text, and treat a document as a copy if it is contained in one of its next neighbours. In addition, of
 equal texts the smallest doc_id stays, neighbours are different texts, the second pass sees only what the first
 kept, and a match of the first 2,048 characters (in the reversed pass, the last) is confirmed on the whole text.
-Only query generation leaves copies out; index and evaluation use every document, since a copy may be judged.
+
+The rule ignores digits and punctuation, so its copies may state other facts; it only chooses documents to write queries
+about. COPIES are those that the same rule finds with every character: they are left out of retrieved lists, and are
+relevant to what their original is relevant to. Index and evaluation use every document, since a copy may be judged.
 """
 
 from __future__ import annotations
@@ -14,8 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradret.copies.contained import without_copies
+from gradret.copies.contained import Rule, without_copies
 from gradret.copies.minhash import near_copies
+from gradret.copies.verbatim import verbatim
 from gradret.draw import draw
 from gradret.errors import DataError
 from gradret.store.artifacts import Artifact, Draft, make, read_shard
@@ -28,9 +32,13 @@ if TYPE_CHECKING:
 
 __all__ = ["dedupe"]
 
+_SHORTEST_WORD = len(verbatim("a"))
+
 
 def dedupe(config: Config, ingested: Artifact) -> Artifact:
-    """Write SAMPLE (documents to write queries about) and DUPLICATES (``doc_id`` is a copy of ``kept_doc_id``).
+    """Write SAMPLE (documents to write queries about), DUPLICATES (``doc_id`` is a copy of ``kept_doc_id``) and COPIES.
+
+    COPIES are the documents outside SAMPLE's pool that repeat ``kept_doc_id`` word for word, or a part of it.
 
     Neither depends on how DOCS is sharded. The reason of a copy is ``equal``, ``contained`` or ``near``.
 
@@ -49,7 +57,7 @@ def _dedupe(config: Config, ingested: Artifact, draft: Draft) -> None:
     settings = config.dedupe
     pool = Pool(actors=settings.resources.actors, gpus=settings.resources.gpus)
     docs = ingested.shards("docs")
-    files = without_copies(draft, docs, min_chars=settings.min_chars, window=settings.window, pool=pool)
+    files = without_copies(draft, docs, Rule(settings.min_chars, settings.window), pool)
     copies = _read_duplicates(draft)
     if settings.near:
         copies = pa.concat_tables([copies, near_copies(draft, files, settings.near, pool)])
@@ -63,9 +71,24 @@ def _dedupe(config: Config, ingested: Artifact, draft: Draft) -> None:
     sample = _sample(kept, config.seed, settings.max_docs)
     draft.write("sample", sample)
     draft.write("duplicates", copies)
+    among = pc.unique(pa.chunked_array([*copies["doc_id"].chunks, *copies["kept_doc_id"].chunks], pa.string()))
+    repeats = _copies(draft, docs, Rule(_SHORTEST_WORD, settings.window, verbatim, among), kept, pool)
+    draft.write("copies", repeats)
+    draft.count(verbatim=repeats.num_rows)
     draft.count(sampled=sample.num_rows, not_drawn=len(kept) - sample.num_rows, copies=copies.num_rows)
     for reason in ("equal", "contained", "near"):
         draft.count(**{reason: pc.sum(pc.equal(copies["reason"], reason), min_count=0).as_py()})
+
+
+def _copies(draft: Draft, docs: Sequence[Path], rule: Rule, kept: pa.ChunkedArray, pool: Pool) -> pa.Table:
+    """COPIES: by a rule that reads every character, and never a document that queries may be written about."""
+    import pyarrow.compute as pc
+
+    step = Draft(draft.path / "work" / "verbatim", draft.stage)
+    (step.path / "work").mkdir(parents=True, exist_ok=True)
+    without_copies(step, docs, rule, pool)
+    rows = _read_duplicates(step)
+    return _resolve_chains(rows.filter(pc.invert(pc.is_in(rows["doc_id"], value_set=kept))))
 
 
 def _read_duplicates(draft: Draft) -> pa.Table:

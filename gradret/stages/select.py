@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gradret.copies.verbatim import families
 from gradret.draw import draw
 from gradret.errors import DataError
 from gradret.lists.audit import Audit
@@ -129,7 +130,7 @@ class _Selector:
         self.positive_from = math.inf if from_grade is None else from_grade
         self.reasons = reasons(config.select)
         self.searching = searching(config.mine.retrievers or ())
-        self.duplicates = deduped.table("duplicates", ["kept_doc_id", "doc_id"])
+        self.copies = deduped.table("copies", ["doc_id", "kept_doc_id"])
 
     def __call__(self, shard: Shard) -> Result:
         import pyarrow as pa
@@ -139,7 +140,7 @@ class _Selector:
         queries = read_shard(shard[0], "queries")
         pairs, labels = read_shard(shard[1], "pairs"), read_shard(shard[2], "labels")
         docs = pa.chunked_array([*queries["source_doc_id"].chunks, *pairs["doc_id"].chunks], pa.string())
-        copies, repeats = _by_first(self.duplicates, docs), _by_first(self.facts.repeated, queries["query_id"])
+        copies, repeats = families(self.copies, docs), _by_first(self.facts.repeated, queries["query_id"])
         rows = {row["query_id"]: row for row in queries.to_pylist()}
         audit = Audit()
         groups: list[dict[str, Any]] = []

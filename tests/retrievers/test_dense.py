@@ -67,7 +67,7 @@ def test_another_encoder(world):
 
 def test_the_students_index_is_that_of_the_run(world):
     config, ingested, generated = world
-    (run,) = Dense().prepare(config, ingested, generated).values()
+    run = Dense().prepare(config, ingested, generated)["run"]
     made = index(config, base(config, ingested), ingested)
     assert run.manifest["inputs"]["index"] == f"index/{made.fingerprint}"
 

@@ -31,7 +31,7 @@ class Fixed(TeacherProtocol):
 
 
 def found(retriever, queries=QUERIES, seed=0):
-    return retriever.load(retriever.prepare(None, None, None), seed)(queries)
+    return retriever.load({}, seed)(queries)
 
 
 def test_the_first_and_a_draw_from_those_behind_them():

@@ -101,7 +101,7 @@ def stored(storage: Path, world: World, shards: int = 3, copies: Sequence[tuple[
         )
     duplicates = [{"doc_id": copy, "kept_doc_id": kept, "reason": "equal"} for copy, kept in copies]
     return [
-        tiny.artifact(storage, "dedupe", {"duplicates": [duplicates]}),
+        tiny.artifact(storage, "dedupe", {"copies": [duplicates]}),
         tiny.artifact(storage, "generate", {"queries": [queries[1::2][::-1], queries[::2]]}),
         tiny.artifact(storage, "mine", {"pairs": pairs}),
         tiny.artifact(storage, "label", {"labels": labels}),

@@ -9,7 +9,7 @@ import pytest
 
 from gradret.copies import contained as containment
 from gradret.copies import minhash
-from gradret.copies.contained import contained, normalise
+from gradret.copies.contained import contained, letters
 from gradret.copies.minhash import shingles
 from gradret.errors import DataError
 from gradret.stages.dedupe import dedupe
@@ -86,6 +86,11 @@ def test_copies_are_those_of_the_slow_rule(config, ingested, monkeypatch, seed, 
     made = dedupe(config("x", dedupe=settings), ingested(texts, shard, order))
     assert found(made) == slow(texts, window)
     assert set(ids(made, "sample")) == texts.keys() - found(made).keys()
+    # Each text is one word here, so a copy with every character is an equal text.
+    equal = {doc_id: min(other for other in texts if texts[other] == text) for doc_id, text in texts.items()}
+    assert {row["doc_id"]: row["kept_doc_id"] for row in made.table("copies").to_pylist()} == {
+        doc_id: first for doc_id, first in equal.items() if first != doc_id
+    }
 
 
 def test_every_text_a_part_of_its_own(config, ingested, monkeypatch):
@@ -122,6 +127,39 @@ def test_a_common_beginning_or_end_makes_no_copy_of_a_long_text(config, ingested
     assert found(made) == {"body": ("one", "contained")}
 
 
+FACTS = [
+    ["In 2019 the council spent 237 thousand on the tram.", "In 2020 the council spent 967 thousand on the tram."],
+    ["The iPhone 12 has a notch.", "The iPhone 15 has a notch."],
+    ["See Section 12(3) of the act.", "See Section 14(1) of the act."],
+    ["How to write a loop in C", "How to write a loop in C++", "How to write a loop in C#"],
+    ["Release 1.2 fixes the parser", "Release 12 fixes the parser"],
+    ["It rose by 5 percent", "It rose by 52 percent", "It rose by -5 percent"],
+]
+
+
+@pytest.mark.parametrize("texts", FACTS, ids=lambda texts: texts[0])
+def test_other_facts_are_no_copies_though_the_rule_for_queries_takes_them_for_equal(config, ingested, texts):
+    made = dedupe(config("x"), ingested({f"d{number}": text for number, text in enumerate(texts)}))
+    assert ids(made, "sample") == ["d0"]
+    assert ids(made, "duplicates") == [f"d{number}" for number in range(1, len(texts))]
+    assert ids(made, "copies") == []
+
+
+def test_copies_word_for_word_among_documents_that_the_rule_for_queries_takes_for_equal(config, ingested):
+    texts = {
+        "a": "In 2019 it cost 5 crowns.",
+        "b": "In 2021 it cost 7 crowns.",
+        "c": "in 2021  it cost 7 crowns",
+        "d": "Note. In 2021 it cost 7 crowns.",
+        "e": "In 2019 it cost 5 crowns!",
+    }
+    made = dedupe(config("x"), ingested(texts))
+    assert ids(made, "sample") == ["d"]  # it holds the letters of all others
+    assert {row["doc_id"]: row["kept_doc_id"] for row in made.table("copies").to_pylist()} == {
+        "b": "d", "c": "d", "e": "a"
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("text", "normal"),
     [
@@ -134,8 +172,8 @@ def test_a_common_beginning_or_end_makes_no_copy_of_a_long_text(config, ingested
         ("a" * 3000, "a" * 3000),
     ],
 )
-def test_normalise(text, normal):
-    assert normalise(text) == normal
+def test_letters(text, normal):
+    assert letters(text) == normal
 
 
 @pytest.fixture
@@ -181,6 +219,7 @@ def test_sample_duplicates_and_counts(config, ingested):
         "not_drawn": 0,
         "too_short": 1,
         "copies": 2,
+        "verbatim": 2,
         "equal": 1,
         "contained": 1,
         "near": 0,
@@ -208,7 +247,7 @@ def test_a_smaller_sample_is_part_of_a_larger_and_another_seed_draws_another(con
 
 
 def test_nothing_is_long_enough(config, ingested):
-    with pytest.raises(DataError, match="none of the 23 documents has 1000 letters"):
+    with pytest.raises(DataError, match=r"none of the 23 documents has dedupe\.min_chars=1000"):
         dedupe(config("x", dedupe={"min_chars": 1000}), ingested(TEXTS))
 
 

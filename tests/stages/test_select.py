@@ -42,7 +42,7 @@ def selected(settings, tmp_path, found=None, sources=True, copies=(), teacher=No
     blocks = {"label": Label(teacher=teacher)} if teacher else {}
     return select(
         settings(select=Select(**({"dev_share": 0.3} | keys)), **blocks),
-        tiny.artifact(tmp_path, "dedupe", {"duplicates": [pairs]}),
+        tiny.artifact(tmp_path, "dedupe", {"copies": [pairs]}),
         tiny.artifact(tmp_path, "generate", {"queries": [queries]}),
         tiny.artifact(tmp_path, "mine", {"pairs": shards}),
         tiny.artifact(tmp_path, "label", {"labels": labels}),
@@ -75,7 +75,10 @@ def quantile(whole, share):
 def test_positives_come_first_and_copies_of_the_source_are_known(settings, tmp_path):
     groups = selected(settings, tmp_path, copies=[("d007", "d001"), ("d900", "d001")])
     for row in groups.table("groups").to_pylist():
-        known = {row["source_doc_id"]} | ({"d007", "d900"} if row["source_doc_id"] == "d001" else set())
+        # A copy is relevant to what its original is relevant to, and the other way round.
+        known = {row["source_doc_id"]} | (
+            {"d001", "d007", "d900"} if row["source_doc_id"] in ("d001", "d007") else set()
+        )
         assert row["relevant_doc_ids"] == sorted(known)
         assert row["positives"] == [doc_id in known for doc_id in row["doc_ids"]]
         flags = row["positives"]
@@ -92,7 +95,7 @@ def test_documents_that_score_above_the_teachers_bar_are_positives(settings, tmp
     for row in groups:
         raw = scores()[int(row["query_id"][1:])]
         named = {f"d{d:03d}" for d, score in raw.items() if score > 0.5} | {row["source_doc_id"]}
-        known = named | {copy for copy, kept in copies if kept in named}
+        known = named.union(*(pair for pair in copies if named.intersection(pair)))
         assert row["relevant_doc_ids"] == sorted(known)
         best_first = sorted(raw, key=lambda d: (-raw[d], d))
         assert row["doc_ids"] == sorted((f"d{d:03d}" for d in best_first), key=lambda doc_id: doc_id not in known)

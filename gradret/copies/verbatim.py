@@ -1,0 +1,72 @@
+"""Documents that repeat another word for word: one of them is a candidate, and all are relevant together.
+
+The rule of ``dedupe`` chooses what to write queries about and ignores digits and punctuation, so documents that state
+different facts may be "equal" to it. COPIES has only those of them that do not.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from itertools import islice
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from gradret.store.artifacts import Artifact
+
+__all__ = ["SPARE", "Originals", "families", "verbatim"]
+
+SPARE = 80
+"""Documents that a retriever looks at beyond those it was asked for, in place of copies. Tamber et al. (2502.19712)
+search 100 to keep 20; verified in their code."""
+
+
+def verbatim(text: str) -> str:
+    """The words as they stand, digits and punctuation included; case, spacing and punctuation at the ends aside.
+
+    A blank at each end lets only whole words match where one text is looked for in another.
+    """
+    words = " ".join(unicodedata.normalize("NFKC", text).lower().split())
+    return f" {words.strip(' .,;:!?')} "
+
+
+class Originals:
+    """Leaves copies out of rankings.
+
+    Args:
+        deduped: COPIES; without it nothing is left out.
+    """
+
+    def __init__(self, deduped: Artifact | None) -> None:
+        copies = deduped.table("copies", ["doc_id"])["doc_id"].to_pylist() if deduped else []
+        self.copies = frozenset(copies)
+
+    def depth(self, k: int) -> int:
+        """How many documents to search for where ``k`` that are no copies are wanted."""
+        return k + min(SPARE, len(self.copies))
+
+    def first(self, doc_ids: Iterable[str], k: int) -> list[str]:
+        """The first ``k`` that are no copies."""
+        return list(islice((doc_id for doc_id in doc_ids if doc_id not in self.copies), k))
+
+
+def families(copies: pa.Table, doc_ids: pa.ChunkedArray) -> dict[str, list[str]]:
+    """All documents with the text of each of ``doc_ids``, itself included; documents without copies have no entry.
+
+    Args:
+        copies: ``doc_id`` and ``kept_doc_id`` of COPIES, in this order.
+        doc_ids: the documents that are asked about.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    rows = copies.filter(pc.is_in(copies["doc_id"], value_set=doc_ids))
+    kept = dict(zip(rows["doc_id"].to_pylist(), rows["kept_doc_id"].to_pylist(), strict=True))
+    roots = pa.chunked_array([*doc_ids.chunks, *rows["kept_doc_id"].chunks], pa.string())
+    members = copies.filter(pc.is_in(copies["kept_doc_id"], value_set=roots))
+    found: dict[str, list[str]] = {}
+    for doc_id, root in zip(members["doc_id"].to_pylist(), members["kept_doc_id"].to_pylist(), strict=True):
+        found.setdefault(root, [root]).append(doc_id)
+    return found | {doc_id: found[root] for doc_id, root in kept.items()}
