@@ -19,6 +19,7 @@ from gradret.errors import DataError
 from gradret.losses import Mean
 from gradret.losses.bixse import BiXSE
 from gradret.losses.infonce import InfoNCE
+from gradret.losses.joint_lh import JointLH
 from gradret.losses.kl import KL
 from gradret.store.artifacts import write_shard
 from gradret.store.contracts import GENERATED
@@ -102,6 +103,15 @@ def same_as_best(made, dev, best):
     training = loop._Training(made)
     loop.restore(training.parameters, tensors, made.work)
     assert training._dev() == expected
+
+
+@pytest.mark.parametrize("loss", [BiXSE(), InfoNCE(), JointLH()], ids=lambda loss: type(loss).__name__)
+def test_lists_of_one_document_train(tmp_path, loss):
+    """One labelled pair a query; what the loss contrasts it with are the other queries' documents."""
+    made = job(tmp_path, loss=(loss,), list_length=1)
+    train_loop(made)
+    dev = [line["dev_loss"] for line in lines(made) if "dev_loss" in line]
+    assert 0 < min(dev) < dev[0]
 
 
 CODE = """
