@@ -116,10 +116,14 @@ def _write(model: Path, trained: Artifact, draft: Path) -> None:
 
 def _check(folder: Path, references: dict[Kind, tuple[Artifact, Artifact]], *, trusted: bool) -> None:
     """Check that the model reproduces the run's vectors of a sample of its texts."""
-    from gradret.stages.encode import load_model
+    from sentence_transformers import SentenceTransformer
 
+    from gradret.models.locate import quiet
+
+    quiet()
     try:
-        model = load_model(folder, trust_remote_code=trusted)
+        # Without gradret's own opening: as its users open it.
+        model = SentenceTransformer(str(folder), trust_remote_code=trusted)
         for kind, (texts, vectors) in references.items():
             ids, inputs, expected = _sample(kind, texts, vectors)
             encode = model.encode_document if kind == "docs" else model.encode_query

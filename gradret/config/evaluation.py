@@ -165,6 +165,7 @@ def _dataset_problem(dataset: Any) -> str:
 
 def _system_problem(evaluation: Evaluation, system: System) -> str:
     from gradret.models.locate import locate
+    from gradret.models.similarity import similarity
     from gradret.store.run_folder import is_run, model_folder
 
     try:
@@ -175,7 +176,7 @@ def _system_problem(evaluation: Evaluation, system: System) -> str:
         if system.model and is_run(system.model):
             model_folder(system.model, system.version)
         elif system.model:
-            locate(system.model)
+            similarity(locate(system.model))
         elif getattr(system.encoder, "model", ""):
             locate(system.encoder.model, code=getattr(system.encoder, "trust_remote_code", False))
     except GradretError as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from gradret.config.fields import location
 from gradret.encoders import Encoder
 from gradret.models.locate import locate, open_model
+from gradret.models.similarity import rank_by_inner_product
 
 if TYPE_CHECKING:
     from gradret.config.run import Config
@@ -21,7 +22,8 @@ __all__ = ["Pretrained"]
 class Pretrained(Encoder):
     """Any sentence-transformers model; the default is all-MiniLM-L6-v2, shipped in a package.
 
-    Scores are inner products. If the model's similarity is cosine, its vectors are normalised to length 1.
+    Scores are inner products and rank as the model's own similarity does: if that is cosine, vectors are normalised
+    to length 1. A model with a similarity other than cosine and inner product is refused.
 
     Source of the default: sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0).
     """
@@ -33,6 +35,8 @@ class Pretrained(Encoder):
     """Expected SHA-256 of the weights; empty skips the check."""
     max_length: int = 192
     """Maximum tokens per text; the rest is truncated. 0 uses the model's own limit."""
+    normalize: bool | None = None
+    """Normalise vectors to length 1; null follows the model's similarity."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """``auto`` is bfloat16 if the CPU supports it natively (about twice as fast), else float32."""
 
@@ -41,14 +45,13 @@ class Pretrained(Encoder):
 
     def build(self, config: Config, ingested: Artifact, folder: Path) -> dict[str, object]:
         import torch
-        from sentence_transformers.sentence_transformer.modules import Normalize
 
         precision = self._precision()
-        model = open_model(locate(self.model, self.sha256))
+        source = locate(self.model, self.sha256)
+        model = open_model(source)
         if self.max_length:
             model.max_seq_length = min(self.max_length, model.max_seq_length or self.max_length)
-        if model.similarity_fn_name == "cosine" and not isinstance(model[-1], Normalize):
-            model.append(Normalize())
+        rank_by_inner_product(model, source, normalize=self.normalize)
         model.to(getattr(torch, precision))
         model.save(str(folder), create_model_card=False)
         notes = {"dimension": model.get_embedding_dimension(), "max_length": model.max_seq_length}

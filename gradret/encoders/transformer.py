@@ -16,7 +16,8 @@ import torch
 from gradret.config.fields import above_zero, at_least, location, require
 from gradret.encoders import Encoder
 from gradret.errors import ConfigError
-from gradret.models.locate import locate, open_model, positions
+from gradret.models.locate import locate, open_model, positions, set_prompts
+from gradret.models.similarity import rank_by_inner_product
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -57,7 +58,7 @@ class Transformer(Encoder):
     """``auto`` keeps the model's own pooling."""
     normalize: bool | None = None
     """Normalise vectors to length 1. null follows the model: yes if its similarity is cosine,
-    sentence-transformers' default. Scores are always inner products."""
+    sentence-transformers' default; euclidean and manhattan are refused. Scores are always inner products."""
     query_prompt: str | None = None
     """Prefix of every query; null keeps the model's own."""
     document_prompt: str | None = None
@@ -95,13 +96,12 @@ class Transformer(Encoder):
         model = open_model(source, trust_remote_code=self.trust_remote_code, model_kwargs=_WEIGHTS)
         transformer: Any = model[0]
         self._set_modules(model)
+        model.truncate_dim = None  # training and search use full vectors
+        rank_by_inner_product(model, source, normalize=self.normalize)
         if not (source / "modules.json").exists():
             # Tokenize texts as they are: a chat model's template is for conversations.
             transformer.modality_config = {"text": transformer.modality_config["text"]}
-        model.truncate_dim = None  # training and search use full vectors
-        for kind, prompt in (("query", self.query_prompt), ("document", self.document_prompt)):
-            if prompt is not None:
-                model.prompts[kind] = prompt
+        set_prompts(model, self.query_prompt, self.document_prompt)
         self._set_padding(model)
         self._set_lengths(model)
         model.save(str(folder), create_model_card=False)
@@ -116,12 +116,12 @@ class Transformer(Encoder):
         return _Student(self, folder, device)
 
     def _set_modules(self, model: SentenceTransformer) -> None:
-        """Set pooling and normalisation as configured.
+        """Set pooling as configured.
 
         Raises:
             ConfigError: the model is not a transformer with pooling, or its pooling excludes the prompt.
         """
-        from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
+        from sentence_transformers.sentence_transformer.modules import Pooling
         from sentence_transformers.sentence_transformer.modules import Transformer as TransformerModule
 
         names = [type(module).__name__ for module in model]
@@ -136,14 +136,8 @@ class Transformer(Encoder):
         if self.pooling != "auto":
             pooling = Pooling(pooling.embedding_dimension, _POOLINGS[self.pooling])
         modules = [pooling if isinstance(module, Pooling) else module for module in model]
-        normalized = self.normalize
-        if normalized is None:
-            normalized = isinstance(modules[-1], Normalize) or model.similarity_fn_name == "cosine"
-        modules = modules[:-1] if isinstance(modules[-1], Normalize) else modules
-        modules += [Normalize()] if normalized else []
         del model[:]
         model.extend(modules)
-        model.similarity_fn_name = "cosine" if normalized else "dot"
 
     def _set_padding(self, model: SentenceTransformer) -> None:
         """Ensure a padding token; any will do, since attention and pooling mask it."""

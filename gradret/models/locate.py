@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     import torch
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["content", "locate", "open_model", "positions", "quiet"]
+__all__ = ["content", "locate", "open_model", "positions", "quiet", "set_prompts"]
 
 _WEIGHTS = "model.safetensors"
+_DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 # No pickles.
 _FILES = ("*.json", "*.txt", "*.jinja", "*.safetensors", "*.model")
 
@@ -50,6 +51,9 @@ def open_model(
 ) -> SentenceTransformer:
     """The sentence-transformers model in ``folder``; a plain transformers folder gets a pooling.
 
+    A text's vector does not depend on the others of its batch: they are padded on the right, whatever the tokenizer
+    says. The prompt for documents is the folder's, which may call it ``passage`` or ``corpus``.
+
     Args:
         folder: as ``locate`` gives it.
         trust_remote_code: run Python code that is in the folder.
@@ -63,14 +67,43 @@ def open_model(
 
     quiet()
     try:
-        return SentenceTransformer(str(folder), device=device, trust_remote_code=trust_remote_code, **options)
-    except (OSError, ValueError, ImportError) as error:
+        model = SentenceTransformer(str(folder), device=device, trust_remote_code=trust_remote_code, **options)
+    except Exception as error:  # whatever transformers, tokenizers or safetensors raise for a file they cannot read
         if not trust_remote_code and "trust_remote_code" in str(error):
             raise ConfigError(
                 f"the model in {folder} needs Python code of its own, which is not run unless "
                 "the encoder's trust_remote_code is true; read the code first"
             ) from error
         raise ConfigError(f"the model in {folder} cannot be loaded: {error}") from error
+    set_prompts(model)
+    _pad_on_the_right(model)
+    return model
+
+
+def set_prompts(model: SentenceTransformer, query: str | None = None, document: str | None = None) -> None:
+    """Give ``encode_query`` and ``encode_document`` of the model the prompts that are meant for them.
+
+    Args:
+        model: sentence-transformers puts an empty ``document`` beside a folder's ``passage`` or ``corpus`` and
+            takes that; here it gets the folder's text.
+        query: stands before every query; null leaves the model's.
+        document: stands before every document, whatever the folder says; null leaves the model's.
+    """
+    if query is not None:
+        model.prompts["query"] = query
+    if document is None:
+        document = next((model.prompts[name] for name in _DOCUMENT_PROMPTS if model.prompts.get(name)), "")
+    else:
+        model.prompts = {name: text for name, text in model.prompts.items() if name not in _DOCUMENT_PROMPTS}
+    model.prompts["document"] = document
+
+
+def _pad_on_the_right(model: SentenceTransformer) -> None:
+    """Padding on the left would shift a text's absolute positions by it, and with them its vector."""
+    for module in model.modules():
+        tokenizer: Any = getattr(module, "tokenizer", None)
+        if hasattr(tokenizer, "padding_side"):
+            tokenizer.padding_side = "right"
 
 
 def content(reference: str) -> str:

@@ -39,7 +39,6 @@ _QUERIES_A_SHARD = 4000
 _PIECE_WORK = 4 * 10**11
 """Rows of a piece times bytes of the model: about a minute on two cores."""
 _MIN_PIECE = 256
-_PROMPTS: dict[Table, tuple[str, ...]] = {"queries": ("query",), "docs": ("document", "passage", "corpus")}
 _TASKS: dict[Table, str] = {"queries": "query", "docs": "document"}
 _STATIC_TEXTS = 1024
 """Batch size, in texts, of a static encoder, which does not pad."""
@@ -132,7 +131,7 @@ def encode_texts(model: SentenceTransformer, texts: list[str], table: Table, thr
     import torch
 
     task, device = _TASKS[table], model.device
-    prompt = model.prompts.get(_prompt_name(model, table) or "")
+    prompt = model.prompts.get(task)
     prepare = functools.partial(model.preprocess, prompt=prompt, task=task)
 
     def run(batch: tuple[np.ndarray, Features]) -> tuple[np.ndarray, np.ndarray]:
@@ -165,11 +164,6 @@ def _encode_whole(model: SentenceTransformer, texts: list[str], table: Table) ->
     encode = model.encode_query if table == "queries" else model.encode_document
     vectors: np.ndarray = encode(texts, show_progress_bar=False, convert_to_numpy=True)
     return vectors.astype(np.float32).reshape(len(texts), -1 if texts else model.get_embedding_dimension() or 0)
-
-
-def _prompt_name(model: SentenceTransformer, table: Table) -> str | None:
-    """The prompt name that ``encode_query`` and ``encode_document`` choose."""
-    return next((name for name in _PROMPTS[table] if name in model.prompts), model.default_prompt_name)
 
 
 def _keeps_state(model: SentenceTransformer) -> bool:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from gradret.config.fields import component
-from gradret.errors import ConfigError
+from gradret.models.similarity import similarity
 from gradret.search.vectors import as_matrix
 from gradret.stages.base import base
 from gradret.stages.encode import encode
@@ -57,13 +56,7 @@ class BiEncoder(Teacher):
         """Return ``cosine`` or ``dot``."""
         if self.similarity is not None:
             return self.similarity
-        path = model.path / "model" / "config_sentence_transformers.json"
-        similarity = json.loads(path.read_text(encoding="utf-8")).get("similarity_fn_name") or "cosine"
-        if similarity not in ("cosine", "dot"):
-            raise ConfigError(
-                f"teacher bi_encoder: the model's similarity is {similarity}; set similarity to cosine or dot"
-            )
-        return str(similarity)
+        return similarity(model.path / "model")
 
 
 class _BiEncoderGrader:

@@ -7,11 +7,11 @@ import shutil
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from sentence_transformers import SentenceTransformer
 
 from gradret.cli import main
 from gradret.commands.export import export
 from gradret.errors import ConfigError, StageError, StorageError
-from gradret.stages.encode import load_model
 
 from ..stages import tiny
 
@@ -108,8 +108,6 @@ def change_weight(model, word):
 
 
 def test_the_folder_is_the_model_and_its_card(run, tmp_path):
-    from sentence_transformers import SentenceTransformer
-
     folder = export(run, tmp_path / "new" / "given")
     assert folder == tmp_path / "new" / "given"
     assert (folder / "README.md").read_text() == "the card"
@@ -177,9 +175,9 @@ def test_the_models_own_code_runs_only_where_the_config_says_so(run, tmp_path, m
 
     def _load(folder, **options):
         asked.append(options)
-        return load_model(folder)
+        return SentenceTransformer(folder, device="cpu")
 
-    monkeypatch.setattr("gradret.stages.encode.load_model", _load)
+    monkeypatch.setattr("sentence_transformers.SentenceTransformer", _load)
     (run / "config.yaml").write_text(f"train: {{encoder: {{name: transformer, trust_remote_code: {trusted}}}}}")
     export(run, tmp_path / "given")
     assert asked == [{"trust_remote_code": trusted}]

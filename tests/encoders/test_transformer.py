@@ -15,6 +15,7 @@ from transformers.utils import logging
 
 from gradret.encoders.transformer import Transformer
 from gradret.errors import ConfigError
+from gradret.stages.encode import encode_texts, load_model
 
 from ..stages import tiny
 
@@ -108,13 +109,16 @@ def test_student_folder_and_oracle_give_the_same_vectors(sources, tmp_path, kind
         np.testing.assert_allclose(exact.detach(), want, atol=1e-10 if kind == "bert" else 1e-6)
 
 
-def test_left_padding_of_the_tokenizer_changes_nothing(tmp_path):
-    source = tiny.plain(tmp_path / "source", "decoder", padding_side="left")
-    encoder, folder = built(source, tmp_path / "built", pooling="last")
-    assert SentenceTransformer(str(folder), device="cpu").tokenizer.padding_side == "left"
-    want = oracle(source, "decoder", "docs", "last", normalize=True)
+@pytest.mark.parametrize("pooling", ["cls", "mean", "last"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_left_padding_of_the_tokenizer_changes_nothing(tmp_path, kind, pooling):
+    """Absolute positions, as of bert, are counted from the left edge, padding included."""
+    source = tiny.plain(tmp_path / "source", kind, padding_side="left")
+    encoder, folder = built(source, tmp_path / "built", pooling=pooling)
+    want = oracle(source, kind, "docs", pooling, normalize=True)
     np.testing.assert_allclose(vectors(encoder.student(folder), "docs").detach(), want, atol=1e-5)
     np.testing.assert_allclose(folder_vectors(folder, "docs"), want, atol=1e-5)
+    np.testing.assert_allclose(encode_texts(load_model(folder), TEXTS, "docs"), want, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -318,6 +322,46 @@ def test_a_sentence_transformers_folder_keeps_its_modules_and_prompts(sources, t
 
     model = SentenceTransformer(str(built(tmp_path / "source", tmp_path / "bare", query_prompt="")[1]), device="cpu")
     assert model.prompts == {"query": "", "document": "dim "}
+
+
+@pytest.mark.parametrize("saved_by", ["hand", "sentence-transformers"])
+@pytest.mark.parametrize("name", ["passage", "corpus"])
+def test_a_prompt_for_passages_is_that_of_documents(sources, tmp_path, name, saved_by):
+    """sentence-transformers puts an empty one called ``document`` beside it, and writes it down, too."""
+    modules = [Tokens(str(sources["bert"])), Pooling(16, "mean")]
+    given = SentenceTransformer(modules=modules, prompts={"query": "kun ", name: "dim gor "}, device="cpu")
+    given.save(str(tmp_path / "source"), create_model_card=False)
+    if saved_by == "hand":
+        path = tmp_path / "source" / "config_sentence_transformers.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"prompts": {"query": "kun ", name: "dim gor "}}))
+    encoder, folder = built(tmp_path / "source", tmp_path / "built")
+    given.max_seq_length = 10
+    want = given.encode(TEXTS, prompt_name=name, normalize_embeddings=True)
+    assert np.abs(want - given.encode(TEXTS, normalize_embeddings=True)).max() > 0.01
+    student = encoder.student(folder)
+    np.testing.assert_allclose(vectors(student, "docs").detach(), want, atol=1e-5)
+    np.testing.assert_allclose(folder_vectors(folder, "docs"), want, atol=1e-5)
+    np.testing.assert_allclose(encode_texts(load_model(folder), TEXTS, "docs"), want, atol=1e-5)
+    student.save(tmp_path / "saved")
+    np.testing.assert_allclose(folder_vectors(tmp_path / "saved", "docs"), want, atol=1e-5)
+
+    encoder, folder = built(tmp_path / "source", tmp_path / "bare", document_prompt="")
+    want = given.encode(TEXTS, prompt="", normalize_embeddings=True)
+    np.testing.assert_allclose(vectors(encoder.student(folder), "docs").detach(), want, atol=1e-5)
+    np.testing.assert_allclose(folder_vectors(folder, "docs"), want, atol=1e-5)
+    np.testing.assert_allclose(encode_texts(load_model(folder), TEXTS, "docs"), want, atol=1e-5)
+
+
+@pytest.mark.parametrize("similarity", ["euclidean", "manhattan"])
+def test_another_similarity_is_refused_unless_normalize_says_how_to_rank(sources, tmp_path, similarity):
+    modules = [Tokens(str(sources["bert"])), Pooling(16, "mean")]
+    given = SentenceTransformer(modules=modules, similarity_fn_name=similarity, device="cpu")
+    given.save(str(tmp_path / "source"), create_model_card=False)
+    with pytest.raises(ConfigError, match=f"{tmp_path / 'source'} compares its vectors by {similarity}.*normalize"):
+        built(tmp_path / "source", tmp_path / "built")
+    for normalize in (True, False):
+        _, folder = built(tmp_path / "source", tmp_path / str(normalize), normalize=normalize)
+        assert opened(folder).similarity_fn_name == ("cosine" if normalize else "dot")
 
 
 def test_normalize_false_takes_a_normalisation_away(tmp_path):
