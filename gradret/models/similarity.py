@@ -1,7 +1,7 @@
-"""A model's own similarity, and how inner products come to rank as it does.
+"""Rank by inner product as a model's own similarity ranks.
 
-gradret ranks by inner product everywhere: in indexes, in training, among teachers. So an encoder writes models whose
-inner products rank as sentence-transformers ranks by the model's similarity, or refuses the model.
+Indexes, training and teachers compare vectors by inner product. So an encoder either writes a model whose inner
+products rank as the model's own similarity does in sentence-transformers, or refuses the model.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ _SETTINGS = "config_sentence_transformers.json"
 
 
 def similarity(folder: Path) -> str:
-    """``cosine`` or ``dot``, as the folder of the model says; ``cosine`` where it does not.
+    """Return the similarity that the model's folder sets, ``cosine`` or ``dot``; ``cosine`` if it sets none.
 
     Raises:
-        ConfigError: it is another similarity, or the folder holds no model that gives a text one vector.
+        ConfigError: the similarity is another one, or the model does not give one vector per text.
     """
     name = _settings(folder).get("similarity_fn_name") or "cosine"
     if name not in ("cosine", "dot"):
         raise ConfigError(
-            f"the model in {folder} compares its vectors by {name}, and gradret by cosine or inner product; set "
-            "the encoder's normalize to true for cosine or to false for inner product, or take another model"
+            f"the model in {folder} has similarity {name}; gradret ranks by cosine or inner product. To use one of "
+            "these, set the encoder's normalize to true (cosine) or false (inner product)"
         )
     return str(name)
 
 
 def rank_by_inner_product(model: SentenceTransformer, folder: Path, *, normalize: bool | None = None) -> None:
-    """Change ``model`` so that inner products of its vectors rank as its own similarity ranks them.
+    """Change ``model`` so that the inner products of its vectors rank as its own similarity does.
 
-    A length that its vectors are cut to becomes a layer, since normalisation has to follow the cut.
+    Truncation of vectors (``truncate_dim``) becomes a layer, because normalisation must come after it.
 
     Args:
-        model: as it was opened.
-        folder: where from.
-        normalize: true is cosine and false the inner product of vectors that no last layer normalises, whatever
-            the folder says; null is what it says.
+        model: the model, opened from ``folder``.
+        folder: the model's folder.
+        normalize: true for cosine, false for the inner product of vectors that are not normalised; null for the
+            model's own similarity.
 
     Raises:
-        ConfigError: ``normalize`` is null and the model compares by another similarity; or the folder holds no
-            model that gives a text one vector.
+        ConfigError: ``normalize`` is null and the model's similarity is neither; or the model does not give one
+            vector per text.
     """
     from sentence_transformers.sentence_transformer.modules import Normalize
 
@@ -66,22 +66,22 @@ def rank_by_inner_product(model: SentenceTransformer, folder: Path, *, normalize
 
 
 def _settings(folder: Path) -> dict[str, Any]:
-    """What the folder says of its vectors; nothing in a folder of transformers."""
+    """Return the folder's sentence-transformers settings; a transformers folder has none."""
     place = folder / _SETTINGS
     if not place.is_file():
         return {}
     try:
         settings: dict[str, Any] = dict(json.loads(place.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(f"{place} cannot be read ({error}); put the model's folder back as it was") from error
+        raise ConfigError(f"{place} cannot be read ({error}); restore the model's folder") from error
     kind = settings.get("model_type") or "SentenceTransformer"
     if kind != "SentenceTransformer":
-        raise ConfigError(f"the model in {folder} is a {kind}; expected a SentenceTransformer, which gives one vector")
+        raise ConfigError(f"the model in {folder} is a {kind}; expected a SentenceTransformer, one vector per text")
     return settings
 
 
 def _cut(dimension: int, length: int) -> nn.Module:
-    """A layer that leaves the first ``length`` of ``dimension`` numbers."""
+    """Return a layer that keeps the first ``length`` of ``dimension`` numbers."""
     import torch
     from sentence_transformers.sentence_transformer.modules import Dense
 

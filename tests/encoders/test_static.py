@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Dense, StaticEmbedding
 from torch.nn import functional
 
 from gradret.encoders.static import Static
+from gradret.errors import ConfigError
 
 from ..stages import tiny
 
@@ -69,6 +71,44 @@ def test_nothing_is_left_to_chance_and_nothing_is_cut(folder):
     assert len(student.tokenize([" ".join(tiny.WORDS * 99)], "queries")[0]) == 99 * len(tiny.WORDS)
     assert min(student.lengths.values()) > 10**9
     assert student.dimension == student(*given).shape[1]
+
+
+def saved(folder, **settings):
+    """A static sentence-transformers model without a normalisation."""
+    torch.manual_seed(0)
+    tokenizer = SentenceTransformer(str(tiny.model(folder, "static").path / "model"), device="cpu").tokenizer
+    modules = [StaticEmbedding(tokenizer, embedding_dim=12)]
+    model = SentenceTransformer(modules=modules, device="cpu", **settings)
+    model.save(str(folder / "source"), create_model_card=False)
+    return model
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "dot"])
+def test_a_static_model_keeps_its_similarity_and_prompts_in_training_too(tmp_path, similarity):
+    given = saved(tmp_path, similarity_fn_name=similarity, prompts={"query": "kun kun ", "passage": "gor "})
+    (tmp_path / "built").mkdir()
+    Static(model=str(tmp_path / "source")).build(None, None, tmp_path / "built")
+    texts = ["bal dim", "lin kun bal"]
+    want = {"docs": given.encode([f"gor {text}" for text in texts], prompt="")}
+    want["queries"] = given.encode([f"kun kun {text}" for text in texts], prompt="")
+    if similarity == "cosine":
+        want = {table: rows / np.linalg.norm(rows, axis=1, keepdims=True) for table, rows in want.items()}
+    model, student = SentenceTransformer(str(tmp_path / "built"), device="cpu"), Static().student(tmp_path / "built")
+    for table, encode in {"docs": model.encode_document, "queries": model.encode_query}.items():
+        np.testing.assert_allclose(encode(texts), want[table], atol=1e-6)
+        tokens = student.tokenize(texts, table)
+        trained = student(np.concatenate(tokens), np.cumsum([0, *map(len, tokens)])).detach()
+        np.testing.assert_allclose(trained, want[table], atol=1e-6)
+
+
+def test_a_static_model_with_another_similarity_or_other_layers_is_refused(tmp_path):
+    saved(tmp_path, similarity_fn_name="euclidean")
+    with pytest.raises(ConfigError, match=f"{tmp_path / 'source'} has similarity euclidean"):
+        Static(model=str(tmp_path / "source")).build(None, None, tmp_path)
+    model = SentenceTransformer(modules=[saved(tmp_path)[0], Dense(12, 4)], device="cpu")
+    model.save(str(tmp_path / "source"), create_model_card=False)
+    with pytest.raises(ConfigError, match=f"{tmp_path / 'source'} is StaticEmbedding, Dense; expected"):
+        Static(model=str(tmp_path / "source")).build(None, None, tmp_path)
 
 
 def test_a_static_model_that_was_trained_is_taken_as_it_is(folder, tmp_path):

@@ -357,7 +357,7 @@ def test_another_similarity_is_refused_unless_normalize_says_how_to_rank(sources
     modules = [Tokens(str(sources["bert"])), Pooling(16, "mean")]
     given = SentenceTransformer(modules=modules, similarity_fn_name=similarity, device="cpu")
     given.save(str(tmp_path / "source"), create_model_card=False)
-    with pytest.raises(ConfigError, match=f"{tmp_path / 'source'} compares its vectors by {similarity}.*normalize"):
+    with pytest.raises(ConfigError, match=f"{tmp_path / 'source'} has similarity {similarity}.*normalize"):
         built(tmp_path / "source", tmp_path / "built")
     for normalize in (True, False):
         _, folder = built(tmp_path / "source", tmp_path / str(normalize), normalize=normalize)

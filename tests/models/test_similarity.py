@@ -52,7 +52,7 @@ def test_inner_products_are_the_models_own_similarity(save, tmp_path, name, unit
 @pytest.mark.parametrize("name", ["euclidean", "manhattan"])
 def test_another_similarity_is_refused(save, tmp_path, name):
     given, source = save(unit=False, similarity_fn_name=name)
-    with pytest.raises(ConfigError, match=f"{source} compares its vectors by {name}, .*normalize to true"):
+    with pytest.raises(ConfigError, match=f"{source} has similarity {name}; .*normalize to true"):
         built(source, tmp_path / "built")
     cosine, dot = (built(source, tmp_path / str(choice), normalize=choice).encode(DOCS) for choice in (True, False))
     rows = given.encode(DOCS)

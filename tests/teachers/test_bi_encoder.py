@@ -65,10 +65,6 @@ def test_another_similarity_has_to_be_chosen(grader, folder, tmp_path):
 
     own = sentence_transformers.SentenceTransformer(str(folder), device="cpu", similarity_fn_name="manhattan")
     own.save(str(tmp_path / "own"))
-<<<<<<< HEAD
-    with pytest.raises(ConfigError, match="the model's similarity is manhattan; set similarity to cosine or dot"):
-=======
-    with pytest.raises(ConfigError, match=r"compares its vectors by manhattan, .* set the encoder's normalize"):
->>>>>>> bc51ce2 (Rank and encode as the model's own folder says)
+    with pytest.raises(ConfigError, match=r"has similarity manhattan; .* set the encoder's normalize"):
         grader(encoder=Pretrained(str(tmp_path / "own"), max_length=30))
     assert grader(encoder=Pretrained(str(tmp_path / "own"), max_length=30, normalize=False)).score(ASKED, LISTS)
