@@ -75,7 +75,7 @@ class _Model:
         pack(self.model)
         tokens = self.model.tokenizer
         self.padding = {"input_ids": tokens.pad_token_id or 0, "token_type_ids": tokens.pad_token_type_id}
-        self.side = tokens.padding_side
+        self.side: Literal["left", "right"] = "right"  # on the left it would shift absolute positions
         self.prompt = self.model.prompts.get(self.model.default_prompt_name)
         self.sigmoid = settings.activation == "sigmoid"
 

@@ -1,6 +1,7 @@
 """What a cross-encoder may be."""
 
 import hashlib
+import json
 import re
 
 import numpy as np
@@ -42,6 +43,16 @@ def test_the_folders_activation_does_not_count(tmp_path, named):
     sigmoid = CrossEncoder(str(folder), activation="sigmoid").load({}).score_pairs(PAIRS)
     np.testing.assert_allclose(sigmoid, 1 / (1 + np.exp(-plain.astype(np.float64))), atol=1e-6)
     assert plain.min() < 0 or plain.max() > 1
+
+
+def test_a_score_does_not_depend_on_the_batch_where_the_tokenizer_pads_on_the_left(tmp_path):
+    folder = tiny_models.bert(tmp_path / "bert")
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"padding_side": "left"}))
+    teacher = CrossEncoder(str(folder)).load({})
+    pairs = [("bal", "dim"), ("bal dim kun", " ".join(tiny.WORDS[:30]))]
+    alone = np.concatenate([teacher.score_pairs([pair]) for pair in pairs])
+    np.testing.assert_allclose(teacher.score_pairs(pairs), alone, atol=1e-5)
 
 
 def test_roberta_reads_as_far_as_its_positions_go(tmp_path, prepare):
