@@ -164,7 +164,7 @@ def test_vectors_that_are_not_finite_are_refused(run, tmp_path):
 
 def test_a_model_that_cannot_be_read_is_refused_and_nothing_is_written(run, tmp_path):
     (run / "model" / "model.safetensors").write_bytes(b"\0" * 100)
-    with pytest.raises(StageError, match="sentence-transformers cannot read the run's model"):
+    with pytest.raises(StageError, match="sentence-transformers cannot load the run's model"):
         export(run, tmp_path / "given")
     assert [path.name for path in tmp_path.iterdir()] == ["storage"]
 
@@ -247,8 +247,8 @@ def test_the_command(run, tmp_path, capsys):
     out, err = capsys.readouterr()
     assert json.loads(out) == {"model": str(tmp_path / "a")}
     assert [line.split()[:4] for line in err.splitlines()] == [
-        ["export", "100", "docs", "checked,"],
-        ["export", "8", "queries", "checked,"],
+        ["export", "100", "docs", "verified,"],
+        ["export", "8", "queries", "verified,"],
     ]
     assert main(["export", str(run), str(tmp_path / "b")]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'b'}\n"
