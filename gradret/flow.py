@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gradret.errors import DataError
 from gradret.progress import say
 from gradret.report import run as report
+from gradret.report.folder import results_folder
 from gradret.stages import (
     base,
     check,
@@ -125,6 +126,7 @@ class Flow:
 
     @cached_property
     def report(self) -> Path:
+        results_folder(self.config, "runs")  # refuses another config's folder before any work
         # Queries first, so that judgments that cannot be used end the run before its long part.
         evaluate.check_judgments(self.config, self.queries)
         self.make("evaluate")

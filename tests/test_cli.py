@@ -65,8 +65,9 @@ def test_a_storage_that_cannot_be_written(yaml, capsys, tmp_path):
     (tmp_path / "file").write_text("")
     assert main(["ingest", yaml, f"storage_path={tmp_path / 'file' / 'below'}"]) == 2
     (line,) = said(capsys).splitlines()
-    assert line.startswith(f"gradret: ingest: {tmp_path}/file/below/artifacts/ingest/")
-    assert line.endswith("cannot be written: Not a directory; set storage_path to another folder")
+    assert line == (
+        f"gradret: storage_path: {tmp_path}/file/below cannot be made: Not a directory; name a folder that can"
+    )
 
 
 def test_a_dataset_that_is_not_there(yaml, capsys, tmp_path):

@@ -16,6 +16,7 @@ from gradret.config.loading import override, to_yaml
 from gradret.errors import ConfigError, StorageError
 from gradret.flow import Flow
 from gradret.progress import say
+from gradret.report.folder import results_folder
 from gradret.report.recipes import Trial, as_data, compare_recipes
 from gradret.report.recipes_page import page
 from gradret.store.artifacts import write_json, write_text
@@ -48,13 +49,14 @@ def compare(config: Config) -> Path:
         GradretError: a stage of a recipe failed; the next run reuses the results of the others.
     """
     runs = _runs(config)
+    results_folder(config, "comparisons")
     connect()
     for run in runs:  # before any training, so that shared stages run once and errors show early
         run.flow.make("queries", "select", "base")
     trials = _train_all(config, runs)
     bm25 = Flow(config).evaluated("bm25").table("metrics")
     comparison = compare_recipes(trials, bm25, config.evaluate.measures, config.seed)
-    folder = Path(config.storage_path) / "comparisons" / config.name
+    folder = results_folder(config, "comparisons")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "config.yaml", [to_yaml(config)])

@@ -8,6 +8,7 @@ from gradret.config.evaluation import Evaluation, require_available
 from gradret.progress import say
 from gradret.report.comparison import Table
 from gradret.report.evaluation import evaluation_report
+from gradret.report.folder import results_folder
 from gradret.stages.evaluate import evaluate
 from gradret.stages.ingest import ingest
 from gradret.stages.queries import queries
@@ -36,8 +37,10 @@ def run_evaluation(evaluation: Evaluation) -> tuple[Path, Table]:
         The evaluation's folder, and its table.
 
     Raises:
+        ConfigError: the evaluation's folder holds the results of another config.
         DataError: datasets or models are not available; names all of them before any work starts.
     """
+    results_folder(evaluation, "evaluations")
     require_available(evaluation)
     artifacts = {}
     for number, dataset in enumerate(evaluation.datasets, 1):

@@ -14,6 +14,7 @@ from gradret.flow import Flow
 from gradret.planning import throughput
 from gradret.planning.jobs import Job, asks, jobs
 from gradret.planning.throughput import Speed, Weights
+from gradret.store.artifacts import storage_folder
 
 if TYPE_CHECKING:
     from gradret.config.run import Config
@@ -70,8 +71,7 @@ def plan(config: Config, options: PlanOptions | None = None, *, with_probe: bool
     if not asks(config):
         return {"name": config.name, "stages": [], "assumptions": []}
     planning = _Planning(config, options or PlanOptions())
-    storage = Path(config.storage_path).absolute()
-    storage.mkdir(parents=True, exist_ok=True)
+    storage = storage_folder(config.storage_path)
     # In the storage, which all nodes of a cluster share.
     with tempfile.TemporaryDirectory(prefix="plan-", dir=storage) as folder:
         stage_jobs = jobs(config, Flow(config), Path(folder))

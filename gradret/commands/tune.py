@@ -24,6 +24,7 @@ from gradret.config.written import one_line
 from gradret.errors import ConfigError, StageError
 from gradret.flow import Flow
 from gradret.progress import say
+from gradret.report.folder import results_folder
 from gradret.report.plots import read_curve
 from gradret.stages.check_queries import check_queries, draw
 from gradret.stages.train import train
@@ -59,6 +60,7 @@ def tune(config: Config) -> Path:
     """
     settings = config.tune
     _check_space(config)
+    results_folder(config, "searches")
     connect(dashboard=config.tune.stop_early)
     flow = Flow(config)
     first = min(SEARCHABLE.index(_block(dimension)) for dimension in settings.space)
@@ -74,7 +76,8 @@ def tune(config: Config) -> Path:
         trial["confirmed"] = [_confirm(config, trial["overrides"], seed) for seed in settings.seeds]
         say(f"tune: {number} of {len(best)} confirmed: {statistics.mean(trial['confirmed']):.4f}, {trial['overrides']}")
     winner = max(best, key=lambda trial: statistics.mean(trial["confirmed"]))
-    folder = Path(config.storage_path) / "searches" / config.name
+    folder = results_folder(config, "searches")
+    write_text(folder / "config.yaml", [to_yaml(config)])
     write_text(folder / "best.yaml", [to_yaml(override(config, winner["overrides"]))])
     write_json(folder / "search.json", {"objective": _objective_text(config), "best": winner, "trials": trials})
     return folder

@@ -22,6 +22,7 @@ from gradret.config.loading import to_yaml
 from gradret.errors import ContractError, StorageError
 from gradret.measures import parse_measures
 from gradret.report.comparison import MARK, Table, as_data, compare, markdown, note
+from gradret.report.folder import results_folder
 from gradret.report.page import render
 from gradret.report.plots import datasets_plot
 from gradret.search.trec import write_run
@@ -70,7 +71,7 @@ def evaluation_report(evaluation: Evaluation, by_dataset: Artifacts) -> tuple[Pa
         for dataset, artifacts in by_dataset.items()
     }
     yaml = to_yaml(evaluation)
-    folder = Path(evaluation.storage_path) / "evaluations" / evaluation.name
+    folder = results_folder(evaluation, "evaluations")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "config.yaml", [yaml])

@@ -23,6 +23,7 @@ from gradret.config.loading import to_yaml
 from gradret.errors import StorageError
 from gradret.measures import parse_measures
 from gradret.report.card import card
+from gradret.report.folder import results_folder
 from gradret.report.page import page
 from gradret.search.trec import write_run
 from gradret.stages.verdict import as_data
@@ -53,7 +54,7 @@ def report(config: Config, artifacts: Mapping[str, Artifact]) -> Path:
     lineage = {name: _lineage(config, artifact) for name, artifact in artifacts.items()}
     yaml = to_yaml(config)
     html = page(config, artifacts, measured, lineage, yaml)
-    folder = Path(config.storage_path) / "runs" / config.name
+    folder = results_folder(config, "runs")
     try:
         (folder / "runs").mkdir(parents=True, exist_ok=True)
         write_text(folder / "config.yaml", [yaml])

@@ -53,8 +53,12 @@ def misspelt(factory: str) -> str:
     try:
         faiss.index_factory(3840, factory, faiss.METRIC_INNER_PRODUCT)  # of many divisors
     except RuntimeError as error:
+        if "stoi" in str(error):  # std::stoi: more digits than an int holds
+            return f"a number in {factory!r} is too large"
         if "could not parse" in str(error):
             return f"FAISS does not know {factory!r}; such are Flat, SQfp16, HNSW32, IVF4096,SQ8, OPQ48,IVF4096,PQ48x8"
+    except MemoryError:
+        pass  # with the index's own dimension it may fit
     return ""
 
 
@@ -68,13 +72,13 @@ def empty_index(factory: str, dimension: int) -> faiss.Index:
 
     try:
         return faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         raise ConfigError(
             f"index.factory={factory}: FAISS refuses it for vectors of dimension {dimension}: {reason(error)}"
         ) from error
 
 
-def reason(error: RuntimeError) -> str:
+def reason(error: Exception) -> str:
     """What FAISS says, without where in its sources."""
     text = str(error).rpartition("Error: ")[2].strip()
     return re.sub(r"^Error in .* at \S+\.cpp:\d+: ", "", text)

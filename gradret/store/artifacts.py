@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradret.errors import StorageError
+from gradret.errors import ConfigError, StorageError
 from gradret.progress import say
 from gradret.store import contracts
 from gradret.store.atomic import atomic
@@ -33,7 +33,17 @@ from gradret.store.fingerprint import canonical, fingerprint
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Artifact", "Draft", "make", "opened", "read_shard", "write_json", "write_shard", "write_text"]
+__all__ = [
+    "Artifact",
+    "Draft",
+    "make",
+    "opened",
+    "read_shard",
+    "storage_folder",
+    "write_json",
+    "write_shard",
+    "write_text",
+]
 
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -132,11 +142,11 @@ def make(
         body: writes the result to a draft.
 
     Raises:
-        StorageError: the storage is full or cannot be written.
+        ConfigError: the storage cannot be made.
+        StorageError: it is full or cannot be written.
     """
     name = fingerprint(stage, module, settings, {key: artifact.fingerprint for key, artifact in inputs.items()})
-    # Absolute, since the workers of a cluster have other working directories.
-    path = Path(storage).absolute() / "artifacts" / stage / name
+    path = storage_folder(storage) / "artifacts" / stage / name
     with _storage_errors(stage, path):
         existing = _open(stage, path)
         if existing:
@@ -167,6 +177,22 @@ def make(
     _logged.add(path)
     say(f"{stage:<10} {manifest['seconds']:6.1f} s   {counts}".rstrip())
     return Artifact(stage, name, path, manifest)
+
+
+def storage_folder(path: str) -> Path:
+    """The storage, made if it does not exist. Absolute, since workers of a cluster have other working folders.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+    folder = Path(path).absolute()
+    try:
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"storage_path: {folder} cannot be made: {reason}; name a folder that can") from error
+    return folder
 
 
 _logged: set[Path] = set()

@@ -223,6 +223,7 @@ def test_the_report_writes_it_anew_beside_a_model_that_stays(tmp_path: Path) -> 
     model = report(config(tmp_path, seed=11), {"train": made}) / "model"
     (model / "mark").touch()
     assert "seed 11" in (model / "README.md").read_text(encoding="utf-8")
-    report(config(tmp_path, seed=12), {"train": made})
-    assert "seed 12" in (model / "README.md").read_text(encoding="utf-8")
+    (model / "README.md").write_text("old")
+    report(config(tmp_path, seed=11), {"train": made})
+    assert "seed 11" in (model / "README.md").read_text(encoding="utf-8")
     assert (model / "mark").exists()

@@ -58,6 +58,8 @@ def test_a_misspelt_factory_is_told_without_a_dimension(factory):
 def test_what_is_spelt_right_may_still_not_fit_the_dimension():
     assert misspelt("PQ7x8") == misspelt("OPQ48,IVF4096,PQ48x8") == ""
     assert "in parts" in misspelt("NSG32")
+    assert misspelt("PQ9999999999999999999") == "a number in 'PQ9999999999999999999' is too large"
+    assert misspelt("PQ16x24") == ""  # takes 240 GiB here, and little with few dimensions
     assert "ids of its own" in misspelt("IDMap,Flat")
     with pytest.raises(
         ConfigError, match=r"PQ7x8: FAISS refuses it for vectors of dimension 32: .*multiple of the number"

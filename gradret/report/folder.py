@@ -1,0 +1,70 @@
+"""The folders that a config names: ``STORAGE/runs/NAME``, and in ``comparisons``, ``searches`` and ``evaluations``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from gradret.config.loading import read_yaml, to_yaml
+from gradret.config.written import read
+from gradret.errors import ConfigError
+from gradret.store.artifacts import storage_folder
+
+if TYPE_CHECKING:
+    from gradret.config.evaluation import Evaluation
+    from gradret.config.run import Config
+
+__all__ = ["results_folder"]
+
+Kind = Literal["runs", "comparisons", "searches", "evaluations"]
+
+# Blocks that decide nothing of what a folder holds. Blocks called resources, and where the storage lies, never do.
+_WITHOUT = {"runs": {"compare", "tune"}, "comparisons": {"tune"}, "searches": {"compare"}, "evaluations": set[str]()}
+_SHOWN = 3
+
+
+def results_folder(config: Config | Evaluation, kind: Kind) -> Path:
+    """The folder that the results of ``config`` go to. Call it before work starts: it makes the storage alone.
+
+    Raises:
+        ConfigError: the folder holds the results of another config, or the storage cannot be made.
+    """
+    folder = storage_folder(config.storage_path) / kind / config.name
+    if not (folder / "config.yaml").exists():
+        return folder
+    try:
+        before = _settings(read_yaml(folder / "config.yaml"), kind)
+    except ConfigError as error:
+        raise ConfigError(f"name: {folder} holds other results, and {error}; {_advice(config.name)}") from error
+    now = _settings(read(to_yaml(config)), kind)
+    keys = [key for key in {**before, **now} if before.get(key, "") != now.get(key, "")]
+    if not keys:
+        return folder
+    shown = [f"{key} was {before.get(key, 'absent')}, is {now.get(key, 'absent')}" for key in keys[:_SHOWN]]
+    more = f", and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+    raise ConfigError(
+        f"name: {folder} holds the results of another config ({'; '.join(shown)}{more}); {_advice(config.name)}"
+    )
+
+
+def _advice(name: str) -> str:
+    return f"choose another name, such as name={name}-2, or delete that folder; stages that are done are reused"
+
+
+def _settings(tree: Mapping[str, Any], kind: Kind) -> dict[str, str]:
+    """Every setting that decides a result, by its key."""
+    left_out = {"storage_path", *_WITHOUT[kind]}
+    return dict(_flat({key: value for key, value in tree.items() if key not in left_out}, ""))
+
+
+def _flat(node: Any, key: str) -> Iterator[tuple[str, str]]:
+    if isinstance(node, Mapping) and node:
+        for name, value in node.items():
+            if name != "resources":
+                yield from _flat(value, f"{key}.{name}" if key else name)
+    elif isinstance(node, list) and node:
+        for number, value in enumerate(node):
+            yield from _flat(value, f"{key}[{number}]")
+    else:
+        yield key, str(node)
