@@ -85,7 +85,7 @@ def _outside(kind: str, name: str) -> type:
         raise ConfigError(f"{name!r} is not the name of a class; expected package.module:Class")
     try:
         component = operator.attrgetter(class_name)(importlib.import_module(module_name))
-    except Exception as error:  # whatever the module's own code raises
+    except (Exception, SystemExit) as error:  # whatever the module's own code raises
         raise ConfigError(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
     if not isinstance(component, type) or not is_dataclass(component):
         raise ConfigError(f"{name} is not a dataclass; a component's fields are its config keys")
