@@ -16,7 +16,7 @@ ROOT = Path(gradret.__file__).parent
 # From the ground up: a module imports its own layer and those below. `kind.*` are a kind's
 # components, `kind` alone is its Protocol. The longest name that fits a module places it.
 LAYERS = (
-    "errors progress text version components draw",
+    "errors progress text scripts version components draw",
     "compressed",
     "store",
     "pairs texts judgments measures origins prompts search.factory work.session work.reaper",

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-import re
 import shutil
-import unicodedata
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,27 +21,18 @@ from gradret.store.artifacts import Draft, read_shard
 from gradret.store.atomic import atomic
 from gradret.store.contracts import schema
 from gradret.store.results import Result
-from gradret.text import passage
+from gradret.text import normalise, passage
 from gradret.work.shards import Pool, run_step
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["contained", "duplicates", "letters", "unique_rows", "without_copies"]
+__all__ = ["contained", "duplicates", "unique_rows", "without_copies"]
 
 _CUT = 2048
 _PART_BYTES = 64 << 20
 _DRAWN_A_PART = 100
 _ROWS_A_GROUP = 10_000
-_NOT_LETTERS = re.compile(r"[\d_]|[^\w\s]")
-
-
-def letters(text: str) -> str:
-    """Letters only, lower case, no accents, single spaces."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text))
-        text = "".join(char for char in text if not unicodedata.combining(char))
-    return " ".join(_NOT_LETTERS.sub(" ", text.lower()).split())
 
 
 @dataclass(frozen=True)
@@ -54,7 +43,7 @@ class Rule:
     """Documents whose normalised text is shorter are left out."""
     window: int
     """Neighbours that a text is looked for in; 0 finds equal texts alone."""
-    normalise: Callable[[str], str] = letters
+    normalise: Callable[[str], str] = normalise
     """What of a text is compared."""
     among: pa.Array | None = None
     """The doc_ids to compare; None compares all."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from gradret.copies.contained import duplicates
 from gradret.store.atomic import atomic
 from gradret.store.results import Result
+from gradret.text import pieces
 from gradret.work.shards import Pool, run_step
 
 if TYPE_CHECKING:
@@ -58,8 +59,8 @@ def near_copies(draft: Draft, files: Sequence[Path], threshold: float, pool: Poo
 
 def shingles(text: str) -> set[str]:
     """Each five words in a row of a text; a shorter text is one shingle, which no other text has."""
-    words = text.split()
-    return {" ".join(words[start : start + _WORDS]) for start in range(max(1, len(words) - _WORDS + 1))}
+    words = pieces(text)
+    return {"".join(words[start : start + _WORDS]).strip() for start in range(max(1, len(words) - _WORDS + 1))}
 
 
 def _bands(threshold: float) -> tuple[int, int]:

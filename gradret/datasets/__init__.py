@@ -106,4 +106,4 @@ def check_language(language: str) -> None:
 
     known = [*Stemmer.algorithms(), "none"]
     if language not in known:
-        raise ConfigError(f"language {language!r} has no Snowball stemmer; use one of {', '.join(known)}")
+        raise ConfigError(f"language {language!r} has no Snowball stemmer; use one of {', '.join(known)} (no stemming)")

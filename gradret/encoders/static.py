@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
+import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -116,7 +116,7 @@ class Static(Encoder):
         weights /= weights.mean()
         stop = stopwords(language)
         # A token of a few bytes of a letter decodes to U+FFFD; it is not punctuation.
-        punctuation = np.array([not re.search(r"[\w\ufffd]", text) for text in vocabulary.texts])
+        punctuation = np.array([not _is_word(text) for text in vocabulary.texts])
         stop_words = vocabulary.whole & np.array([text.lower() in stop for text in vocabulary.texts])
         weights[punctuation | stop_words] *= self.stop_weight
         return weights.astype(np.float32)[:, None]
@@ -142,6 +142,11 @@ def _open_static(source: Path) -> SentenceTransformer | None:
     model.truncate_dim = None  # training and search use full vectors
     rank_by_inner_product(model, source)
     return model
+
+
+def _is_word(token: str) -> bool:
+    """Whether it contains a letter, a digit or a mark: a vowel sign may be a token by itself."""
+    return any(char in "_\ufffd" or unicodedata.category(char)[0] in "LMN" for char in token)
 
 
 def _texts(ingested: Artifact) -> Iterator[list[str]]:

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from gradret.engines import Unusable
+from gradret.text import pieces
 
 if TYPE_CHECKING:
     from gradret.engines import Answer
@@ -69,9 +70,12 @@ def is_refusal(text: str) -> bool:
 
 
 def is_copy(line: str, prompt: str) -> bool:
-    """Return whether ``line`` is a line of the prompt, or at least three words that occur in it verbatim."""
+    """Return whether ``line`` is a line of the prompt, or at least three words that occur in it verbatim.
+
+    In a script without blanks six letters are enough.
+    """
     folded = _folded(line)
-    is_long = len(folded.split()) >= 3
+    is_long = len(folded.split()) >= 3 or len(pieces(folded)) >= 6
     return (is_long and folded in _folded(prompt)) or any(folded == _folded(each) for each in prompt.splitlines())
 
 

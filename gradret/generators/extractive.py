@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gradret.draw import generator
 from gradret.generators import Generated, Generator, Write
-from gradret.search.bm25 import Bm25Index, build_bm25, tokenize
-from gradret.text import passage
+from gradret.search.bm25 import Bm25Index, build_bm25, lower_terms, stems
+from gradret.text import passage, pieces, sentences, terms
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Extractive"]
 
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
-_WORD = re.compile(r"[^\W_]{2,}")
 _TRIES = 3
 _KEYWORDS = 20
 
@@ -32,7 +29,8 @@ class Extractive(Generator):
 
     Each document gets its share of ``queries`` (at most ``per_doc``), sampled with a hash of seed and
     doc_id: a sentence (cut to ``max_words``), a span of 5 to 14 words, 3 to 7 of its words sampled by
-    tf-idf weight, or its title. gradret's method; it is not from a paper.
+    tf-idf weight, or its title. In a script without blanks, letters count as words. gradret's method; it is not
+    from a paper.
     """
 
     queries: int = 21_000
@@ -66,8 +64,8 @@ class _Writer:
     def __call__(self, doc_id: str, title: str, text: str) -> list[Generated]:
         draw = generator("extractive", self.seed, doc_id)
         full_text = passage(title, text)
-        words = full_text.split()
-        sentences = [part for part in _SENTENCE_END.split(text) if len(part.split()) > 3] or [full_text]
+        words = pieces(full_text)
+        long = [cut for cut in map(pieces, sentences(text)) if len(cut) > 3] or [words]
         # Round the share up or down at random, so that the total over the corpus comes out right.
         number = max(1, int(self.share + draw.random()))
         kinds = draw.choice(4, size=number * _TRIES, p=[share / sum(self.shares) for share in self.shares])
@@ -75,36 +73,36 @@ class _Writer:
         written: dict[str, Generated] = {}
         for kind in kinds:
             query = (
-                self._sentence(sentences, draw) if kind == 0
+                self._sentence(long, draw) if kind == 0
                 else self._span(words, draw) if kind == 1
                 else self._keyword_query(keywords, draw) if kind == 2
                 else Generated("title", " ".join(title.split()))
             )  # fmt: skip
-            if _WORD.search(query.text):
+            if terms(_spaced(query.text)):
                 written.setdefault(query.text, query)
             if len(written) == number:
                 break
         return list(written.values())
 
-    def _sentence(self, sentences: list[str], draw: np.random.Generator) -> Generated:
-        words = sentences[draw.integers(len(sentences))].split()
+    def _sentence(self, sentences: list[list[str]], draw: np.random.Generator) -> Generated:
+        words = sentences[draw.integers(len(sentences))]
         start = int(draw.integers(max(len(words) - self.settings.max_words, 0) + 1))
-        return Generated("sentence", " ".join(words[start : start + self.settings.max_words]))
+        return Generated("sentence", "".join(words[start : start + self.settings.max_words]).strip())
 
     def _span(self, words: list[str], draw: np.random.Generator) -> Generated:
         length = int(draw.integers(5, 15))
         start = int(draw.integers(max(len(words) - length, 0) + 1))
-        return Generated("span", " ".join(words[start : start + length]))
+        return Generated("span", "".join(words[start : start + length]).strip())
 
     def _keywords(self, text: str) -> tuple[list[str], list[float]]:
         """Return the document's top 20 words by ``sqrt(tf) * idf``, and their weights."""
-        words = _WORD.findall(text.lower())
+        words = lower_terms(_spaced(text), self.language)
+        stem = stems(words, self.language)
         surface: dict[str, str] = {}
-        counts: Counter[str] = Counter()
-        for word, stems in zip(words, tokenize(words, self.language), strict=True):
-            for stem in stems:
-                surface.setdefault(stem, word)
-                counts[stem] += 1
+        for word in words:
+            if word in stem:
+                surface.setdefault(stem[word], word)
+        counts = Counter(stem[word] for word in words if word in stem)
         weights = Counter({stem: count**0.5 * self.idf.get(stem, 0.0) for stem, count in counts.items()})
         best = [(surface[stem], weight) for stem, weight in weights.most_common(_KEYWORDS) if weight > 0]
         return [word for word, _ in best], [weight for _, weight in best]
@@ -118,3 +116,8 @@ class _Writer:
         number = min(len(words), int(draw.integers(3, 8)))
         chosen = draw.choice(len(words), number, replace=False, p=np.array(weights) / sum(weights))
         return Generated("keywords", " ".join(words[index] for index in chosen))
+
+
+def _spaced(text: str) -> str:
+    """The text with the parts of ``snake_case`` as words."""
+    return text.replace("_", " ")

@@ -20,7 +20,7 @@ from gradret.retrievers.random import Random
 from gradret.stages.check import DEPTH
 from gradret.stages.training_queries import any_training_queries
 from gradret.store.artifacts import Artifact, write_shard
-from gradret.text import passage
+from gradret.text import passage, pieces
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -178,7 +178,9 @@ class _Planner:
         docs = _Rows(self.docs, self.total, at_most=False, notes=())
         job = self._add(stage, generator, self._shard(stage, "docs", self.docs), load, docs)
         rows = [
-            _query(doc["doc_id"], " ".join(passage(doc["title"], doc["text"]).split()[:_QUERY_WORDS]), doc["doc_id"])
+            _query(
+                doc["doc_id"], "".join(pieces(passage(doc["title"], doc["text"]))[:_QUERY_WORDS]).strip(), doc["doc_id"]
+            )
             for doc in self.docs.to_pylist()
         ]
         notes = (f"the first {_QUERY_WORDS} words of documents stand in for queries",)

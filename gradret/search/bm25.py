@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -13,7 +13,7 @@ from gradret.errors import DataError
 from gradret.search.topk import contenders, ordered
 from gradret.store.artifacts import Artifact, Draft, make, read_shard
 from gradret.store.results import Result
-from gradret.text import passage
+from gradret.text import passage, terms
 from gradret.work.shards import map_shards
 
 if TYPE_CHECKING:
@@ -22,15 +22,18 @@ if TYPE_CHECKING:
 
     from gradret.config.run import Config
 
-__all__ = ["Bm25Index", "build_bm25", "stopwords", "tokenize"]
+__all__ = ["Bm25Index", "build_bm25", "lower_terms", "stems", "stopwords", "tokenize"]
 
 
 # The languages whose stop words bm25s ships.
 _STOPWORDS = {
-    "english", "german", "dutch", "french", "spanish", "portuguese", "italian", "russian", "swedish", "norwegian",
+    "danish", "dutch", "english", "french", "german", "italian", "norwegian", "portuguese", "russian", "spanish",
+    "swedish", "turkish",
 }  # fmt: skip
 
 
+# Turkish has two letters i, whose capitals str.lower() mixes up.
+_TURKISH = {ord("I"): "\u0131", ord("\u0130"): "i"}
 _IDS = "doc_ids.arrow"
 
 
@@ -213,12 +216,20 @@ def stopwords(language: str) -> frozenset[str]:
 
 
 def tokenize(texts: list[str], language: str) -> list[list[str]]:
-    """Lower-cased words of two letters or more, without stop words, stemmed."""
-    import bm25s
+    """The terms of each text (``gradret.text.terms``) without stop words, stemmed."""
+    found = [lower_terms(text, language) for text in texts]
+    stem = stems({term for row in found for term in row}, language)
+    return [[stem[term] for term in row if term in stem] for row in found]
+
+
+def lower_terms(text: str, language: str) -> list[str]:
+    """``gradret.text.terms``, in lower case as the language writes it."""
+    return terms(text.translate(_TURKISH) if language == "turkish" else text)
+
+
+def stems(terms: Iterable[str], language: str) -> dict[str, str]:
+    """The Snowball stem of every term that is no stop word; the term itself where ``language`` is ``none``."""
     import Stemmer
 
-    stemmer = None if language == "none" else Stemmer.Stemmer(language)
-    tokens: list[list[str]] = bm25s.tokenize(
-        texts, stopwords=sorted(stopwords(language)), stemmer=stemmer, return_ids=False, show_progress=False
-    )
-    return tokens
+    kept = sorted(set(terms) - stopwords(language))
+    return dict(zip(kept, kept if language == "none" else Stemmer.Stemmer(language).stemWords(kept), strict=True))

@@ -12,6 +12,7 @@ from gradret.errors import DataError
 from gradret.store.artifacts import Artifact, Draft, make, read_shard
 from gradret.store.contracts import GENERATED
 from gradret.store.results import Quarantined, Result
+from gradret.text import pieces
 from gradret.work.shards import map_shards
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class _Reader:
         rows = [row for _, row in placed if not _is_reserved(row)]
         columns = {name: [row[name] for row in rows] for name in ("doc_id", "title", "text")}
         table = pa.table(columns | {"origin": ["corpus"] * len(rows)}, schema("docs"))
-        long = sum(len(row["text"].split()) > self.max_words for row in rows)
+        long = sum(len(pieces(row["text"])) > self.max_words for row in rows)
         return Result({"docs": table}, len(rows) + len(bad), len(rows), bad, {"over_long": long})
 
 

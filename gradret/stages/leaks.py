@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from gradret.store.artifacts import Artifact, Draft, make, read_shard
 from gradret.store.results import Result
+from gradret.text import fold
 from gradret.work.shards import map_shards
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ _ROWS_A_BLOCK = 1000
 def leaks(config: Config, generated: Artifact, queries: Artifact | None) -> Artifact:
     """Write LEAKS: each training query with every test query that it resembles, and their similarity.
 
-    This is the Jaccard similarity of the sets of character 4-grams within words, after NFKC normalisation and lower
-    casing; equal texts have 1. A pair is a leak if its similarity is at least ``mine.leak_similarity``; 0 turns the
+    This is the Jaccard similarity of the sets of character 4-grams within words, after ``gradret.text.fold``, NFKC
+    normalisation and lower casing; equal texts have 1. A pair is a leak if its similarity is at least ``mine.leak_similarity``; 0 turns the
     check off.
 
     Args:
@@ -119,7 +120,7 @@ def _grams(texts: list[str]) -> csr_array:
     from scipy.sparse import csr_array
     from sklearn.feature_extraction.text import HashingVectorizer
 
-    plain = [unicodedata.normalize("NFKC", text) for text in texts]
+    plain = [unicodedata.normalize("NFKC", fold(text)) for text in texts]
     vectorizer = HashingVectorizer(
         analyzer="char_wb", ngram_range=(4, 4), binary=True, norm=None, alternate_sign=False, dtype=np.float32
     )

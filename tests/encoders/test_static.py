@@ -5,7 +5,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, StaticEmbedding
 from torch.nn import functional
 
-from gradret.encoders.static import Static
+from gradret.encoders.static import Static, _is_word
 from gradret.errors import ConfigError
 
 from ..stages import tiny
@@ -117,3 +117,8 @@ def test_a_static_model_that_was_trained_is_taken_as_it_is(folder, tmp_path):
     assert notes == {"dimension": 12}
     want, got = (SentenceTransformer(str(path), device="cpu").encode(TEXTS) for path in (folder, tmp_path / "model"))
     np.testing.assert_array_equal(got, want)
+
+
+def test_vowel_signs_are_words_and_punctuation_is_none():
+    assert all(map(_is_word, ["##ा", "\u0bbf", "a", "##9", "_", "水", "२"]))
+    assert not any(map(_is_word, ["##", "-", "।", "。", "[", ""]))

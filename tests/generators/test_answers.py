@@ -139,3 +139,8 @@ def test_a_line_or_a_run_of_words_of_the_prompt_is_a_copy(line):
 @pytest.mark.parametrize("line", ["patent law", "one line", "document", "rules to follow in patent law", "these rules"])
 def test_words_that_the_prompt_holds_too_are_no_copy(line):
     assert not is_copy(line, PROMPT)
+
+
+@pytest.mark.parametrize(("line", "copied"), [("人工智能", False), ("正在改变世界", True), ("改变 世界 人", False)])
+def test_without_blanks_six_letters_are_a_copy(line, copied):
+    assert is_copy(line, "Example: 人工智能正在改变世界。") is copied

@@ -9,11 +9,12 @@ import pytest
 
 from gradret.copies import contained as containment
 from gradret.copies import minhash
-from gradret.copies.contained import contained, letters
+from gradret.copies.contained import contained
 from gradret.copies.minhash import shingles
 from gradret.errors import DataError
 from gradret.stages.dedupe import dedupe
 from gradret.store import artifacts, contracts
+from gradret.text import normalise
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -172,8 +173,8 @@ def test_copies_word_for_word_among_documents_that_the_rule_for_queries_takes_fo
         ("a" * 3000, "a" * 3000),
     ],
 )
-def test_letters(text, normal):
-    assert letters(text) == normal
+def test_normalise(text, normal):
+    assert normalise(text) == normal
 
 
 @pytest.fixture
@@ -360,3 +361,8 @@ def test_a_pair_at_the_threshold_is_compared(threshold):
 @pytest.mark.parametrize("text", ["", "one", "one two three four", "a b c d e", "a b c d e f a b c d e"])
 def test_shingles(text):
     assert {tuple(shingle.split()) for shingle in shingles(text)} == five_words(text)
+
+
+def test_shingles_are_five_letters_where_there_are_no_blanks():
+    assert shingles("人工智能改变 x") == {"人工智能改", "工智能改变", "智能改变 x"}
+    assert shingles("น้ำแข็งไส") == {"น้ำแข็ง", "ำแข็งไ", "แข็งไส"}

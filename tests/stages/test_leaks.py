@@ -78,6 +78,12 @@ def test_equal_but_for_case_and_form(check):
     }
 
 
+def test_equal_but_for_vowel_points_and_joiners(check):
+    train = [tiny.query(1, "كَتَبَ الوَلَدُ رِسالَةً"), tiny.query(2, "क\u094d\u200dषेत्र की भाषा")]
+    test = [tiny.query(9, "كتب الولد رسالة", split="test"), tiny.query(8, "क\u094dषेत्र की भाषा", split="test")]
+    assert found(check(train, test)) == {("q001", "q009"): 1.0, ("q002", "q008"): 1.0}
+
+
 def test_a_test_query_that_is_trained_on_is_a_leak_of_itself(check):
     same = tiny.query(3, "how to sort a list", split="test")
     assert found(check([same], [same])) == {("q003", "q003"): 1.0}
