@@ -33,8 +33,8 @@ def leaks(config: Config, generated: Artifact, queries: Artifact | None) -> Arti
     """Write LEAKS: each training query with every test query that it resembles, and their similarity.
 
     This is the Jaccard similarity of the sets of character 4-grams within words, after ``gradret.text.fold``, NFKC
-    normalisation and lower casing; equal texts have 1. A pair is a leak if its similarity is at least ``mine.leak_similarity``; 0 turns the
-    check off.
+    normalisation and lower casing; equal texts have 1. A pair is a leak if its similarity is at least
+    ``mine.leak_similarity``; 0 turns the check off.
 
     Args:
         config: the run's config.
