@@ -14,6 +14,7 @@ from typing import Any
 
 from gradret.errors import ConfigError, GradretError
 from gradret.version import VERSION
+from gradret.work.signals import Terminated, raised_signals
 
 __all__ = ["main"]
 
@@ -44,17 +45,18 @@ _STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return the exit status: 0 success, 2 wrong usage, config or data, 1 any other error."""
+    """Run a command; return 0 for success, 2 for wrong usage, config or data, 130 or 143 for a signal, else 1."""
     parsed = _parse(arguments)
     try:
-        status: int = parsed.command(parsed)
+        with raised_signals():
+            status: int = parsed.command(parsed)
         sys.stdout.flush()
     except GradretError as error:
         print(f"gradret: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         print("gradret: interrupted; run the same command again to resume", file=sys.stderr)
-        return 1
+        return 143 if isinstance(interruption, Terminated) else 130
     except BrokenPipeError:
         # The reader of the output has exited; without this, Python fails to flush stdout on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -102,12 +103,12 @@ def test_each_error_has_its_exit_code_and_line(monkeypatch, capsys, error, code)
     assert said(capsys) == f"gradret: {error}\n"
 
 
-def test_an_interruption(monkeypatch, capsys):
-    def _raise(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("gradret.commands.show.describe", _raise)
-    assert main(["show"]) == 1
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal(monkeypatch, capsys, number, status):
+    before = signal.getsignal(number)
+    monkeypatch.setattr("gradret.commands.show.describe", lambda *_: signal.raise_signal(number))
+    assert main(["show"]) == status
+    assert signal.getsignal(number) is before
     assert said(capsys) == "gradret: interrupted; run the same command again to resume\n"
 
 

@@ -123,6 +123,7 @@ def _fit(job: Job, queries: int, watch: Watcher | None, draft: Draft) -> None:
     from ray.train.torch import TorchConfig, TorchTrainer
 
     from gradret.work.session import connect
+    from gradret.work.signals import in_thread
 
     connect()
     resources = job.settings.resources
@@ -143,7 +144,7 @@ def _fit(job: Job, queries: int, watch: Watcher | None, draft: Draft) -> None:
         )
         _error_file(job).unlink(missing_ok=True)
         try:
-            trainer.fit()
+            in_thread(trainer.fit)  # Ray Train would keep SIGINT for itself
         except Exception as error:
             raise _worker_error(error) from error
     if _error_file(job).exists():

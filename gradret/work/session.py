@@ -12,6 +12,7 @@ from typing import Any
 
 from gradret.errors import StageError
 from gradret.work.reaper import guard
+from gradret.work.signals import kept_handlers
 
 __all__ = ["connect", "cores", "session"]
 
@@ -23,6 +24,8 @@ _QUIET = {
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "VLLM_LOGGING_LEVEL": "WARNING",
 }
+
+_UNLOGGED: dict[str, Any] = {"logging_level": logging.ERROR, "configure_logging": False, "log_to_driver": False}
 
 
 def cores() -> int:
@@ -38,7 +41,7 @@ def connect(*, dashboard: bool = False) -> None:
             only then frees the trial's resources.
 
     Raises:
-        StageError: the cluster cannot be reached.
+        StageError: the cluster cannot be reached, or Ray does not start.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -46,24 +49,44 @@ def connect(*, dashboard: bool = False) -> None:
 
     if ray.is_initialized():
         return
-    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "configure_logging": False, "log_to_driver": False}
-    if os.environ.get("RAY_ADDRESS"):
-        try:
-            ray.init(**quiet)
-        except ConnectionError as error:
-            address = os.environ["RAY_ADDRESS"]
-            raise StageError(f"cannot connect to a Ray cluster at RAY_ADDRESS={address}: {error}") from error
-    else:
-        # With Ray's default of 15, any other process on the machine starves its workers.
-        os.environ.setdefault("RAY_worker_niceness", "0")
-        # End the processes that a worker started, such as vLLM's engine, when the worker ends.
-        os.environ.setdefault("RAY_process_group_cleanup_enabled", "true")
-        # More logical CPUs than cores, so that the actors of a pipeline never wait for each other's CPUs.
-        with _silenced():
-            ray.init(address="local", num_cpus=max(4, 2 * cores()), include_dashboard=dashboard, **quiet)
-        guard()
+    with kept_handlers():
+        if os.environ.get("RAY_ADDRESS"):
+            _join(os.environ["RAY_ADDRESS"])
+        else:
+            _start(dashboard=dashboard)
     atexit.register(ray.shutdown)
     _quiet_data()
+
+
+def _join(address: str) -> None:
+    import ray
+
+    try:
+        ray.init(**_UNLOGGED)
+    except ConnectionError as error:
+        raise StageError(f"cannot connect to a Ray cluster at RAY_ADDRESS={address}: {error}") from error
+
+
+def _start(*, dashboard: bool) -> None:
+    """Start Ray on this machine; once more if a busy machine takes longer than Ray's fixed 30 seconds."""
+    import ray
+
+    # With Ray's default of 15, any other process on the machine starves its workers.
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    # End the processes that a worker started, such as vLLM's engine, when the worker ends.
+    os.environ.setdefault("RAY_process_group_cleanup_enabled", "true")
+    # More logical CPUs than cores, so that the actors of a pipeline never wait for each other's CPUs.
+    settings = {"address": "local", "num_cpus": max(4, 2 * cores()), "include_dashboard": dashboard, **_UNLOGGED}
+    for last in (False, True):
+        try:
+            with _silenced():
+                ray.init(**settings)
+            break
+        except Exception as error:
+            ray.shutdown()
+            if last:
+                raise StageError(f"Ray does not start on this machine: {error}") from error
+    guard()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""kill -9 in the middle of a run, two runs at once, a job on a cluster with token authentication."""
+"""Signals in the middle of a run, two runs at once, a job on a cluster with token authentication."""
 
 import json
 import os
@@ -9,15 +9,24 @@ import sys
 import time
 from pathlib import Path
 
-from ..processes import kill_tree, wait_until
+import psutil
+
+from ..processes import PATIENCE, kill_tree, wait_until
 from .conftest import ROOT, SMALL, command, model_bytes
 
-STAGES_TO_DIE_IN = ["encode", "train", "search"]
+DEATHS = [
+    ("encode", signal.SIGTERM),
+    ("encode", signal.SIGKILL),
+    ("train", signal.SIGINT),  # while Ray Train starts
+    ("train", signal.SIGKILL),
+    ("search", signal.SIGINT),  # Ray Train's handler would still be there
+    ("search", signal.SIGKILL),
+]
 
 
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_result(finished, dataset, tmp_path):
-    for stage in STAGES_TO_DIE_IN:
-        kill_in(stage, dataset, tmp_path)
+    for stage, how in DEATHS:
+        end_in(stage, how, dataset, tmp_path)
     done = subprocess.run(command("run", dataset, tmp_path), capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     same_result(tmp_path / "runs" / "small", finished)
@@ -70,23 +79,31 @@ def test_a_job_on_a_cluster_with_token_authentication(finished, dataset, tmp_pat
     same_result(tmp_path / "storage" / "runs" / "small", finished)
 
 
-def kill_in(stage, dataset, storage):
-    """Start a run and kill it, and all that it started, as soon as ``stage`` is at work."""
+def end_in(stage, how, dataset, storage):
+    """Start a run and send it a signal as soon as ``stage`` is at work; nothing that it started stays."""
     before = set((storage / "artifacts" / stage).glob("*/manifest.json"))
-    run = subprocess.Popen(
-        command("run", dataset, storage),
-        stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        cwd=ROOT,
-    )
+    said = storage / "said.txt"
+    with said.open("w") as file:
+        run = subprocess.Popen(command("run", dataset, storage), stderr=file, stdout=file, cwd=ROOT)
     try:
-        wait_until(lambda: at_work(storage / "artifacts" / stage, before), run)
+        wait_until(lambda: at_work(storage / "artifacts" / stage, how, before), run, said)
+        started = psutil.Process(run.pid).children(recursive=True)
+        run.send_signal(how)
+        status = run.wait(PATIENCE)
     finally:
         kill_tree(run)
+    wait_until(lambda: not any(process.is_running() for process in started))
+    if how == signal.SIGKILL:
+        return
+    assert status == 128 + how, said.read_text()
+    assert said.read_text().splitlines()[-1] == "gradret: interrupted; run the same command again to resume"
+    assert "Traceback" not in said.read_text()
 
 
-def at_work(folder, before):
-    """Whether a stage has begun to write what is not in ``before``; training, whether it made a few steps."""
+def at_work(folder, how, before):
+    """Whether a stage has begun to write what is not in ``before``."""
+    if folder.name == "train" and how == signal.SIGINT:
+        return any(folder.glob("*/work/prepared.json"))
     if folder.name == "train":
         return any('"epoch": 0, "step": 3' in path.read_text() for path in folder.glob("*/metrics.jsonl"))
     return bool({path.parent for path in folder.glob("*/*") if path.is_dir()} - {path.parent for path in before})

@@ -48,3 +48,14 @@ def test_nothing_outlives_a_killed(killed, tmp_path):
 
 def test_workers_of_a_local_session_are_as_nice_as_the_driver(ray_session):
     assert ray.get(ray.remote(lambda: os.nice(0)).remote()) == os.nice(0)
+
+
+def test_a_ray_that_does_not_start_is_said_in_a_line(tmp_path):
+    (tmp_path / "file").touch()
+    code = "from gradret.work.session import connect; connect()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"RAY_TMPDIR": str(tmp_path / "file")},
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stderr.splitlines()[-1].startswith("gradret.errors.StageError: Ray does not start on this machine: ")
