@@ -64,4 +64,4 @@ def test_test_judgments_change_nothing(beir, config, docs):
 def test_without_training_judgments_nothing_is_found_and_it_is_said(beir, config, docs, capsys):
     settings = config(beir(queries=QUERIES, qrels={"test": QRELS["test"]}))
     assert found(settings, docs, Positives(), human("q1", "q3")) == [[], []]
-    assert "positives: the dataset has no training queries" in capsys.readouterr().err
+    assert "positives: none, since the dataset has no training queries" in capsys.readouterr().err
