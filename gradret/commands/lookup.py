@@ -40,12 +40,12 @@ def lookup(run: Path, query: str, k: int = 10) -> list[dict[str, Any]]:
     except (FileNotFoundError, StopIteration) as error:
         raise StorageError(f"{run} is incomplete ({error}); run again to recompute the missing part") from error
     from gradret.search.runs import run_table
-    from gradret.search.shards import Shards, kept
+    from gradret.search.shards import Shards, merge_candidates
     from gradret.stages.encode import encode_texts, load_model
 
     vector = encode_texts(load_model(run / "model", trust_remote_code=trusted(run)), [query], "queries")
     searcher = Shards(index / "shards", range(shards), parameters, k)
-    ((rows, places),) = kept([searcher.search(vector, k)], k, exact=searcher.exact)
+    ((rows, places),) = merge_candidates([searcher.search(vector, k)], k, exact=searcher.exact)
     scores, doc_ids = searcher.score(vector, rows, places)
     best = run_table([""], [(doc_ids.to_pylist(), scores)], k).to_pylist()
     texts = _texts(docs, {row["doc_id"] for row in best})

@@ -1,1 +1,1 @@
-"""Models on disk: found, opened, run over many texts."""
+"""Locate and load models on disk, and run them over many texts."""

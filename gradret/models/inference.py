@@ -1,4 +1,4 @@
-"""Run a loaded model over many texts: what encoding and the teachers that score pairs share."""
+"""Run a loaded model over many texts: shared by encoding and by the teachers that score pairs."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 __all__ = ["BATCH_TOKENS", "Lanes", "pack", "token_batches"]
 
 Item = TypeVar("Item")
-Found = TypeVar("Found")
+Output = TypeVar("Output")
 
 BATCH_TOKENS = {"cpu": 1024, "cuda": 65536}
-"""Tokens of a batch, padding counted. On a CPU a batch's activations should stay in its caches."""
+"""Tokens per batch, padding included. On a CPU, a batch's activations should fit its caches."""
 
-_MOST_PACKED = 1 << 28
-"""Numbers of a model that are held twice, 1 GiB; a larger one keeps the memory."""
+_MAX_PACKED_PARAMETERS = 1 << 28
+"""Largest model, 1 GiB, whose weights are stored twice to run faster."""
 
-_MOST_LANES = 16
-"""Beyond it the interpreter's lock would be what they wait for."""
+_MAX_LANES = 16
+"""With more lanes, Python's global interpreter lock would be the bottleneck."""
 
 
 def token_batches(lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:
-    """Places of rows that are run together, the longest first: memory that does not suffice shows at once.
+    """Yield the indices of each batch's rows, longest first, so that running out of memory shows at once.
 
     Args:
-        lengths: tokens of each row; a row without any is left out.
-        budget: tokens of a batch, padding counted; a longer row is a batch of its own.
+        lengths: tokens of each row; rows without tokens are skipped.
+        budget: tokens per batch, padding included; a longer row is a batch by itself.
     """
     import numpy as np
 
@@ -49,43 +49,43 @@ def token_batches(lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:
 
 
 class Lanes:
-    """Batches side by side, each on few threads of its own: threads that share a batch wait for each other.
+    """Run batches in parallel, each on few threads, because threads that share a batch wait for each other.
 
     Args:
-        threads: CPU threads in all; 0 takes all cores of the machine.
-        device: on ``cuda`` there are two lanes, so that one prepares a batch while the GPU has the other's.
-        alone: one batch at a time, on all threads.
+        threads: total CPU threads; 0 uses all cores of the machine.
+        device: on ``cuda`` there are two lanes: one prepares a batch while the GPU runs the other's.
+        alone: run one batch at a time, on all threads.
     """
 
     def __init__(self, threads: int, device: str, *, alone: bool = False) -> None:
         threads = threads or cores()
-        self.count = 1 if alone else min(threads, _MOST_LANES) if device == "cpu" else 2
+        self.count = 1 if alone else min(threads, _MAX_LANES) if device == "cpu" else 2
         self.threads = max(1, threads // self.count)
 
-    def map(self, function: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
-        """What ``function`` gives for each of ``items``, which are made here while the lanes work."""
+    def map(self, function: Callable[[Item], Output], items: Iterable[Item]) -> list[Output]:
+        """Apply ``function`` to each of ``items``, which are produced here while the lanes work."""
         import torch
 
         items = iter(items)
         first = list(islice(items, 2))
-        if len(first) < 2:  # on all threads
+        if len(first) < 2:  # a single item runs on all threads
             return [function(item) for item in first]
         with ThreadPoolExecutor(self.count, initializer=torch.set_num_threads, initargs=(self.threads,)) as pool:
             return list(pool.map(function, chain(first, items)))
 
 
 def pack(model: torch.nn.Module) -> None:
-    """Let the linear layers of a float32 model on an x86 CPU multiply by oneDNN, with weights in its order.
+    """Make the linear layers of a float32 model on an x86 CPU use oneDNN, with weights in its layout.
 
-    Same numbers up to rounding. torch takes MKL there, which does not use all that AMD's processors have.
-    Layers keep their weights; with gradients, and for other inputs, they work as before.
+    Results are equal up to rounding. torch uses MKL by default, which is slower on AMD processors. Layers
+    keep their weights; with gradients, and for other dtypes, they work as before.
     """
     import torch
 
     mkldnn: Any = torch.backends.mkldnn
     if not mkldnn.is_available() or platform.machine() not in ("x86_64", "AMD64"):
         return
-    if sum(parameter.numel() for parameter in model.parameters()) > _MOST_PACKED:
+    if sum(parameter.numel() for parameter in model.parameters()) > _MAX_PACKED_PARAMETERS:
         return
     for layer in model.modules():
         if type(layer) is torch.nn.Linear and layer.weight.device.type == "cpu" and layer.weight.dtype == torch.float32:
@@ -93,9 +93,9 @@ def pack(model: torch.nn.Module) -> None:
             layer.forward = functools.partial(_linear, layer, packed)  # type: ignore[method-assign]
 
 
-def _linear(layer: torch.nn.Linear, packed: torch.Tensor, given: torch.Tensor) -> Any:
+def _linear(layer: torch.nn.Linear, packed: torch.Tensor, inputs: torch.Tensor) -> Any:
     import torch
 
-    if torch.is_grad_enabled() or given.dtype != torch.float32 or torch.is_autocast_enabled(given.device.type):
-        return torch.nn.functional.linear(given, layer.weight, layer.bias)
-    return torch.ops.mkldnn._linear_pointwise(given, packed, layer.bias, "none", [], "")  # noqa: SLF001
+    if torch.is_grad_enabled() or inputs.dtype != torch.float32 or torch.is_autocast_enabled(inputs.device.type):
+        return torch.nn.functional.linear(inputs, layer.weight, layer.bias)
+    return torch.ops.mkldnn._linear_pointwise(inputs, packed, layer.bias, "none", [], "")  # noqa: SLF001

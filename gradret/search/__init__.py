@@ -1,1 +1,1 @@
-"""Search: BM25, FAISS shards, the one order of results, run files."""
+"""Search: BM25, FAISS shards, the order of results, run files."""

@@ -1,4 +1,4 @@
-"""A BM25 index through bm25s: for mining, for half of the fusion teacher, and for the baseline system."""
+"""A BM25 index with bm25s: for mining, the fusion teacher and the baseline system."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ _IDS = "doc_ids.arrow"
 
 
 def build_bm25(config: Config, ingested: Artifact, k1: float, b: float) -> Artifact:
-    """A bm25s index of all documents, memory-mapped by those who load it.
+    """Build a bm25s index of all documents, which readers memory-map.
 
-    Tokenised shard by shard on Ray; the index is then made in one go from token numbers that are
-    read from disk, so that no process ever holds the texts.
+    Shards are tokenized on Ray; one process then builds the index from token numbers read from disk, so
+    that no process ever holds the texts.
 
     Raises:
         DataError: no document has a word.
@@ -60,27 +60,27 @@ def _build(ingested: Artifact, settings: dict[str, Any], draft: Draft) -> None:
     words.mkdir(parents=True, exist_ok=True)
     shards = ingested.shards("docs")
     items = [(path, words / f"{number:05d}") for number, path in enumerate(shards)]
-    load = functools.partial(_Words, settings["language"])
+    load = functools.partial(_WordWriter, settings["language"])
     map_shards(draft, items, load, total=ingested.counts.get("rows_out"), unit="docs")
-    tokens = _Tokens([folder for _, folder in items])
+    tokens = _TokenReader([folder for _, folder in items])
     if not tokens.vocab:
         raise DataError(
-            "BM25: no document has a word of two letters that is not a stop word; look at the documents, "
-            "and at dataset.language"
+            "BM25: no document has a word of at least two letters that is not a stop word; check the documents "
+            "and dataset.language"
         )
     index = bm25s.BM25(method="lucene", k1=settings["k1"], b=settings["b"], csc_backend="scipy")
-    # It only iterates, three times, over what it declares to be a list.
+    # bm25s declares a list but only iterates over it, three times.
     index.index(Tokenized(cast("list[list[int]]", tokens), tokens.vocab), show_progress=False)
     folder = draft.folder("index")
-    doc_ids, places = _sorted_ids(shards)
-    index.scores["indices"] = places[index.scores["indices"]]
+    doc_ids, positions = _sorted_ids(shards)
+    index.scores["indices"] = positions[index.scores["indices"]]
     index.save(folder)
     _write_ids(folder / _IDS, doc_ids)
     draft.counts.pop("rows_out")
 
 
-class _Words:
-    """Writes a shard's words: ``NAME.json``, each once, and ``NAME.npz``, the documents as numbers of these."""
+class _WordWriter:
+    """Writes a shard's distinct words to ``NAME.json``, and its documents as word numbers to ``NAME.npz``."""
 
     def __init__(self, language: str) -> None:
         self.language = language
@@ -91,17 +91,17 @@ class _Words:
         source, target = item
         rows = read_shard(source, "docs", ["title", "text"])
         columns = rows["title"].to_pylist(), rows["text"].to_pylist()
-        found = tokenize([passage(*row) for row in zip(*columns, strict=True)], self.language)
+        tokenized = tokenize([passage(*row) for row in zip(*columns, strict=True)], self.language)
         numbers: dict[str, int] = {}
-        flat = [numbers.setdefault(word, len(numbers)) for words in found for word in words]
+        flat = [numbers.setdefault(word, len(numbers)) for words in tokenized for word in words]
         target.with_suffix(".json").write_text(json.dumps(list(numbers)), encoding="utf-8")
-        lengths = np.array([len(words) for words in found], np.int32)
+        lengths = np.array([len(words) for words in tokenized], np.int32)
         np.savez(target.with_suffix(".npz"), words=np.array(flat, np.int32), lengths=lengths)
         return Result({}, rows.num_rows, rows.num_rows)
 
 
-class _Tokens:
-    """Every document's words as numbers of ``vocab``, read from disk a shard at a time, as often as is asked."""
+class _TokenReader:
+    """Yields every document's words as numbers of ``vocab``, reading one shard at a time on each iteration."""
 
     def __init__(self, shards: list[Path]) -> None:
         self.shards = shards
@@ -120,8 +120,8 @@ class _Tokens:
 
         for shard in self.shards:
             number = np.array([self.vocab[word] for word in self._words(shard)], np.int32)
-            held = np.load(shard.with_suffix(".npz"))
-            words, ends = number[held["words"]], np.cumsum(held["lengths"])
+            arrays = np.load(shard.with_suffix(".npz"))
+            words, ends = number[arrays["words"]], np.cumsum(arrays["lengths"])
             for start, end in pairwise([0, *ends]):
                 yield words[start:end].tolist()
 
@@ -131,16 +131,16 @@ class _Tokens:
 
 
 def _sorted_ids(shards: list[Path]) -> tuple[pa.Array, np.ndarray]:
-    """All doc_ids, sorted, and the place there of each document in stored order."""
+    """Return all doc_ids, sorted, and each document's position among them, in stored order."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
     stored = pa.chunked_array([read_shard(path, "docs", ["doc_id"])["doc_id"].combine_chunks() for path in shards])
     order = pc.sort_indices(stored)
-    places = np.empty(len(order), np.int32)
-    places[order.to_numpy()] = np.arange(len(order), dtype=np.int32)
-    return stored.take(order).combine_chunks(), places
+    positions = np.empty(len(order), np.int32)
+    positions[order.to_numpy()] = np.arange(len(order), dtype=np.int32)
+    return stored.take(order).combine_chunks(), positions
 
 
 def _write_ids(path: Path, doc_ids: pa.Array) -> None:
@@ -152,9 +152,9 @@ def _write_ids(path: Path, doc_ids: pa.Array) -> None:
 
 
 class Bm25Index:
-    """A built index. Scores are float32, zero where no term is shared.
+    """A built index. Scores are float32; 0 means that query and document share no term.
 
-    Index and ids are mapped, so that the workers of a machine share one copy.
+    Index and ids are memory-mapped, so that all workers of a machine share one copy.
     """
 
     def __init__(self, artifact: Artifact) -> None:
@@ -164,21 +164,21 @@ class Bm25Index:
         folder = artifact.path / "index"
         self.index = bm25s.BM25.load(folder, mmap=True)
         self.language = artifact.manifest["settings"]["language"]
-        # Sorted.
+        # In ascending order.
         self.doc_ids: pa.Array = pa.ipc.open_file(pa.memory_map(str(folder / _IDS))).read_all()["doc_id"].chunk(0)
 
     def search(self, texts: Sequence[str], k: int) -> Iterator[tuple[list[str], np.ndarray]]:
-        """Each query's ``k`` best documents that share a word with it, in order, and their scores."""
+        """Yield each query's ``k`` best documents that share a word with it, best first, and their scores."""
         for tokens in tokenize(list(texts), self.language):
             scores = self._scores(tokens)
-            (found,) = scores.nonzero()
-            found = found[contenders(scores[found], k)]
-            doc_ids = self.doc_ids.take(found).to_pylist()
-            best = ordered(scores[found], doc_ids, k)
-            yield [doc_ids[place] for place in best], scores[found[best]]
+            (matches,) = scores.nonzero()
+            matches = matches[contenders(scores[matches], k)]
+            doc_ids = self.doc_ids.take(matches).to_pylist()
+            best = ordered(scores[matches], doc_ids, k)
+            yield [doc_ids[position] for position in best], scores[matches[best]]
 
     def scores(self, texts: list[str]) -> np.ndarray:
-        """Scores of all documents, ``(len(texts), docs)``, documents in the order of ``doc_ids``."""
+        """Return the scores of all documents, ``(len(texts), docs)``, columns in the order of ``doc_ids``."""
         import numpy as np
 
         rows = np.zeros((len(texts), len(self.doc_ids)), np.float32)
@@ -189,27 +189,27 @@ class Bm25Index:
     def _scores(self, tokens: list[str]) -> np.ndarray:
         import numpy as np
 
-        found = [token for token in tokens if token in self.index.vocab_dict]
-        scores: np.ndarray = self.index.get_scores(found) if found else np.zeros(len(self.doc_ids), np.float32)
+        known = [token for token in tokens if token in self.index.vocab_dict]
+        scores: np.ndarray = self.index.get_scores(known) if known else np.zeros(len(self.doc_ids), np.float32)
         return scores
 
     def idf(self) -> dict[str, float]:
-        """``log(1 + (N - df + 0.5) / (df + 0.5))`` of every token, as Lucene computes it."""
+        """Return ``log(1 + (N - df + 0.5) / (df + 0.5))`` of every token, as Lucene computes it."""
         import math
 
         import numpy as np
 
         total = len(self.doc_ids)
-        holding = np.diff(self.index.scores["indptr"])
+        frequency = np.diff(self.index.scores["indptr"])
         return {
-            token: math.log(1 + (total - holding[number] + 0.5) / (holding[number] + 0.5))
+            token: math.log(1 + (total - frequency[number] + 0.5) / (frequency[number] + 0.5))
             for token, number in self.index.vocab_dict.items()
-            if number < len(holding)
+            if number < len(frequency)
         }
 
 
 def stopwords(language: str) -> frozenset[str]:
-    """The stop words that bm25s ships for ``language``; none where it ships none."""
+    """Return bm25s's stop words for ``language``; empty if it has none."""
     from bm25s.tokenization import _infer_stopwords
 
     return frozenset(_infer_stopwords(language)) if language in _STOPWORDS else frozenset()

@@ -1,4 +1,4 @@
-"""FAISS factory strings: which one suits a corpus, what a vector takes in it, how it is searched."""
+"""Choose FAISS factory strings, compute bytes per vector, set search parameters."""
 
 from __future__ import annotations
 
@@ -25,48 +25,51 @@ __all__ = [
 ]
 
 EXACT_VECTORS = 1_000_000
-"""Up to so many vectors are compared with every query: a core takes about 10 ms for it."""
+"""Largest number of vectors for exact search by default: one core takes about 10 ms per query."""
 
-# Below 39 vectors a list FAISS warns of bad centroids. A product quantizer takes 256 for each of its 256.
+# FAISS warns below 39 training vectors per list. A product quantizer uses up to 256 for each of its 256 centroids.
 _PER_LIST, _FOR_CODES = 40, 1 << 16
 _LIST_ID, _LINK = 8, 4
 
 
 def is_exact(factory: str) -> bool:
-    """Whether a search compares the query with every vector as it is."""
+    """Return whether a search compares the query with every uncompressed vector."""
     return factory == "Flat"
 
 
 def is_threaded(factory: str) -> bool:
-    """Whether adding with several threads gives the same index as with one; a graph's links depend on who was first."""
+    """Return whether adding vectors in parallel builds the same index; a graph's links depend on the order."""
     return not any(part.startswith("HNSW") for part in factory.split(","))
 
 
 def misspelt(factory: str) -> str:
-    """What is wrong with ``factory`` whatever the dimension; empty if nothing is."""
+    """Return what is wrong with ``factory`` for any dimension; empty if nothing is."""
     import faiss
 
     if "NSG" in factory:
-        return f"FAISS cannot build {factory} in parts; HNSW32 is a graph that it can"
+        return f"FAISS cannot build {factory} in parts; use HNSW32 for a graph index"
     if "IDMap" in factory:
-        return f"{factory} takes ids of its own, and shards have theirs: leave IDMap out"
+        return f"{factory} sets its own ids, but shards have theirs: remove IDMap"
     try:
-        faiss.index_factory(3840, factory, faiss.METRIC_INNER_PRODUCT)  # of many divisors
+        faiss.index_factory(3840, factory, faiss.METRIC_INNER_PRODUCT)  # a dimension with many divisors
     except RuntimeError as error:
         if "stoi" in str(error):  # std::stoi: more digits than an int holds
             return f"a number in {factory!r} is too large"
         if "could not parse" in str(error):
-            return f"FAISS does not know {factory!r}; such are Flat, SQfp16, HNSW32, IVF4096,SQ8, OPQ48,IVF4096,PQ48x8"
+            return (
+                f"FAISS does not know {factory!r}; valid are for example Flat, SQfp16, HNSW32, IVF4096,SQ8 and "
+                "OPQ48,IVF4096,PQ48x8"
+            )
     except MemoryError:
         pass  # with the index's own dimension it may fit
     return ""
 
 
 def empty_index(factory: str, dimension: int) -> faiss.Index:
-    """An index of inner products, untrained.
+    """Create an untrained index for inner products.
 
     Raises:
-        ConfigError: FAISS refuses it.
+        ConfigError: FAISS rejects the factory string for this dimension.
     """
     import faiss
 
@@ -74,18 +77,18 @@ def empty_index(factory: str, dimension: int) -> faiss.Index:
         return faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
     except (RuntimeError, MemoryError) as error:
         raise ConfigError(
-            f"index.factory={factory}: FAISS refuses it for vectors of dimension {dimension}: {reason(error)}"
+            f"index.factory={factory}: FAISS rejects it for vectors of dimension {dimension}: {reason(error)}"
         ) from error
 
 
 def reason(error: Exception) -> str:
-    """What FAISS says, without where in its sources."""
+    """Return FAISS's error message without the location in its sources."""
     text = str(error).rpartition("Error: ")[2].strip()
     return re.sub(r"^Error in .* at \S+\.cpp:\d+: ", "", text)
 
 
 def lists(index: faiss.Index) -> int:
-    """Inverted lists; 0 where there are none."""
+    """Return the number of inverted lists; 0 if the index has none."""
     import faiss
 
     inner = faiss.try_extract_index_ivf(index)
@@ -93,12 +96,12 @@ def lists(index: faiss.Index) -> int:
 
 
 def training_size(index: faiss.Index, vectors: int) -> int:
-    """How many of ``vectors`` the index is to be trained on; 0 if it needs none."""
+    """Return how many of ``vectors`` to train the index on; 0 if it needs no training."""
     return 0 if index.is_trained else min(vectors, max(_FOR_CODES, _PER_LIST * lists(index)))
 
 
 def bytes_a_vector(index: faiss.Index) -> float:
-    """What one more vector takes in the index, in memory and on disk: codes, ids in lists, links of a graph."""
+    """Return the bytes per vector in memory and on disk: code, id in a list, links of a graph."""
     import faiss
 
     index = _inner(index)
@@ -108,37 +111,37 @@ def bytes_a_vector(index: faiss.Index) -> float:
         return float(index.code_size) + _LIST_ID
     if isinstance(index, faiss.IndexHNSW):
         _, lowest, both = faiss.vector_to_array(index.hnsw.cum_nneighbor_per_level)[:3].tolist()
-        links = lowest + (both - lowest) / max(1, both - lowest - 1)  # on the lowest level, and on those that it is on
-        return bytes_a_vector(index.storage) + float(_LINK * links) + 12  # where its links begin, and its level
+        links = lowest + (both - lowest) / max(1, both - lowest - 1)  # on the lowest level, and on higher levels
+        return bytes_a_vector(index.storage) + float(_LINK * links) + 12  # offset of its links, and its level
     return float(index.sa_code_size())
 
 
 def choose(vectors: int, dimension: int, memory: int) -> tuple[str, str]:
-    """The least lossy factory string whose search is fast and whose shards fit half of ``memory`` bytes, and why.
+    """Choose the least lossy factory string with fast search whose shards fit half of ``memory``, and say why.
 
     Args:
-        vectors: how many.
-        dimension: of each.
-        memory: of all nodes.
+        vectors: number of vectors.
+        dimension: their dimension.
+        memory: bytes of memory of all nodes together.
     """
-    room, gib = memory / 2, f"half of {memory / 2**30:,.1f} GiB"
+    limit, gib = memory / 2, f"half of {memory / 2**30:,.1f} GiB"
     exact = vectors * dimension * 4
-    if vectors <= EXACT_VECTORS and exact <= room:
+    if vectors <= EXACT_VECTORS and exact <= limit:
         return "Flat", f"{vectors:,} vectors are few enough to compare every query with all of them"
     why = (
         f"{vectors:,} vectors are too many to compare every query with all of them"
         if vectors > EXACT_VECTORS
         else f"{exact / 2**30:,.1f} GiB of vectors are more than {gib}"
     )
-    number = _power_of_two(min(4 * math.sqrt(vectors), vectors / _PER_LIST))
-    coarse = f"IVF{number}_HNSW32" if number > 1 << 15 else f"IVF{number}"
+    num_lists = _power_of_two(min(4 * math.sqrt(vectors), vectors / _PER_LIST))
+    coarse = f"IVF{num_lists}_HNSW32" if num_lists > 1 << 15 else f"IVF{num_lists}"
     eight_bits = vectors * (dimension + _LIST_ID)
-    if eight_bits <= room:
-        return f"{coarse},SQ8", f"{why}; at a byte a number they take {eight_bits / 2**30:,.1f} GiB, within {gib}"
+    if eight_bits <= limit:
+        return f"{coarse},SQ8", f"{why}; at 8 bits per dimension they take {eight_bits / 2**30:,.1f} GiB, within {gib}"
     parts = [part for part in range(dimension // 8, 0, -1) if dimension % part == 0]
-    fitting = [part for part in parts if vectors * (part + _LIST_ID) <= room]
-    part = (fitting or parts or [1])[0]
-    return f"OPQ{part},{coarse},PQ{part}x8", f"{why}; at a byte a number they would be more than {gib}"
+    fits = [part for part in parts if vectors * (part + _LIST_ID) <= limit]
+    part = (fits or parts or [1])[0]
+    return f"OPQ{part},{coarse},PQ{part}x8", f"{why}; at 8 bits per dimension they would exceed {gib}"
 
 
 def _power_of_two(value: float) -> int:
@@ -146,15 +149,15 @@ def _power_of_two(value: float) -> int:
 
 
 def set_parameters(index: faiss.Index, parameters: str, k: int, space: Any = None) -> str:
-    """Set search parameters, over the defaults of ours; returns all that are set.
+    """Set search parameters on top of gradret's defaults; return all that are set.
 
-    FAISS's own defaults, one list and 16 candidates, find little.
+    FAISS's own defaults, one list and 16 candidates, have low recall.
 
     Args:
-        index: of any type.
+        index: an index of any type.
         parameters: such as ``nprobe=32``.
-        k: how many each query will ask for.
-        space: FAISS's ``ParameterSpace``, or that of the GPU.
+        k: results per query.
+        space: FAISS's ``ParameterSpace``, or ``GpuParameterSpace``.
 
     Raises:
         ConfigError: the index has no such parameter.
@@ -171,7 +174,9 @@ def set_parameters(index: faiss.Index, parameters: str, k: int, space: Any = Non
             (space or faiss.ParameterSpace()).set_index_parameters(index, text)  # type: ignore[arg-type]
         except RuntimeError as error:
             kind = type(faiss.downcast_index(index)).__name__
-            raise ConfigError(f"search.parameters={parameters}: {kind}, the index's type, does not take it") from error
+            raise ConfigError(
+                f"search.parameters={parameters}: {kind}, the type of the index, has no such parameter"
+            ) from error
     return text
 
 
@@ -183,5 +188,5 @@ def _inner(index: faiss.Index) -> faiss.Index:
 
 
 def _nprobe(number: int) -> int:
-    """A 64th of the lists, at least 8 and at most 256."""
+    """Return a 64th of the lists, at least 8 and at most 256."""
     return min(number, max(8, min(256, number // 64)))

@@ -1,4 +1,4 @@
-"""What building an index takes, before it is built: memory of each worker, disk, and what would fit if it does not."""
+"""Plan an index before building it: memory per worker, disk, and what would fit if this does not."""
 
 from __future__ import annotations
 
@@ -20,59 +20,59 @@ __all__ = ["Plan", "check", "free_disk", "gib", "node_memory", "plan", "total_me
 _PROCESS = 450 << 20
 """Bytes of a Ray worker that has imported FAISS, numpy and pyarrow."""
 _ID = 32
-"""Bytes of a doc_id: the text, where it begins, and its copy while it is read."""
-_READ, _GROWN, _TRAINED = 3, 2, 4
-"""Copies of what is read from VECTORS; of codes while their memory grows; of the training vectors."""
+"""Bytes per doc_id: the text, its offset, and its copy while it is read."""
+_READ_COPIES, _GROWTH_COPIES, _TRAINING_COPIES = 3, 2, 4
+"""Copies of the vectors being read; of the codes while their array grows; of the training vectors."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """An index before it is built. Sizes are bytes."""
+    """The plan of an index. Sizes are in bytes."""
 
     factory: str
     vectors: int
     dimension: int
     shards: int
     buffer: int
-    """Vectors that are read at a time."""
+    """Vectors read at a time."""
     a_vector: float
-    """Of the FAISS index beside the vectors; 0 for exact search, which takes the vectors themselves."""
+    """Bytes per vector of the FAISS index, beside the vectors; 0 for exact search, which uses the vectors."""
     trained: int
-    """What the trained, empty index holds."""
+    """Bytes of the trained, empty index."""
     training: int
-    """Vectors to train on."""
+    """Number of vectors to train on."""
 
     @property
     def rows(self) -> int:
-        """Vectors of the largest shard."""
+        """Number of vectors in the largest shard."""
         return math.ceil(self.vectors / self.shards)
 
     @property
     def building(self) -> int:
-        """Memory of a worker that builds a shard: the process, what it reads, the ids, the index while it grows."""
-        index = _GROWN * self.rows * self.a_vector + self.trained
-        return int(_PROCESS + _READ * self.buffer * 4 * self.dimension + self.rows * _ID + index)
+        """Memory of a worker that builds a shard: the process, vectors being read, ids, the growing index."""
+        index = _GROWTH_COPIES * self.rows * self.a_vector + self.trained
+        return int(_PROCESS + _READ_COPIES * self.buffer * 4 * self.dimension + self.rows * _ID + index)
 
     @property
     def learning(self) -> int:
-        """Memory of the worker that trains; 0 if nobody has to."""
+        """Memory of the worker that trains; 0 if there is no training."""
         if not self.training:
             return 0
-        read = (_TRAINED * self.training + _READ * self.buffer) * 4 * self.dimension
+        read = (_TRAINING_COPIES * self.training + _READ_COPIES * self.buffer) * 4 * self.dimension
         return _PROCESS + read + 2 * self.trained
 
     @property
     def shard(self) -> int:
-        """What of a shard is searched in."""
+        """Size of the part of a shard that is searched."""
         return int(self.rows * (self.a_vector or 4 * self.dimension) + self.trained)
 
     @property
     def disk(self) -> int:
-        """All shards: vectors, ids and index."""
+        """Size of all shards on disk: vectors, ids and index."""
         return int(self.vectors * (4 * self.dimension + _ID + self.a_vector) + self.shards * self.trained)
 
     def notes(self) -> dict[str, Any]:
-        """For the manifest."""
+        """Return the numbers for the manifest."""
         return {
             "index_bytes_a_vector": self.a_vector,
             "vector_bytes": 4 * self.dimension,
@@ -84,25 +84,25 @@ class Plan:
         }
 
     def __str__(self) -> str:
-        learning = f"{self.training:,} vectors to train on, {gib(self.learning)}; " if self.training else ""
+        learning = f"{gib(self.learning)} to train on {self.training:,} vectors; " if self.training else ""
         return (
-            f"{self.factory}: {self.vectors:,} vectors of {self.dimension} in {self.shards} shards; {learning}"
-            f"a builder takes {gib(self.building)}, a shard {gib(self.shard)} to search in, the disk {gib(self.disk)}"
+            f"{self.factory}: {self.vectors:,} vectors of dimension {self.dimension} in {self.shards} shards; "
+            f"{learning}{gib(self.building)} to build a shard, {gib(self.shard)} to search it, {gib(self.disk)} on disk"
         )
 
 
 def plan(factory: str, vectors: int, dimension: int, shards: int, buffer: int) -> Plan:
-    """What it takes.
+    """Plan an index.
 
     Args:
         factory: a FAISS factory string.
-        vectors: how many.
-        dimension: of each.
-        shards: how many.
-        buffer: vectors that are read at a time.
+        vectors: number of vectors.
+        dimension: their dimension.
+        shards: number of shards.
+        buffer: vectors read at a time.
 
     Raises:
-        ConfigError: FAISS refuses the factory string.
+        ConfigError: FAISS rejects the factory string.
     """
     if is_exact(factory):
         return Plan(factory, vectors, dimension, shards, buffer, 0.0, 0, 0)
@@ -114,101 +114,102 @@ def plan(factory: str, vectors: int, dimension: int, shards: int, buffer: int) -
 
 
 def _transforms(index: faiss.Index) -> int:
-    """Matrices that vectors are turned by, and a product quantizer's 256 centroids: squares of the dimension."""
+    """Return an upper bound on the bytes of rotation matrices and of a product quantizer's 256 centroids."""
     return 4 * index.d * (index.d + 256)
 
 
 def check(planned: Plan, memory: int, disk: int) -> None:
-    """Refuse what does not fit, and say what would.
+    """Check that a plan fits; the error says what would.
 
     Args:
-        planned: the index.
-        memory: bytes that building may take on a node.
-        disk: bytes that are free where it is written.
+        planned: the plan.
+        memory: bytes that a node may use for building.
+        disk: free bytes where the index is written.
 
     Raises:
-        ConfigError: names each thing that does not fit.
+        ConfigError: the message lists everything that does not fit.
     """
     problems = []
     if planned.learning > memory:
         problems.append(
             f"training {planned.factory} on {planned.training:,} vectors takes {gib(planned.learning)}"
-            f"{_of(memory)}; {_other(planned, memory)}"
+            f"{_limit_text(memory)}; {_suggest_factory(planned, memory)}"
         )
     elif planned.building > memory:
         problems.append(
-            f"building a shard of {planned.rows:,} vectors takes {gib(planned.building)}{_of(memory)}; "
-            f"{_more_shards(planned, memory)}"
+            f"building a shard of {planned.rows:,} vectors takes {gib(planned.building)}{_limit_text(memory)}; "
+            f"{_suggest_shards(planned, memory)}"
         )
     if planned.disk > disk:
+        vector_bytes = planned.vectors * 4 * planned.dimension
         problems.append(
-            f"the index takes {gib(planned.disk)} on disk, and {gib(disk)} are free; free some, or set storage_path "
-            f"to another disk: {gib(planned.vectors * 4 * planned.dimension)} are the vectors, which any type needs"
+            f"the index takes {gib(planned.disk)} on disk, but only {gib(disk)} are free; free some, or set "
+            f"storage_path to another disk (any index type stores the vectors, {gib(vector_bytes)})"
         )
     if problems:
         where = f"index.factory={planned.factory}, index.num_shards={planned.shards}"
         raise ConfigError("\n".join([f"{where} does not fit:", *(f"  {problem}" for problem in problems)]))
 
 
-def _of(memory: int) -> str:
-    return f", and a node may give {gib(memory)} (index.resources.memory_gib)"
+def _limit_text(memory: int) -> str:
+    return f", but a node may use {gib(memory)} (index.resources.memory_gib)"
 
 
-def _more_shards(planned: Plan, memory: int) -> str:
-    """The fewest shards that fit, if any do."""
+def _suggest_shards(planned: Plan, memory: int) -> str:
+    """Suggest the smallest number of shards that fits, if any does."""
     least = replace(planned, shards=max(1, planned.vectors)).building
     if least > memory:
-        return _other(planned, memory)
-    a_row = _ID + _GROWN * planned.a_vector
-    fixed = planned.building - int(planned.rows * a_row)
-    shards = math.ceil(planned.vectors / max(1, math.floor((memory - fixed) / a_row)))
+        return _suggest_factory(planned, memory)
+    per_row = _ID + _GROWTH_COPIES * planned.a_vector
+    fixed = planned.building - int(planned.rows * per_row)
+    shards = math.ceil(planned.vectors / max(1, math.floor((memory - fixed) / per_row)))
     return f"index.num_shards={shards} fits"
 
 
-def _other(planned: Plan, memory: int) -> str:
-    """A factory string that fits, if one does."""
+def _suggest_factory(planned: Plan, memory: int) -> str:
+    """Suggest a factory string that fits, if there is one."""
     chosen, _ = choose(planned.vectors, planned.dimension, memory)
     for factory in dict.fromkeys((chosen, "Flat")):
-        found = plan(factory, planned.vectors, planned.dimension, planned.shards, planned.buffer)
-        if max(found.learning, found.building) <= memory:
+        candidate = plan(factory, planned.vectors, planned.dimension, planned.shards, planned.buffer)
+        if max(candidate.learning, candidate.building) <= memory:
             return f"index.factory={factory} fits"
-    return "no type fits: a node needs more memory"
+    return "no index type fits: the nodes need more memory"
 
 
 def node_memory(given_gib: float) -> int:
-    """Bytes that building may take on a node: as given, or four fifths of this machine's, or less if less is free."""
+    """Return the bytes a node may use for building: as given, else 80% of this machine's, or what is free."""
     if given_gib:
         return int(given_gib * 2**30)
-    return min(_limit() * 4 // 5, _free())
+    return min(_machine_memory() * 4 // 5, _available_memory())
 
 
-def _limit() -> int:
-    """Bytes of this machine, or of the container."""
-    have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def _machine_memory() -> int:
+    """Return the bytes of memory of this machine, or the container's limit."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     path = Path("/sys/fs/cgroup/memory.max")
     text = path.read_text(encoding="ascii").strip() if path.is_file() else "max"
-    return min(have, int(text)) if text.isdigit() else have
+    return min(physical, int(text)) if text.isdigit() else physical
 
 
-def _free() -> int:
+def _available_memory() -> int:
     for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) << 10
-    return _limit()
+    return _machine_memory()
 
 
 def total_memory(given_gib: float) -> int:
-    """As ``node_memory``, but the same whatever else the machine is doing, so that a choice made by it stays."""
-    return int(given_gib * 2**30) if given_gib else _limit() * 4 // 5
+    """Return ``node_memory`` regardless of current load, so that choices based on it are stable."""
+    return int(given_gib * 2**30) if given_gib else _machine_memory() * 4 // 5
 
 
 def free_disk(path: Path) -> int:
-    """Bytes that are free where ``path``, or its first parent that there is, lies."""
+    """Return the free bytes on the disk of ``path`` or of its nearest existing parent."""
     while not path.exists():
         path = path.parent
     return shutil.disk_usage(path).free
 
 
 def gib(size: float) -> str:
-    """``1.5 GiB``, ``320 MiB``."""
+    """Format bytes as ``1.5 GiB`` or ``320 MiB``."""
     return f"{size / 2**30:,.1f} GiB" if size >= 1 << 30 else f"{size / 2**20:,.0f} MiB"

@@ -1,4 +1,4 @@
-"""What an index loses and what it takes: recall against exact search, latency, size."""
+"""Measure an index: recall against exact search, latency, size."""
 
 from __future__ import annotations
 
@@ -18,46 +18,46 @@ if TYPE_CHECKING:
 
 __all__ = ["measured", "recall"]
 
-_QUERIES, _ALONE = 200, 20
+_QUERIES, _SINGLE_QUERIES = 200, 20
 
 
 def measured(searcher: Searcher, inputs: dict[str, Artifact], query_ids: pa.Array, seed: int) -> dict[str, Any]:
-    """Of the queries, or of 200 drawn by ``seed``: recall against a search of all vectors, milliseconds a query.
+    """Measure recall against exact search and milliseconds per query, on at most 200 queries.
 
-    An exact index has recall 1 by its making, and is not searched again.
+    An exact index has recall 1 by construction and is not searched again.
 
     Args:
-        searcher: of the index.
-        inputs: ``index``, and ``vectors`` of the queries.
-        query_ids: the queries.
-        seed: of the draw.
+        searcher: searches the index.
+        inputs: the artifacts ``index``, and ``vectors`` of the queries.
+        query_ids: the queries to sample from.
+        seed: seed of the sample.
     """
     import ray
 
     notes = inputs["index"].manifest["notes"]
     parameters = ray.get(searcher.actors[0].parameters.remote())
-    ids, vectors = _drawn(inputs["vectors"], query_ids, seed)
+    ids, vectors = _sample(inputs["vectors"], query_ids, seed)
     blocks = _blocks(ids, vectors, math.ceil(len(ids) / searcher.threads))
-    found, together = _timed(searcher, blocks)
-    alone = [_timed(searcher, [block])[1] for block in _blocks(ids, vectors, 1)[:_ALONE]]
-    exact = found if is_exact(notes["factory"]) else _timed(searcher, blocks, exact=True)[0]
+    approximate, batched = _timed(searcher, blocks)
+    single = [_timed(searcher, [block])[1] for block in _blocks(ids, vectors, 1)[:_SINGLE_QUERIES]]
+    exact = approximate if is_exact(notes["factory"]) else _timed(searcher, blocks, exact=True)[0]
     return {
         **{key: notes[key] for key in ("factory", "why", "shards", "vectors", "bytes")},
         "parameters": parameters,
         "queries": len(ids),
         "k": searcher.k,
-        "recall@10": recall(found, exact, 10),
-        "recall@k": recall(found, exact, searcher.k),
-        "milliseconds_alone": 1000 * statistics.median(alone),
-        "milliseconds_batched": 1000 * together / len(ids),
+        "recall@10": recall(approximate, exact, 10),
+        "recall@k": recall(approximate, exact, searcher.k),
+        "milliseconds_alone": 1000 * statistics.median(single),
+        "milliseconds_batched": 1000 * batched / len(ids),
     }
 
 
-def recall(found: pa.Table, exact: pa.Table, k: int) -> float | None:
-    """The share of the first ``k`` documents of every query's exact RUN that are in the first ``k`` of ``found``."""
+def recall(approximate: pa.Table, exact: pa.Table, k: int) -> float | None:
+    """Return the share of the top ``k`` documents of the exact RUN that are in the top ``k`` of ``approximate``."""
     import pyarrow.compute as pc
 
-    first = [run.filter(pc.less_equal(run["rank"], k)).select(["query_id", "doc_id"]) for run in (found, exact)]
+    first = [run.filter(pc.less_equal(run["rank"], k)).select(["query_id", "doc_id"]) for run in (approximate, exact)]
     if not first[1].num_rows:
         return None
     both = first[0].join(first[1], ["query_id", "doc_id"], join_type="inner")
@@ -72,7 +72,7 @@ def _blocks(ids: pa.Array, vectors: np.ndarray, size: int) -> list[_Block]:
 
 
 def _timed(searcher: Searcher, blocks: list[_Block], *, exact: bool = False) -> tuple[pa.Table, float]:
-    """The RUN of all blocks, and the seconds that it took."""
+    """Return the RUN of all blocks, and the seconds that it took."""
     import pyarrow as pa
 
     started = time.perf_counter()
@@ -80,8 +80,8 @@ def _timed(searcher: Searcher, blocks: list[_Block], *, exact: bool = False) -> 
     return pa.concat_tables(tables), time.perf_counter() - started
 
 
-def _drawn(vectors: Artifact, query_ids: pa.Array, seed: int) -> tuple[pa.Array, np.ndarray]:
-    """Some of the queries and their vectors."""
+def _sample(vectors: Artifact, query_ids: pa.Array, seed: int) -> tuple[pa.Array, np.ndarray]:
+    """Return a random sample of the queries, and their vectors."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -89,8 +89,8 @@ def _drawn(vectors: Artifact, query_ids: pa.Array, seed: int) -> tuple[pa.Array,
     from gradret.search.vectors import as_matrix
 
     draw = np.random.Generator(np.random.PCG64(seed))
-    places = np.sort(draw.permutation(len(query_ids))[:_QUERIES])
-    wanted = query_ids.take(pa.array(places))
+    sample = np.sort(draw.permutation(len(query_ids))[:_QUERIES])
+    wanted = query_ids.take(pa.array(sample))
     rows = pa.concat_tables(
         [rows.filter(pc.is_in(rows["id"], value_set=wanted)) for rows in vectors.batches("vectors")]
     )

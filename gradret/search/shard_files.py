@@ -1,9 +1,9 @@
-"""The files of a shard: written with their checksums last, and found whole or not before they are read.
+"""Write a shard's files, checksums last, and verify them before they are read.
 
-00000.npy         the vectors, float32; a shard of the type Flat has nothing else to search in
-00000.faiss       the FAISS index of any other type
-00000.ids.arrow   doc_ids, and what shard of which index this is
-00000.sha256      checksums of these, last: the sign that all is there
+00000.npy         the vectors, float32; with the type Flat, the only data that is searched
+00000.faiss       the FAISS index, with any other type
+00000.ids.arrow   doc_ids; its metadata has the names of index and shard
+00000.sha256      checksums of the others, written last: it marks the shard as complete
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-__all__ = ["file_sum", "shard_bytes", "shard_file", "verify", "whole", "write_faiss", "write_shard_files"]
+__all__ = ["file_sum", "is_intact", "shard_bytes", "shard_file", "verify", "write_faiss", "write_shard_files"]
 
 
 def write_shard_files(
@@ -32,14 +32,14 @@ def write_shard_files(
     shape: tuple[int, int],
     index: faiss.Index | None = None,
 ) -> None:
-    """Write a shard, a batch of doc_ids and float32 vectors at a time; the checksums last.
+    """Write a shard in batches of doc_ids and float32 vectors; the checksums last.
 
     Args:
-        folder: the shards' folder, in that of their index.
-        number: which shard.
-        batches: in stored order.
-        shape: vectors in all, and their dimension.
-        index: the trained, empty index that they are added to; none for exact search.
+        folder: the folder of the shards, inside the folder of their index.
+        number: number of the shard.
+        batches: batches in stored order.
+        shape: total number of vectors, and their dimension.
+        index: trained, empty index to add them to; None for exact search.
     """
     import numpy as np
     import pyarrow as pa
@@ -59,8 +59,8 @@ def write_shard_files(
             longest = max(longest, float(norms(rows).max()))
             if index is not None:
                 index.add(rows)
-    about = {"index": folder.parent.name, "shard": str(number), "longest": repr(longest)}
-    _write_ids(shard_file(folder, number, "ids.arrow"), pa.chunked_array(doc_ids), about)
+    metadata = {"index": folder.parent.name, "shard": str(number), "longest": repr(longest)}
+    _write_ids(shard_file(folder, number, "ids.arrow"), pa.chunked_array(doc_ids), metadata)
     shard_file(folder, number, "faiss").unlink(missing_ok=True)
     if index is not None:
         write_faiss(index, shard_file(folder, number, "faiss"))
@@ -69,7 +69,7 @@ def write_shard_files(
 
 
 def write_faiss(index: faiss.Index, path: Path) -> None:
-    """Write a FAISS index; where FAISS cannot, the error is an OSError, as other writes raise."""
+    """Write a FAISS index; raise OSError if that fails, as other writes do, not FAISS's RuntimeError."""
     import faiss
 
     try:
@@ -79,8 +79,8 @@ def write_faiss(index: faiss.Index, path: Path) -> None:
         raise OSError(errno.ENOSPC if full else errno.EACCES, str(error), str(path)) from error
 
 
-def whole(folder: Path, number: int) -> bool:
-    """Whether the shard is there as it was written."""
+def is_intact(folder: Path, number: int) -> bool:
+    """Return whether the shard is complete and unchanged."""
     try:
         verify(folder, number)
     except StorageError:
@@ -89,7 +89,7 @@ def whole(folder: Path, number: int) -> bool:
 
 
 def shard_bytes(folder: Path) -> dict[str, int]:
-    """Bytes of all shards' files, by what they hold: ``vectors``, ``index`` and ``ids``."""
+    """Return the total size of all shards' files in bytes, for ``vectors``, ``index`` and ``ids``."""
     endings = {"vectors": "npy", "index": "faiss", "ids": "ids.arrow"}
     return {
         what: sum(path.stat().st_size for path in folder.glob(f"?????.{ending}")) for what, ending in endings.items()
@@ -97,7 +97,7 @@ def shard_bytes(folder: Path) -> dict[str, int]:
 
 
 def shard_file(folder: Path, number: int, ending: str) -> Path:
-    """Where the shard has what ``ending`` stands for."""
+    """Return the path of the shard's file with this ending."""
     return folder / f"{number:05d}.{ending}"
 
 
@@ -105,12 +105,12 @@ def verify(folder: Path, number: int) -> None:
     """Check a shard's files.
 
     Raises:
-        StorageError: one is missing, damaged or of another index; the next run then builds the shard again.
+        StorageError: a file is missing, damaged or from another index; the next run rebuilds the shard.
     """
     try:
         _check(folder, number)
     except StorageError:
-        # Without its manifest the index is one that is not finished.
+        # Without its manifest the index counts as unfinished, so the next run completes it.
         (folder.parent / "manifest.json").unlink(missing_ok=True)
         raise
 
@@ -118,7 +118,7 @@ def verify(folder: Path, number: int) -> None:
 def _check(folder: Path, number: int) -> None:
     import pyarrow as pa
 
-    again = "run again: it is built anew"
+    again = "run again to rebuild it"
     try:
         sums = shard_file(folder, number, "sha256").read_text(encoding="ascii", errors="replace").splitlines()
         missing = [name for line in sums if (name := line.partition("  ")[2]) and not (folder / name).exists()]
@@ -128,29 +128,29 @@ def _check(folder: Path, number: int) -> None:
     except FileNotFoundError as error:
         raise StorageError(f"{error.filename} is missing; {again}") from None
     if damaged:
-        raise StorageError(f"{damaged[0]} is damaged: it fails its checksum; {again}")
+        raise StorageError(f"{damaged[0]} is damaged: its checksum differs; {again}")
     path = shard_file(folder, number, "ids.arrow")
-    about = pa.ipc.open_file(pa.memory_map(str(path))).schema.metadata or {}
-    of = (about.get(b"index", b"").decode(), about.get(b"shard", b"").decode())
-    if of != (folder.parent.name, str(number)):
-        raise StorageError(f"{path} belongs to shard {of[1]} of index {of[0]}; {again}")
+    metadata = pa.ipc.open_file(pa.memory_map(str(path))).schema.metadata or {}
+    owner = (metadata.get(b"index", b"").decode(), metadata.get(b"shard", b"").decode())
+    if owner != (folder.parent.name, str(number)):
+        raise StorageError(f"{path} belongs to shard {owner[1]} of index {owner[0]}; {again}")
 
 
 def file_sum(path: Path) -> str:
-    """A file's checksum, as a line that ``sha256sum --check`` reads."""
+    """Return a file's checksum as a line that ``sha256sum --check`` reads."""
     with path.open("rb") as file:
         return f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}"
 
 
 def _parts(folder: Path, number: int) -> list[Path]:
-    """The shard's files with a checksum."""
+    """Return the shard's files that have a checksum."""
     paths = [shard_file(folder, number, ending) for ending in ("npy", "ids.arrow", "faiss")]
     return paths if paths[2].exists() else paths[:2]
 
 
-def _write_ids(path: Path, doc_ids: pa.ChunkedArray, about: dict[str, str]) -> None:
+def _write_ids(path: Path, doc_ids: pa.ChunkedArray, metadata: dict[str, str]) -> None:
     import pyarrow as pa
 
-    table = pa.table({"doc_id": doc_ids.combine_chunks()}).replace_schema_metadata(about)
+    table = pa.table({"doc_id": doc_ids.combine_chunks()}).replace_schema_metadata(metadata)
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as file:
         file.write_table(table)

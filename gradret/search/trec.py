@@ -1,4 +1,4 @@
-"""Run files of TREC, six columns a line: ``query_id Q0 doc_id rank score tag``."""
+"""TREC run files, with six columns per line: ``query_id Q0 doc_id rank score tag``."""
 
 from __future__ import annotations
 
@@ -22,21 +22,20 @@ if TYPE_CHECKING:
 __all__ = ["ranks", "read_run", "write_run"]
 
 _SCORE = re.compile(rb" *[+-]?(inf(inity)?|([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?) *", re.IGNORECASE)
-_LINES_AT_ONCE = 1 << 17
+_CHUNK_LINES = 1 << 17
 _EXPECTED = "expected six columns, 'query_id Q0 doc_id rank score tag'"
 
 
 def read_run(path: str | Path) -> pa.Table:
-    """RUN of a file, compressed or not, sorted by query_id and rank.
+    """Read a run file, compressed or not, as a RUN sorted by query_id and rank.
 
-    Five tabs separate the columns of a line, so that ids may hold blanks; white space does in any other line. As in
-    trec_eval the score alone decides: documents are ranked by float32 score descending, then doc_id descending;
-    the file's own ranks and the order of its lines count for nothing. Memory holds about what the file
-    holds, in Arrow's columns.
+    A line with five tabs is split at tabs, so that its ids may contain blanks; any other line at white space. As
+    in trec_eval, documents are ranked by float32 score, then doc_id, both descending; the ranks and the order
+    of the lines in the file are ignored. Memory use is about the size of the file.
 
     Raises:
-        DataError: the file cannot be read, is empty, has a line that is malformed or whose score is not a
-            number, or lists a document twice for a query; names the line.
+        DataError: the file cannot be read or is empty, a line is malformed or its score is not a number, or a
+            query lists a document twice; the message names the line.
     """
     import pyarrow as pa
 
@@ -46,36 +45,36 @@ def read_run(path: str | Path) -> pa.Table:
         raise DataError(f"{path} is empty; {_EXPECTED}")
     rows = pa.concat_tables(chunks).combine_chunks()
     rows = rows.sort_by([("query_id", "ascending"), ("score", "descending"), ("doc_id", "descending")])
-    _refuse_twice(path, rows)
+    _refuse_duplicates(path, rows)
     return rows.drop_columns("line").append_column("rank", pa.array(ranks(rows)))
 
 
 def ranks(rows: pa.Table) -> np.ndarray:
-    """The rank of each row among those of its query, from 1, where they stand together and in order."""
+    """Return each row's rank within its query, from 1; rows must be grouped by query and in order."""
     import numpy as np
 
     starts = _starts(rows)
     lengths = np.diff(np.append(starts, rows.num_rows))
-    found: np.ndarray = (np.arange(rows.num_rows) - np.repeat(starts, lengths) + 1).astype(np.int32)
-    return found
+    numbers: np.ndarray = (np.arange(rows.num_rows) - np.repeat(starts, lengths) + 1).astype(np.int32)
+    return numbers
 
 
 def write_run(path: Path, run: Artifact, tag: str) -> None:
-    """Write a RUN as a file, whole or not at all.
+    """Write a RUN as a file, atomically.
 
-    Tabs separate the columns of a line whose ids hold a blank; trec_eval cannot read such a line, ``read_run`` can.
+    A line with a blank in an id is separated by tabs; ``read_run`` reads it, but trec_eval cannot.
     """
     write_text(path, _lines(run, tag))
 
 
 def _chunks(path: Path) -> Iterator[pa.Table]:
-    """Rows as they stand in the file, with the numbers of their lines."""
+    """Yield rows in the order of the file, with their line numbers."""
     rows: list[tuple[str, str, float, int]] = []
     with open_bytes(path) as file:
         for number, line in enumerate(file, 1):
             if row := _row(path, number, line):
                 rows.append(row)
-            if len(rows) == _LINES_AT_ONCE:
+            if len(rows) == _CHUNK_LINES:
                 yield _table(rows)
                 rows = []
     if rows:
@@ -102,7 +101,7 @@ def _columns(line: bytes) -> list[bytes]:
 
 
 def _number(text: bytes) -> float:
-    """The score, infinite ones included; NaN where it is no number."""
+    """Parse a score, which may be infinite; NaN if it is not a number."""
     return float(text) if _SCORE.fullmatch(text) else math.nan
 
 
@@ -125,7 +124,7 @@ def _table(rows: list[tuple[str, str, float, int]]) -> pa.Table:
 
 
 def _starts(rows: pa.Table) -> np.ndarray:
-    """Where each query's rows begin."""
+    """Return the first row of each query."""
     import numpy as np
     import pyarrow.compute as pc
 
@@ -134,27 +133,28 @@ def _starts(rows: pa.Table) -> np.ndarray:
     return np.concatenate([[0], np.flatnonzero(changes) + 1]) if len(ids) else np.zeros(0, np.int64)
 
 
-def _refuse_twice(path: Path, rows: pa.Table) -> None:
+def _refuse_duplicates(path: Path, rows: pa.Table) -> None:
     import pyarrow.compute as pc
 
     starts = _starts(rows)
     doc_ids = rows["doc_id"].combine_chunks()
     for start, end in zip(starts.tolist(), [*starts[1:].tolist(), rows.num_rows], strict=True):
-        own = doc_ids[start:end]
-        if pc.count_distinct(own).as_py() == len(own):
+        listed = doc_ids[start:end]
+        if pc.count_distinct(listed).as_py() == len(listed):
             continue
-        counts = own.value_counts()
-        twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")[0]
-        lines = rows["line"][start:end].filter(pc.equal(own, twice)).to_pylist()
+        counts = listed.value_counts()
+        duplicate = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")[0]
+        lines = rows["line"][start:end].filter(pc.equal(listed, duplicate)).to_pylist()
         first, second = sorted(lines)[:2]
         query_id = rows["query_id"][start].as_py()
         raise DataError(
-            f"{path}:{second}: query {query_id!r} lists document {twice.as_py()!r} again, after line {first}"
+            f"{path}:{second}: query {query_id!r} lists document {duplicate.as_py()!r} again, after line {first}; "
+            "keep one"
         )
 
 
 def _lines(run: Artifact, tag: str) -> Iterator[str]:
-    """The six columns, a batch of lines at a time; shards are in the order of query_id."""
+    """Yield the run's lines in batches; its shards are in the order of query_id."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -14,17 +14,17 @@ __all__ = ["as_matrix", "dimension", "norms", "read_vectors"]
 
 
 def as_matrix(rows: pa.Table) -> np.ndarray:
-    """The vectors of ``rows`` as ``(rows, dimension)`` float32."""
+    """Return the vectors of ``rows`` as ``(rows, dimension)`` float32."""
     import numpy as np
 
-    # Chunk by chunk: joined, more than 2^31 numbers overflow Arrow's list offsets.
+    # Chunk by chunk: more than 2^31 numbers in one chunk overflow Arrow's list offsets.
     parts = [chunk.flatten().to_numpy() for chunk in rows["vector"].chunks]
     flat = np.concatenate(parts) if len(parts) > 1 else (parts or [np.zeros(0, np.float32)])[0]
     return flat.reshape(rows.num_rows, len(flat) // max(1, rows.num_rows)).astype(np.float32, copy=False)
 
 
 def dimension(artifact: Artifact) -> int:
-    """Numbers a vector; 0 if there are no vectors."""
+    """Return the dimension of the vectors; 0 if there are none."""
     import pyarrow.parquet as pq
 
     for path in artifact.shards("vectors"):
@@ -34,7 +34,7 @@ def dimension(artifact: Artifact) -> int:
 
 
 def read_vectors(artifact: Artifact) -> tuple[list[str], np.ndarray]:
-    """Ids, sorted, and their vectors, ``(n, dimension)`` float32. For what fits in memory."""
+    """Read all ids, sorted, and their vectors, ``(n, dimension)`` float32, into memory."""
     import numpy as np
 
     ids: list[str] = []
@@ -51,8 +51,8 @@ def read_vectors(artifact: Artifact) -> tuple[list[str], np.ndarray]:
 
 
 def norms(vectors: np.ndarray) -> np.ndarray:
-    """Of each row, ``(n,)`` float64."""
+    """Return the Euclidean norm of each row, ``(n,)`` float64."""
     import numpy as np
 
-    found: np.ndarray = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
-    return found
+    lengths: np.ndarray = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
+    return lengths

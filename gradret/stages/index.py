@@ -12,7 +12,7 @@ from gradret.errors import ConfigError, StorageError
 from gradret.progress import say
 from gradret.search.factory import choose, empty_index, is_exact, is_threaded, reason
 from gradret.search.plan import Plan, check, free_disk, node_memory, plan, total_memory
-from gradret.search.shard_files import file_sum, shard_bytes, whole, write_faiss, write_shard_files
+from gradret.search.shard_files import file_sum, is_intact, shard_bytes, write_faiss, write_shard_files
 from gradret.search.vectors import dimension
 from gradret.stages.encode import encode
 from gradret.store.artifacts import Artifact, Draft, make, read_shard
@@ -183,7 +183,7 @@ class _Builder:
         import faiss
 
         size = rows.end - rows.start
-        if not whole(self.folder, rows.number):
+        if not is_intact(self.folder, rows.number):
             faiss.omp_set_num_threads(self.threads)
             index = faiss.read_index(str(self.empty)) if self.empty else None
             write_shard_files(self.folder, rows.number, self._batches(rows), (size, self.dimension), index)

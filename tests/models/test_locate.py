@@ -31,7 +31,7 @@ def test_other_weights(folder):
 
 
 def test_no_weights_to_check(tmp_path):
-    with pytest.raises(ConfigError, match=r"model\.safetensors cannot be read: No such file"):
+    with pytest.raises(ConfigError, match=r"cannot read model\.safetensors: No such file"):
         locate(str(tmp_path), "00")
 
 
@@ -40,7 +40,7 @@ def test_a_package(tmp_path, monkeypatch):
     data.mkdir(parents=True)
     (tmp_path / "some_model" / "__init__.py").write_text("raise AssertionError('imported')")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ConfigError, match=r"the package holds no model\.safetensors"):
+    with pytest.raises(ConfigError, match=r"the package has no model\.safetensors"):
         locate("package:some-model")
     (data / "model.safetensors").write_bytes(b"")
     assert locate("package:some-model") == data
@@ -94,7 +94,7 @@ def test_a_model_is_opened(tmp_path):
 
 
 def test_a_folder_that_holds_no_model(tmp_path):
-    with pytest.raises(ConfigError, match=f"the model in {tmp_path} cannot be loaded: "):
+    with pytest.raises(ConfigError, match=f"cannot load the model in {tmp_path}: "):
         open_model(tmp_path)
 
 
@@ -105,5 +105,5 @@ def test_a_module_that_the_folder_brings_is_not_run(tmp_path):
     text = modules.read_text().replace("sentence_transformers.base.modules.normalize.Normalize", "mine.Normalize")
     assert "mine.Normalize" in text
     modules.write_text(text)
-    with pytest.raises(ConfigError, match="needs Python code of its own"):
+    with pytest.raises(ConfigError, match="needs its own Python code"):
         open_model(folder)

@@ -60,9 +60,9 @@ def test_what_is_spelt_right_may_still_not_fit_the_dimension():
     assert "in parts" in misspelt("NSG32")
     assert misspelt("PQ9999999999999999999") == "a number in 'PQ9999999999999999999' is too large"
     assert misspelt("PQ16x24") == ""  # takes 240 GiB here, and little with few dimensions
-    assert "ids of its own" in misspelt("IDMap,Flat")
+    assert "sets its own ids" in misspelt("IDMap,Flat")
     with pytest.raises(
-        ConfigError, match=r"PQ7x8: FAISS refuses it for vectors of dimension 32: .*multiple of the number"
+        ConfigError, match=r"PQ7x8: FAISS rejects it for vectors of dimension 32: .*multiple of the number"
     ):
         empty_index("PQ7x8", 32)
 

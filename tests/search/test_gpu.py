@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gradret.errors import ConfigError
-from gradret.search.gpu import MOST, on_gpu
+from gradret.search.gpu import MAX_RESULTS, on_gpu
 from gradret.search.shard_files import write_shard_files
 from gradret.search.shards import Shards
 from tests.search.test_shards import brute_force, merged
@@ -22,12 +22,12 @@ class Half:
         self.asked = []
 
     def search(self, queries, k):
-        assert k <= MOST
+        assert k <= MAX_RESULTS
         self.asked.append(k)
         return self.index.search(queries.astype(np.float16).astype(np.float32), k)
 
 
-@pytest.mark.parametrize(("k", "used"), [(400, True), (MOST, False)])
+@pytest.mark.parametrize(("k", "used"), [(400, True), (MAX_RESULTS, False)])
 def test_float16_changes_nothing_and_too_many_results_come_from_the_cpu(tmp_path, k, used):
     draw = np.random.default_rng(0)
     vectors = draw.standard_normal((SIZE, DIMENSION)).astype(np.float32)

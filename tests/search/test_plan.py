@@ -49,7 +49,7 @@ def test_another_type_where_training_is_too_large():
 
 def test_a_full_disk_and_too_little_memory_are_told_together():
     with pytest.raises(
-        ConfigError, match=r"(?s)no type fits: a node needs more memory.*on disk, and 1\.0 GiB are free"
+        ConfigError, match=r"(?s)no index type fits: the nodes need more memory.*on disk, but only 1\.0 GiB are free"
     ):
         check(plan("SQ8", 2_000_000, 384, 4, 50_000), 100 * MIB, GIB)
 

@@ -8,8 +8,8 @@ import pytest
 
 from gradret.errors import ConfigError, StorageError
 from gradret.search.runs import run_table
-from gradret.search.shard_files import whole, write_shard_files
-from gradret.search.shards import MARGIN, Shard, Shards, kept
+from gradret.search.shard_files import is_intact, write_shard_files
+from gradret.search.shards import MARGIN, Shard, Shards, merge_candidates
 
 SIZE, DIMENSION = 900, 24
 
@@ -59,7 +59,7 @@ def write(folder, vectors, ids, shards, factory="Flat", parameters=""):
 def merged(holders, queries, k, exact=False):
     """The run: for each query ids and float32 scores, in order."""
     found = [holder.search(queries, k, exact=exact) for holder in holders]
-    chosen = kept(found, k, exact=exact or all(holder.exact for holder in holders))
+    chosen = merge_candidates(found, k, exact=exact or all(holder.exact for holder in holders))
     candidates = [([], []) for _ in queries]
     for holder, (rows, places) in zip(holders, chosen, strict=True):
         scores, doc_ids = holder.score(queries, rows, places)
@@ -103,7 +103,7 @@ def test_what_cannot_tie_is_not_fetched(tmp_path):
     found = holder.search(queries, 10)
     assert found.places.shape == (20, 10 + MARGIN)
     # What is sent back to be scored is what the k-th, and rounding, leave.
-    ((rows, _),) = kept([found], 10, exact=True)
+    ((rows, _),) = merge_candidates([found], 10, exact=True)
     assert set(np.bincount(rows)) == {10}
 
 
@@ -158,13 +158,13 @@ def test_a_damaged_file_is_named_and_its_index_counts_as_unfinished(tmp_path, en
     ]:
         harm()
         manifest.write_text("{}")
-        with pytest.raises(StorageError, match=rf"00001\.{ending} is {what}.*; run again: it is built anew"):
+        with pytest.raises(StorageError, match=rf"00001\.{ending} is {what}.*; run again to rebuild it"):
             Shard(folder, 1)
         assert not manifest.exists()
-        assert not whole(folder, 1)
+        assert not is_intact(folder, 1)
     manifest.write_text("{}")
     Shard(folder, 0)
-    assert whole(folder, 0)
+    assert is_intact(folder, 0)
     assert manifest.exists()
 
 
@@ -192,7 +192,7 @@ def test_a_shard_that_was_half_written_is_not_whole(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         write_shard_files(tmp_path / "shards", 0, batches(), (SIZE, DIMENSION))
-    assert not whole(tmp_path / "shards", 0)
+    assert not is_intact(tmp_path / "shards", 0)
 
 
 def test_a_full_disk_says_so(tiny):
@@ -203,10 +203,10 @@ def test_a_full_disk_says_so(tiny):
             write_shard_files(
                 folder / "shards", 0, [(ids, vectors)], vectors.shape, factory and trained(vectors, factory)
             )
-        assert not whole(folder / "shards", 0)
+        assert not is_intact(folder / "shards", 0)
     enlarge()
     write_shard_files(folder / "shards", 0, [(ids, vectors)], vectors.shape)
-    assert whole(folder / "shards", 0)
+    assert is_intact(folder / "shards", 0)
 
 
 @pytest.mark.parametrize("factory", ["IVF4,SQ8", "PQ4x4", "PCA8,IVF4,PQ4x4", "HNSW16"])

@@ -89,7 +89,7 @@ def test_ids_with_blanks_read_back(tmp_path, artifact):
 
 @pytest.mark.parametrize("at_once", [1, 2, 3, 1000])
 def test_chunks_do_not_show(tmp_path, monkeypatch, at_once):
-    monkeypatch.setattr("gradret.search.trec._LINES_AT_ONCE", at_once)
+    monkeypatch.setattr("gradret.search.trec._CHUNK_LINES", at_once)
     path = write(tmp_path, "".join(f"q{n % 2} Q0 d{n} 1 {n % 3} t\n" for n in range(6)))
     assert rankings(read_run(path)) == {"q0": ["d2", "d4", "d0"], "q1": ["d5", "d1", "d3"]}
 

@@ -86,7 +86,7 @@ def test_a_type_that_has_to_be_trained(world, brute_force):
     ("keys", "message"),
     [
         ({"factory": "Falt"}, "factory: FAISS does not know 'Falt'"),
-        ({"factory": "PQ7x8"}, "PQ7x8: FAISS refuses it for vectors of dimension 12: .*multiple of the number of sub"),
+        ({"factory": "PQ7x8"}, "PQ7x8: FAISS rejects it for vectors of dimension 12: .*multiple of the number of sub"),
         ({"factory": "HNSW32", "resources": IndexResources(memory_gib=0.1)}, "(?s)does not fit:.*no type fits"),
         ({"factory": "IVF4096,Flat"}, "IVF4096,Flat: FAISS cannot train it on 60 vectors of dimension 12"),
         ({"num_shards": 0}, "num_shards"),
@@ -154,7 +154,7 @@ def test_a_disk_that_is_too_small_is_told_before_the_build(world, tiny):
     vectors = encode(config, models["static"], ingested, "docs")
     config = dataclasses.replace(config, storage_path=str(folder), index=Index("SQ8", num_shards=2))
     (folder / "ballast").write_bytes(bytes(1 << 16))
-    with pytest.raises(ConfigError, match="the index takes 0 MiB on disk, and 0 MiB are free; free some"):
+    with pytest.raises(ConfigError, match="the index takes 0 MiB on disk, but only 0 MiB are free; free some"):
         build(config, models["static"], vectors)
     assert not list(folder.glob("artifacts/index/*/shards"))
     enlarge()
