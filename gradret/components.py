@@ -15,7 +15,7 @@ import operator
 import pkgutil
 import textwrap
 import typing
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from types import ModuleType
 
 from gradret.errors import ConfigError
@@ -99,6 +99,12 @@ def _check_kind(kind: str, component: type, name: str) -> None:
     others = [other for other in KINDS if other != kind and _protocol(other) in component.__mro__]
     if others and protocol not in component.__mro__:
         raise ConfigError(f"{name} is one of the {others[0]}, not one of the {kind}")
+    lost = [each for cls in component.__mro__ if is_dataclass(cls) for each in _without_default(cls)]
+    if lost:
+        raise ConfigError(
+            f"{name}: the field {', '.join(lost)} has no default of its own and would take that of an inherited "
+            "attribute; give it one"
+        )
     missing = sorted(_members(protocol) - {*dir(component), *(f.name for f in fields(component))})
     if missing:
         inherit = f"inherit {protocol.__module__}.{protocol.__name__}, which has defaults"
@@ -113,6 +119,12 @@ def _protocol(kind: str) -> type:
 
 def _members(protocol: type) -> set[str]:
     return {name for name in {*vars(protocol), *protocol.__annotations__} if not name.startswith("_")}
+
+
+def _without_default(cls: type) -> list[str]:
+    """Fields without a default of their own, which silently take the value of an inherited attribute."""
+    own = inspect.get_annotations(cls).keys() - vars(cls).keys()
+    return [f.name for f in fields(cls) if f.name in own and f.default is not MISSING]
 
 
 def _class_in(module: ModuleType, name: str) -> type:

@@ -12,7 +12,7 @@ from gradret.components import name_of
 __all__ = ["origins", "retriever", "searching"]
 
 
-def origins(retrievers: Iterable[object]) -> list[str]:
+def origins(retrievers: Iterable[Any]) -> list[str]:
     """What PAIRS calls each retriever: the name of the one that searches, from the second of a name on with its number.
 
     ``bm25``, ``ranks`` of ``bm25`` and ``dense`` are ``bm25``, ``bm25.2`` and ``dense``.
@@ -20,16 +20,10 @@ def origins(retrievers: Iterable[object]) -> list[str]:
     called: list[str] = []
     names: list[str] = []
     for retriever in retrievers:
-        name = name_of(_innermost(retriever))
+        name = name_of(retriever.ranks_of)
         names.append(name)
         called.append(name if names.count(name) == 1 else f"{name}.{names.count(name)}")
     return called
-
-
-def _innermost(retriever: Any) -> Any:
-    """The retriever that searches: the one that it chooses from, if it chooses."""
-    inner = vars(retriever).get("retriever")
-    return retriever if inner is None else _innermost(inner)
 
 
 @functools.cache
@@ -38,8 +32,8 @@ def retriever(origin: str) -> str:
     return re.sub(r"\.\d+$", "", origin)
 
 
-def searching(retrievers: Iterable[object]) -> frozenset[str]:
+def searching(retrievers: Iterable[Any]) -> frozenset[str]:
     """The origins whose ranks are those of a search, by what the retrievers declare."""
     retrievers = list(retrievers)
     named = zip(origins(retrievers), retrievers, strict=True)
-    return frozenset(origin for origin, one in named if _innermost(one).searches)
+    return frozenset(origin for origin, one in named if one.ranks_of.searches)

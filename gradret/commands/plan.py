@@ -18,13 +18,10 @@ from gradret.store.artifacts import storage_folder
 
 if TYPE_CHECKING:
     from gradret.config.run import Config
-    from gradret.engines import Row
+    from gradret.engines import Engine, Row
     from gradret.planning.probe import Probe
 
 __all__ = ["PlanOptions", "plan"]
-
-# vLLM's default of max_num_seqs when ray.data.llm starts the engine (0.29).
-_MAX_NUM_SEQS = 128
 
 
 @dataclass(frozen=True)
@@ -106,8 +103,8 @@ class _Planning:
         probed = self._probe(job, folder / f"probe-{job.stage}") if folder else None
         out = probed.tokens_out if probed else tokens.max_out
         seconds = self._seconds(job, tokens, probed)
-        engine: Any = job.engine
-        gpus, engines = _gpus(engine), _engines(engine)
+        engine = job.engine
+        gpus, engines = engine.gpus, engine.engines
         return {
             "stage": job.stage,
             "asks": name_of(job.component),
@@ -163,9 +160,9 @@ class _Planning:
         return Speed(tokens_in or roofline.tokens_in, tokens_out or roofline.tokens_out)
 
     def _roofline(self, job: Job) -> Speed | None:
-        engine: Any = job.engine
+        engine = job.engine
         measure = "--probe, or --tokens-in-per-second and --tokens-out-per-second"
-        gpus = _gpus(engine)
+        gpus = engine.gpus
         if not gpus:
             self._assume(job, f"the engine does not run on a GPU here, so its speed is unknown; use {measure}")
             return None
@@ -173,7 +170,7 @@ class _Planning:
         if model is None:
             self._assume(job, f"the size of {engine.model} is unknown here; use --parameters, {measure}")
             return None
-        card, sequences, share = throughput.gpu(self.options.gpu), _sequences(engine), throughput.share_of_peak()
+        card, sequences, share = throughput.gpu(self.options.gpu), engine.sequences, throughput.share_of_peak()
         speed = throughput.roofline(card, gpus, model, sequences)
         self._assume(
             job,
@@ -186,7 +183,7 @@ class _Planning:
             self._assume(job, f"the weights do not fit in {memory:,.0f} GB; use more GPUs per engine, or another --gpu")
         return speed
 
-    def _weights(self, engine: Any) -> Weights | None:
+    def _weights(self, engine: Engine) -> Weights | None:
         weights = throughput.weights(engine.model)
         if self.options.parameters is None:
             return weights
@@ -222,30 +219,3 @@ def _length(row: Row, job: Job) -> int:
         f"{job.stage}: rows of the engine {name_of(job.engine)} have no length; "
         "its load() must return rows with prompt_tokens or tokenized_prompt"
     )
-
-
-def _engines(engine: Any) -> int:
-    """Number of engines in parallel; 1 for an endpoint."""
-    resources: Any = getattr(engine, "resources", None)
-    return int(getattr(resources, "engines", 1))
-
-
-def _gpus(engine: Any) -> int:
-    """GPUs per engine; 0 if it is an endpoint or runs on CPU cores."""
-    kwargs = _engine_kwargs(engine)
-    if kwargs is None or engine.resources.cpus:
-        return 0
-    return int(kwargs.get("tensor_parallel_size", 1)) * int(kwargs.get("pipeline_parallel_size", 1))
-
-
-def _sequences(engine: Any) -> int:
-    """Sequences that one engine generates in parallel: limited by vLLM and by the prompts in flight."""
-    in_flight = engine.resources.batch_size * engine.resources.concurrent_batches
-    return int(min((_engine_kwargs(engine) or {}).get("max_num_seqs", _MAX_NUM_SEQS), in_flight))
-
-
-def _engine_kwargs(engine: Any) -> dict[str, Any] | None:
-    """Arguments of vLLM; None if gradret does not start the engine."""
-    if not hasattr(engine, "engine_kwargs"):
-        return None
-    return {**engine.engine_kwargs, **engine.resources.engine_kwargs}

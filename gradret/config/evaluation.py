@@ -177,8 +177,8 @@ def _system_problem(evaluation: Evaluation, system: System) -> str:
             model_folder(system.model, system.version)
         elif system.model:
             similarity(locate(system.model))
-        elif getattr(system.encoder, "model", ""):
-            locate(system.encoder.model, code=getattr(system.encoder, "trust_remote_code", False))
+        elif system.encoder and system.encoder.model:
+            locate(system.encoder.model, code=system.encoder.trust_remote_code)
     except GradretError as error:
         return str(error)
     return ""

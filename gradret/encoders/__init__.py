@@ -1,8 +1,8 @@
 """Encoders build MODEL, the sentence-transformers folder that embeds queries and documents.
 
-An encoder is a frozen dataclass whose ``build`` writes the folder. A trainable encoder also has
-``student(folder, device)``, which returns that model as a ``gradret.training.step.Student``. To add
-an encoder, write ``gradret/encoders/NAME.py`` with a dataclass called NAME.
+An encoder is a frozen dataclass that inherits ``Encoder`` and whose ``build`` writes the folder. A trainable
+encoder also has the method of ``TrainableEncoder``. To add an encoder, write ``gradret/encoders/NAME.py``
+with a dataclass called NAME.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 if TYPE_CHECKING:
     from gradret.config.run import Config
     from gradret.store.artifacts import Artifact
+    from gradret.training.step import Student
 
-__all__ = ["Encoder"]
+__all__ = ["Encoder", "TrainableEncoder"]
 
 
 class Encoder(Protocol):
@@ -23,10 +24,28 @@ class Encoder(Protocol):
     reads_docs: ClassVar[bool] = False
     """Whether the model depends on the corpus."""
     trainable: ClassVar[bool] = False
-    """Whether the encoder has ``student(folder, device)``, which the stage ``train`` needs."""
+    """Whether the encoder has ``student``, which the stage ``train`` needs."""
+
+    model: str = ""
+    """The folder, ``package:NAME`` or hub id that it loads, if any; the content of a folder is fingerprinted."""
+    trust_remote_code: bool = False
+    """Whether Python code that comes with the model may run."""
+    dropout: float = 0.0
+    """Dropout in training; above 0 the result depends on the chunk size, which is then fingerprinted."""
 
     def reads(self, config: Config) -> dict[str, object]:
         """Return the config values, beyond the encoder's own fields, that the model depends on."""
 
     def build(self, config: Config, ingested: Artifact, folder: Path) -> dict[str, object]:
         """Write a sentence-transformers model into the empty ``folder``; return notes for the manifest."""
+
+    def in_float32(self) -> Encoder:
+        """Return the encoder whose student computes in float32, as the saved model does."""
+        return self
+
+
+class TrainableEncoder(Encoder, Protocol):
+    """The interface that the stage ``train`` uses."""
+
+    def student(self, folder: Path, device: str = "cpu") -> Student:
+        """Return the model in ``folder``, ready to be trained."""

@@ -6,7 +6,7 @@ import copy
 import sys
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -110,6 +110,9 @@ class Transformer(Encoder):
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "similarity": model.similarity_fn_name,
         }
+
+    def in_float32(self) -> Transformer:
+        return replace(self, precision="float32")
 
     def student(self, folder: Path, device: str = "cpu") -> _Student:
         """Load the model in ``folder`` for training."""

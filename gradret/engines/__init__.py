@@ -1,9 +1,9 @@
 """Engines send prompts to a language model.
 
 A task (a generator of queries or documents, a judge) yields prompts and reads answers; it never sees
-an engine. An engine is a frozen dataclass. Its ``load`` runs in the worker that writes prompts and
-returns a function from a prompt to the engine's input row; its ``answer`` adds a step to a Ray dataset
-of such rows. To add an engine, write ``gradret/engines/NAME.py`` with a dataclass called NAME.
+an engine. An engine is a frozen dataclass that inherits ``Engine``. Its ``load`` runs in the worker that
+writes prompts and returns a function from a prompt to the engine's input row; its ``answer`` adds a step to
+a Ray dataset of such rows. To add an engine, write ``gradret/engines/NAME.py`` with a dataclass called NAME.
 """
 
 from __future__ import annotations
@@ -96,11 +96,29 @@ Write = Callable[[Prompt, int], Row]
 
 
 class Engine(Protocol):
-    """The interface that ``gradret.work.asking`` uses."""
+    """The interface that ``gradret.work.asking`` and ``gradret plan`` use. A component inherits it and its defaults."""
+
+    model: str
+    """The model's name."""
 
     @property
-    def model(self) -> str:
-        """The model's name."""
+    def engines(self) -> int:
+        """Number of engines in parallel; 1 for an endpoint."""
+        return 1
+
+    @property
+    def gpus(self) -> int:
+        """GPUs per engine, for ``gradret plan``; 0 if it is an endpoint or runs on CPU cores."""
+        return 0
+
+    @property
+    def sequences(self) -> int:
+        """Sequences that one engine generates in parallel; used only where it has ``gpus``."""
+        return 1
+
+    def alone(self, batch_size: int) -> Engine:
+        """Return the engine with one instance and this batch size, for a probe of its speed."""
+        return self
 
     def check(self) -> None:
         """Raise, on the driver and before any work, if a package, key or model is missing."""

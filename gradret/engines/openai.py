@@ -11,12 +11,12 @@ import math
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from gradret.config.fields import above_zero, at_least, location, require
-from gradret.engines import Prompt, Row, Write
+from gradret.engines import Engine, Prompt, Row, Write
 from gradret.engines._counting import Bytes, Tokenizer
 from gradret.engines._fit import Tokens, fit
 from gradret.errors import ConfigError, StageError
@@ -59,7 +59,7 @@ class OpenAIResources:
 
 
 @dataclass(frozen=True)
-class OpenAI:
+class OpenAI(Engine):
     """A model behind an OpenAI-compatible chat endpoint, which applies the chat template itself.
 
     A request has the messages, temperature, top_p, seed and the maximum tokens of the answer, and a JSON
@@ -110,6 +110,9 @@ class OpenAI:
             # Do not repeat the value: it may be the key itself.
             raise ValueError("key_env must be the name of an environment variable, in capitals, never the key itself")
         require(max_model_len=at_least(1, self.max_model_len))
+
+    def alone(self, batch_size: int) -> OpenAI:
+        return replace(self, resources=replace(self.resources, batch_size=batch_size))
 
     @property
     def key(self) -> str:

@@ -8,12 +8,12 @@ import json
 import logging
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradret.config.fields import at_least, location, require
-from gradret.engines import Prompt, Row, Write
+from gradret.engines import Engine, Prompt, Row, Write
 from gradret.engines._fit import Message, fit
 from gradret.engines._model_files import context_length, eos_ids
 from gradret.errors import ConfigError
@@ -29,6 +29,8 @@ _DEFAULTS = {
     # Forbid free white space in JSON: some models never stop writing it.
     "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
 }
+# vLLM's default of max_num_seqs when ray.data.llm starts the engine (0.29).
+_MAX_NUM_SEQS = 128
 _ON_CPU = {
     "distributed_executor_backend": "uni",
     # vLLM 0.29's CPU build crashes on a seeded prompt that is prefilled in two chunks.
@@ -62,7 +64,7 @@ class VllmResources:
 
 
 @dataclass(frozen=True)
-class Vllm:
+class Vllm(Engine):
     """A model that vLLM runs on this cluster.
 
     gradret applies the chat template (with the generation prompt), tokenizes and truncates prompts
@@ -89,6 +91,24 @@ class Vllm:
     def __post_init__(self) -> None:
         if "model" in self.engine_kwargs:
             raise ValueError("engine_kwargs must not contain model; set the field model")
+
+    @property
+    def engines(self) -> int:
+        return self.resources.engines
+
+    @property
+    def gpus(self) -> int:
+        sizes = (self.arguments.get(f"{kind}_parallel_size", 1) for kind in ("tensor", "pipeline"))
+        return 0 if self.resources.cpus else math.prod(map(int, sizes))
+
+    @property
+    def sequences(self) -> int:
+        """Limited by vLLM and by the prompts in flight."""
+        in_flight = self.resources.batch_size * self.resources.concurrent_batches
+        return int(min(self.arguments.get("max_num_seqs", _MAX_NUM_SEQS), in_flight))
+
+    def alone(self, batch_size: int) -> Vllm:
+        return replace(self, resources=replace(self.resources, engines=1, batch_size=batch_size))
 
     @property
     def context(self) -> int | None:

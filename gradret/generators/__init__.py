@@ -47,6 +47,11 @@ class Generator(Protocol):
     """Whether its input is the QUERIES that ``drawn`` returns, instead of sampled documents."""
 
     @property
+    def documents_per_query(self) -> int:
+        """Maximum number of documents that it writes per query."""
+        return 0
+
+    @property
     def templates(self) -> tuple[str, ...]:
         """The prompt templates that it uses; their content enters the fingerprint."""
         return ()

@@ -107,6 +107,10 @@ class GradedDocuments(Generator):
             raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
 
     @property
+    def documents_per_query(self) -> int:
+        return max(self.levels)
+
+    @property
     def templates(self) -> tuple[str, ...]:
         return (self.prompt, self.definitions, self.pool)
 

@@ -229,23 +229,13 @@ class _Planner:
     def _most(self, number: int) -> int:
         """The most documents that a retriever finds for a query."""
         retriever = self.config.mine.retrievers[number]
-        match name_of(retriever):
-            case "source":
-                return 1
-            case "generated":
-                return int(max(self.config.generate.generator.levels))
-            case "positives":
-                prepared = retriever.prepare(self.config, self.flow.ingest, self.flow.ingest)
-                if not prepared:
-                    return 0
-                judged = prepared["qrels"].table("qrels")
-                return max(judged["query_id"].value_counts().field("counts").to_pylist(), default=0)
-        if not hasattr(retriever, "k"):
+        most: int | None = retriever.max_documents(self.config, self.flow.ingest)
+        if most is None:
             raise ConfigError(
-                f"mine.retrievers[{number}]: {name_of(retriever)} has no k, the most documents that it finds for a "
-                "query, so pairs cannot be counted before it is run; give it one"
+                f"mine.retrievers[{number}]: {name_of(retriever)} declares neither k nor max_documents, so "
+                "the number of its pairs is unknown before it runs; set k or declare one of them"
             )
-        return int(retriever.k)
+        return most
 
     def _drawn(self, queries: pa.Table) -> pa.Table:
         return _rows(queries, "query_id", _first(queries["query_id"].to_pylist(), self.config.seed))

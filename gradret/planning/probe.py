@@ -8,7 +8,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from gradret.errors import ConfigError, StageError
 from gradret.store.artifacts import Draft, read_shard, write_json, write_shard
 
 if TYPE_CHECKING:
-    from gradret.engines import Answer, Engine, Prompt, Task
+    from gradret.engines import Answer, Prompt, Task
     from gradret.planning.jobs import Job
     from gradret.store.results import Quarantined, Result
 
@@ -67,7 +67,7 @@ def probe(job: Job, folder: Path, seed: int) -> Probe:
     answers = folder / "work" / "answers" / "00000"
     load = functools.partial(_Gated, job.load, answers, folder / "opened")
     with _streaming():
-        ask(draft, [_item(job, folder)], load, _one(job.engine), seed=seed, max_bad_share=1.0)
+        ask(draft, [_item(job, folder)], load, job.engine.alone(_BATCH), seed=seed, max_bad_share=1.0)
     return _measured(draft, answers, folder / "opened")
 
 
@@ -97,16 +97,6 @@ def _streaming() -> Iterator[None]:
         yield
     finally:
         context.target_max_block_size = before
-
-
-def _one(engine: Engine) -> Engine:
-    """One engine, with batches so small that all prompts are in its hands at once."""
-    given: Any = engine
-    resources: Any = getattr(given, "resources", None)
-    wanted = {"engines": 1, "batch_size": _BATCH}
-    changed = {name: value for name, value in wanted.items() if hasattr(resources, name)}
-    one: Engine = replace(given, resources=replace(resources, **changed)) if changed else given
-    return one
 
 
 class _Gated:

@@ -57,9 +57,9 @@ def card(config: Config, artifacts: Mapping[str, Artifact], results: Results, li
         version=VERSION,
         language=_LANGUAGES.get(_language(config)),
         stemmer=_language(config),
-        base_model=_hub_id(getattr(config.train.encoder, "model", "")),
+        base_model=_hub_id(config.train.encoder.model),
         dataset=inspect.getdoc(type(config.dataset)) or "",
-        trusted=getattr(config.train.encoder, "trust_remote_code", False),
+        trusted=config.train.encoder.trust_remote_code,
         counts={name: artifact.counts for name, artifact in artifacts.items()},
         kinds=kinds(artifacts.get("generate")),
         notes=trained.manifest["notes"],
@@ -70,7 +70,7 @@ def card(config: Config, artifacts: Mapping[str, Artifact], results: Results, li
 
 
 def _language(config: Config) -> str:
-    return getattr(config.dataset, "language", "none")
+    return str(config.dataset.language)
 
 
 def _hub_id(reference: str) -> str:

@@ -24,14 +24,29 @@ Retrieve = Callable[[Sequence[dict[str, Any]]], list[Ranked]]
 
 
 class Retriever(Protocol):
-    """The interface that the stage ``mine`` uses. Inherit from it to get the defaults.
-
-    A retriever with a fixed number of documents per query has it as ``k``; mine counts the queries that
-    get fewer. A retriever that selects from another's results has that other one as ``retriever``.
-    """
+    """The interface that the stage ``mine`` uses. Inherit from it to get the defaults."""
 
     searches: ClassVar[bool] = False
     """Whether its ranks are those of a search over the corpus, which ``select.round_trip`` needs."""
+
+    @property
+    def k(self) -> int | None:
+        """Documents to find per query, or None if no number is set; ``mine`` counts the queries with fewer."""
+        return None
+
+    @property
+    def last_rank(self) -> int | None:
+        """The last rank that can occur, or None if unbounded. Above ``k``, some ranks are left out."""
+        return self.k
+
+    @property
+    def ranks_of(self) -> Retriever:
+        """The retriever whose ranks these are: itself, or the one that it selects from."""
+        return self
+
+    def max_documents(self, config: Config, ingested: Artifact) -> int | None:
+        """Return the maximum number of documents per query, or None if it is unknown before queries exist."""
+        return self.k
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         """Return the artifacts that ``load`` reads; all of them enter the stage's fingerprint."""

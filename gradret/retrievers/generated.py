@@ -20,6 +20,9 @@ __all__ = ["Generated", "GeneratedGrades", "with_grades"]
 class Generated(Retriever):
     """The documents that ``graded_documents`` wrote for the query, best grade first."""
 
+    def max_documents(self, config: Config, ingested: Artifact) -> int:
+        return int(config.generate.generator.documents_per_query)
+
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         return {"generated": with_grades(queries, "mine.retrievers")}
 

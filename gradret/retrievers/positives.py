@@ -32,6 +32,13 @@ class Positives(Retriever):
     min_relevance: int = 1
     """The lowest grade that counts as relevant."""
 
+    def max_documents(self, config: Config, ingested: Artifact) -> int:
+        prepared = self.prepare(config, ingested, ingested)
+        if not prepared:
+            return 0
+        judged = prepared["qrels"].table("qrels", ["query_id"])["query_id"]
+        return max(judged.value_counts().field("counts").to_pylist(), default=0)
+
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         judged = any_training_queries(config)
         if judged is None:

@@ -28,7 +28,7 @@ class Ranks(Retriever):
     """
 
     retriever: Any = component("retrievers")
-    """The other retriever; its ``k`` must be at least ``last``."""
+    """The other retriever; it must retrieve at least ``last`` documents."""
     first: int = 1
     last: int = 100
     sample: int = 0
@@ -38,12 +38,10 @@ class Ranks(Retriever):
         require(first=at_least(1, self.first))
         if self.last < self.first:
             raise ValueError(f"last must be at least first={self.first}, got {self.last}")
-        # Only a field k is a retriever's depth; a retriever that samples has k as a property instead.
-        depth = vars(self.retriever).get("k", self.last) if self.retriever else self.last
-        if self.last > depth:
+        depth = self.retriever.last_rank if self.retriever else None
+        if depth is not None and self.last > depth:
             raise ValueError(
-                f"last={self.last} is more than {name_of(self.retriever)} retrieves, {depth}; "
-                f"set retriever.k={self.last}"
+                f"last={self.last} is more than {name_of(self.retriever)} retrieves, {depth}; let it retrieve more"
             )
         if not 0 <= self.sample <= self.last - self.first + 1:
             raise ValueError(
@@ -53,6 +51,15 @@ class Ranks(Retriever):
     @property
     def k(self) -> int:
         return self.sample or self.last - self.first + 1
+
+    @property
+    def last_rank(self) -> int:
+        return self.last
+
+    @property
+    def ranks_of(self) -> Retriever:
+        inner: Retriever = self.retriever.ranks_of
+        return inner
 
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         prepared: dict[str, Artifact] = self.retriever.prepare(config, ingested, queries)

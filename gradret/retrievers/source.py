@@ -19,6 +19,9 @@ __all__ = ["Source"]
 class Source(Retriever):
     """The source document of a generated query; nothing for a human query."""
 
+    def max_documents(self, config: Config, ingested: Artifact) -> int:
+        return 1
+
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         return {}
 

@@ -44,6 +44,10 @@ class Teacher(Retriever):
     def k(self) -> int:
         return self.top + self.sampled
 
+    @property
+    def last_rank(self) -> int:
+        return self.within
+
     def prepare(self, config: Config, ingested: Artifact, queries: Artifact) -> dict[str, Artifact]:
         prepared: dict[str, Artifact] = self.teacher.prepare(config, ingested, queries)
         return prepared | {"deduped": dedupe(config, ingested)}

@@ -28,10 +28,11 @@ def base(config: Config, ingested: Artifact, encoder: Encoder | None = None) -> 
     """
     encoder = encoder or config.train.encoder
     body = functools.partial(_base, config, encoder, ingested)
-    settings = {"encoder": encoder, "content": content(getattr(encoder, "model", "")), **encoder.reads(config)}
+    settings = {"encoder": encoder, "content": content(encoder.model), **encoder.reads(config)}
     inputs = {"docs": ingested} if encoder.reads_docs else {}
     return make("base", config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body)
 
 
 def _base(config: Config, encoder: Encoder, ingested: Artifact, draft: Draft) -> None:
     draft.notes |= encoder.build(config, ingested, draft.folder("model"))
+    draft.notes["trust_remote_code"] = encoder.trust_remote_code

@@ -73,7 +73,8 @@ def _encode(config: Config, model: Artifact, texts: Artifact, table: Table, draf
         table,
         config.encode.precision,
         resources.threads,
-        trust_remote_code=_trusts_remote_code(config),
+        # base has refused a model that needs remote code without permission.
+        trust_remote_code=model.manifest["notes"].get("trust_remote_code", False),
     )
     total = sum(piece.rows for piece in pieces)
     pool = Pool(actors=resources.actors, gpus=resources.gpus)
@@ -102,12 +103,6 @@ def _pieces(shards: list[Path], folder: Path) -> list[_Piece]:
         bounds = [rows * number // count for number in range(count + 1)]
         pieces += [_Piece(path, start, end - start) for start, end in pairwise(bounds)]
     return pieces
-
-
-def _trusts_remote_code(config: Config) -> bool:
-    """Whether the config allows remote code; ``base`` has refused a model that needs it without permission."""
-    encoders = (config.train.encoder, getattr(config.label.teacher, "encoder", None))
-    return any(getattr(encoder, "trust_remote_code", False) for encoder in encoders)
 
 
 def load_model(folder: Path, threads: int = 0, *, trust_remote_code: bool = False) -> SentenceTransformer:

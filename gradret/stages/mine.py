@@ -71,7 +71,7 @@ class _Miner:
     ) -> None:
         self.origins = origins(retrievers)
         self.leaked = set(leaks.table("leaks", ["query_id"])["query_id"].to_pylist())
-        self.wanted = [getattr(retriever, "k", 0) for retriever in retrievers]
+        self.wanted = [retriever.k or 0 for retriever in retrievers]
         self.find = [retriever.load(more, seed) for retriever, more in zip(retrievers, prepared, strict=True)]
 
     def __call__(self, path: Path) -> Result:

@@ -6,11 +6,9 @@ reused; any other model is imported as MODEL, once for all datasets.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from gradret.config.loading import load
 from gradret.encoders.pretrained import Pretrained
 from gradret.stages.base import base
 from gradret.stages.index import index
@@ -44,26 +42,19 @@ def search_system(config: Config, system: System, dataset: str, ingested: Artifa
         return search_bm25(config, ingested, queries)
     if system.run:
         return run_file(config, ingested, queries, system.run_of(dataset))
-    config, model = _model(config, system, ingested)
+    model = _model(config, system, ingested)
     return search(config, model, index(config, model, ingested), queries)
 
 
-def _model(config: Config, system: System, ingested: Artifact) -> tuple[Config, Artifact]:
-    """The model, and the config to encode with; that of a run also says whether to trust remote code."""
+def _model(config: Config, system: System, ingested: Artifact) -> Artifact:
     if system.encoder:
-        config = _with_encoder(config, system.encoder)
-        return config, base(config, ingested)
+        return base(config, ingested, system.encoder)
     if not is_run(system.model):
-        return config, base(config, ingested, _unchanged(system.model))
+        return base(config, ingested, _unchanged(system.model))
     path = model_folder(system.model, system.version)
     if path.parents[2].resolve() != Path(config.storage_path).resolve():
-        return config, base(config, ingested, _unchanged(str(path / "model")))
-    trained = load(Path(system.model) / "config.yaml")
-    return _with_encoder(config, trained.train.encoder), opened(path)
-
-
-def _with_encoder(config: Config, encoder: Any) -> Config:
-    return replace(config, train=replace(config.train, encoder=encoder))
+        return base(config, ingested, _unchanged(str(path / "model")))
+    return opened(path)
 
 
 def _unchanged(model: str) -> Pretrained:

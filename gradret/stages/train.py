@@ -67,7 +67,7 @@ def train(
     inputs = {"model": base_model, "docs": ingested, "queries": generated, "groups": groups}
     body = functools.partial(_train, config, inputs, watch)
     settings: dict[str, object] = {"train": dataclasses.replace(config.train, seed=_seed(config))}
-    if getattr(config.train.encoder, "dropout", 0):
+    if config.train.encoder.dropout:
         settings["chunk_size"] = config.train.resources.chunk_size  # decides the dropout masks
     return make("train", config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body)
 
@@ -260,15 +260,14 @@ def _export(job: Job, inputs: dict[str, Artifact], draft: Draft) -> dict[str, An
         "calibrated": {f"train.loss[{number}]": chosen for number, chosen in progress["calibrated"].items()},
         "masked_pairs": last[1]["masked"],
         "learned": {name: tensor.tolist() for name, tensor in learned.items()},
+        "trust_remote_code": job.settings.encoder.trust_remote_code,
     }
 
 
 def _as_loaded(settings: Train) -> Train:
     """Settings for the CPU and float32, as users load the model."""
-    encoder = settings.encoder
-    if hasattr(encoder, "precision"):
-        encoder = dataclasses.replace(encoder, precision="float32")
-    return dataclasses.replace(settings, encoder=encoder, resources=dataclasses.replace(settings.resources, gpus=0.0))
+    resources = dataclasses.replace(settings.resources, gpus=0.0)
+    return dataclasses.replace(settings, encoder=settings.encoder.in_float32(), resources=resources)
 
 
 def _check_export(student: Student, folder: Path, job: Job, inputs: dict[str, Artifact]) -> None:
@@ -288,7 +287,7 @@ def _check_export(student: Student, folder: Path, job: Job, inputs: dict[str, Ar
         "docs": [passage(*row) for row in titles],
         "queries": queries["text"].to_pylist(),
     }
-    trusted = getattr(job.settings.encoder, "trust_remote_code", False)
+    trusted = job.settings.encoder.trust_remote_code
     model = load_model(folder, job.settings.resources.threads, trust_remote_code=trusted)
     student.train(False)  # noqa: FBT003 - torch.nn.Module's
     for table, sample in texts.items():

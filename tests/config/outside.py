@@ -1,4 +1,4 @@
-"""Retrievers that live outside of gradret: one searches, one only chooses, one does not say."""
+"""Retrievers that live outside of gradret: one searches, one only chooses, two are wrong."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -22,6 +22,13 @@ class Searching(Choosing):
     """Finds nothing either, but by searching."""
 
     searches: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class Lost(Choosing):
+    """Means to ask for ``k``, and would get the Protocol's."""
+
+    k: int
 
 
 @dataclass(frozen=True)

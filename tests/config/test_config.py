@@ -262,11 +262,15 @@ def test_a_retriever_of_ones_own_goes_by_what_it_declares(name, accepted):
         assert parse(tree).select.round_trip == 5
         return
     wrong = (
-        "does not declare load, prepare, searches; inherit"
-        if accepted is None
-        else "requires one of mine.retrievers that searches"
+        "does not declare k, last_rank, load" if accepted is None else "requires one of mine.retrievers that searches"
     )
     with pytest.raises(ConfigError, match=wrong):
+        parse(tree)
+
+
+def test_a_field_that_would_take_the_protocols_default():
+    tree = {"name": "toy", "dataset": "pydocs", "mine": {"retrievers": [{"name": "tests.config.outside:Lost", "k": 3}]}}
+    with pytest.raises(ConfigError, match="the field k has no default of its own"):
         parse(tree)
 
 

@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import os
 import types
 import typing
 
@@ -13,9 +12,10 @@ from gradret import components
 from gradret.losses import NEEDS, Mean
 
 from ..losses.cases import DOCS, LENGTH, QUERIES, fields, lacking, lists, mixed, rows, unlisted
+from .made import outside
 
 # Losses of other packages too: GRADRET_LOSSES="package.module:Class ..." pytest tests/conformance/test_losses.py
-NAMES = [*components.names("losses"), *os.environ.get("GRADRET_LOSSES", "").split()]
+NAMES = [*components.names("losses"), *(node["name"] for node in outside("losses"))]
 
 
 def choices(hint):

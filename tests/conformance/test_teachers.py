@@ -1,4 +1,7 @@
-"""Every teacher that scores by itself: a pair's score is its own, whatever is asked with it, and the reference's."""
+"""Every teacher that scores by itself: a pair's score is its own, whatever is asked with it, and the reference's.
+
+One of another package too: GRADRET_TEACHERS="package.module:Class" pytest tests/conformance/test_teachers.py
+"""
 
 import functools
 import pickle
@@ -10,6 +13,7 @@ import pytest
 import torch
 
 from gradret import components
+from gradret.config.loading import parse
 from gradret.config.run import Config
 from gradret.datasets.pydocs import Pydocs
 from gradret.encoders.pretrained import Pretrained
@@ -28,6 +32,7 @@ from gradret.text import passage
 
 from ..stages import tiny
 from ..teachers import tiny_models
+from .made import outside, placed, used
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -90,6 +95,8 @@ class World:
     def teacher(self, name):
         if name in FORWARD:
             return FORWARD[name](self.models)
+        if name in OUTSIDE:
+            return used(parse(placed("teachers", OUTSIDE[name])), components.find("teachers", name))
         encoder = Pretrained(model=str(tiny.model(self.config.storage_path, "transformer").path / "model"))
         others = {
             "bi_encoder": BiEncoder(encoder=encoder),
@@ -120,7 +127,10 @@ def world(tmp_path_factory, ray_session):
     return World(tmp_path_factory.mktemp("teachers"))
 
 
-NAMES = [*FORWARD, "bi_encoder", "file", "fusion", "generated"]
+INSIDE = [*FORWARD, "bi_encoder", "file", "fusion", "generated"]
+# Those that ask an LLM are tested as tasks.
+OUTSIDE = {node["name"]: node for node in outside("teachers") if not components.find("teachers", node["name"]).asks_llm}
+NAMES = [*INSIDE, *OUTSIDE]
 
 
 @pytest.fixture(params=NAMES)
@@ -140,7 +150,7 @@ def same(found, wanted):
 def test_every_teacher_without_an_engine_is_here():
     classes = {name: components.find("teachers", name) for name in components.names("teachers")}
     own = {name for name, cls in classes.items() if "engine" not in components.field_docs(cls)}
-    assert {name.partition("-")[0] for name in NAMES} == own
+    assert {name.partition("-")[0] for name in INSIDE} == own
 
 
 def test_it_says_what_it_can_do(teacher):

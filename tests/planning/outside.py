@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from gradret.engines import Engine
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class Resources:
 
 
 @dataclass(frozen=True)
-class Echo:
+class Echo(Engine):
     """Takes ``seconds`` a prompt; a prompt whose text is ``word`` fails."""
 
     model: str = "echo"
@@ -24,6 +26,13 @@ class Echo:
     word: str = ""
     lengths: bool = True
     resources: Resources = Resources()
+
+    @property
+    def engines(self) -> int:
+        return self.resources.engines
+
+    def alone(self, batch_size: int) -> Echo:
+        return replace(self, resources=Resources(1, batch_size))
 
     def check(self) -> None:
         """It always works."""

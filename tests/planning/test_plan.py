@@ -159,7 +159,7 @@ def test_a_retriever_that_does_not_tell_how_much_it_finds(tree):
     config = parse(
         tree(documents(5), asking({"name": ECHO}), mine={"retrievers": retrievers}, label={"teacher": judge})
     )
-    with pytest.raises(ConfigError, match=r"mine.retrievers\[1\]: tests.stages.outside:Listed has no k"):
+    with pytest.raises(ConfigError, match=r"mine.retrievers\[1\]: .*Listed declares neither k nor max_documents"):
         plan(config)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from gradret.engines import Prompt, Sampling, TooLong, Unusable
+from gradret.engines import Engine, Prompt, Sampling, TooLong, Unusable
 from gradret.errors import ConfigError
 from gradret.losses.kl import KL
 from gradret.retrievers import Retriever, ranked
@@ -114,7 +114,7 @@ class SlowKL(KL):
 
 
 @dataclass(frozen=True)
-class Overlap:
+class Overlap(Engine):
     """An engine that writes graded documents without a model: the higher the grade, the more of the query's words.
 
     The query is the first line of the message, after a colon.
@@ -147,7 +147,7 @@ class Overlap:
 
 
 @dataclass(frozen=True)
-class Echo:
+class Echo(Engine):
     """An engine without a model: the answer is the prompt in capitals. It writes down whom it was asked about."""
 
     log: str

@@ -8,16 +8,14 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from gradret.config.run import Encode, Label, Train
+from gradret.config.run import Encode
 from gradret.encoders.transformer import Transformer
 from gradret.errors import StageError
-from gradret.losses.kl import KL
 from gradret.models.inference import BATCH_TOKENS, pack
 from gradret.search.vectors import read_vectors
 from gradret.stages import encode as encoding
 from gradret.stages.base import base
 from gradret.stages.encode import encode, encode_texts, load_model
-from gradret.teachers.fusion import Fusion
 from gradret.text import passage
 
 from . import tiny
@@ -62,22 +60,22 @@ def test_queries_and_documents_have_their_own_prompts_and_lengths(world, tmp_pat
         np.testing.assert_allclose(encode_texts(plain, expected, table), plain.encode(expected), atol=1e-5)
 
 
-@pytest.mark.parametrize("place", ["student", "teacher", "nowhere"])
-def test_code_of_a_model_is_trusted_where_an_encoder_says_so(world, tmp_path, monkeypatch, place):
+@pytest.mark.parametrize("trusted", [True, False])
+def test_code_of_a_model_is_trusted_where_its_encoder_says_so(world, tmp_path, monkeypatch, trusted):
+    """Whoever's encoder it is: the student's, a teacher's, a retriever's."""
     asked = []
+    config, ingested, models = world
+    config = dataclasses.replace(config, storage_path=str(tmp_path))
+    encoder = Transformer(
+        str(models["transformer"].path / "model"), query_length=8, document_length=8, trust_remote_code=trusted
+    )
+    model = base(config, ingested, encoder)
     monkeypatch.setattr(
         "gradret.stages.encode.open_model", lambda *_, **options: asked.append(options) or torch.nn.Module()
     )
     monkeypatch.setattr("gradret.stages.encode.map_shards", lambda draft, shards, load, **_: load())
-    config, ingested, models = world
-    encoder = Transformer(trust_remote_code=place != "nowhere")
-    config = dataclasses.replace(config, storage_path=str(tmp_path))
-    if place == "teacher":
-        config = dataclasses.replace(config, label=Label(teacher=Fusion(encoder=encoder)))
-    else:
-        config = dataclasses.replace(config, train=Train(encoder=encoder, loss=(KL(),)))
-    encode(config, models["transformer"], ingested, "docs")
-    assert [options["trust_remote_code"] for options in asked] == [place != "nowhere"]
+    encode(config, model, ingested, "docs")
+    assert [options["trust_remote_code"] for options in asked] == [trusted]
 
 
 def test_a_shard_may_be_empty(world):

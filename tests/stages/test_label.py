@@ -6,6 +6,7 @@ import pytest
 
 from gradret.config.run import Label
 from gradret.encoders.pretrained import Pretrained
+from gradret.engines import Engine
 from gradret.errors import ConfigError, StageError
 from gradret.pairs import pair_id
 from gradret.prompts import digests
@@ -27,7 +28,7 @@ NAME = "tests.stages.outside:Numbers"
 
 
 @dataclass(frozen=True)
-class Reader:
+class Reader(Engine):
     """An engine without a model: what it answers stands in the documents of the prompt."""
 
     model: str = "reader"

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gradret.config.run import Label
+from gradret.engines import Engine
 from gradret.stages import rerank as module
 from gradret.stages.rerank import rerank
 from gradret.teachers import Teacher as TeacherProtocol
@@ -47,7 +48,7 @@ def score(query_id, doc_id, silent=()):
 
 
 @dataclass(frozen=True)
-class Reader:
+class Reader(Engine):
     """An engine without a model: the grade is the number that ends the document."""
 
     model: str = "reader"
