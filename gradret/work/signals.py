@@ -45,7 +45,7 @@ def kept_handlers() -> Iterator[None]:
 
 
 def in_thread(call: Callable[[], object]) -> None:
-    """Call in a thread of its own, where a library can set no handlers, while this one waits; errors are raised here."""
+    """Call in a thread of its own, where a library can set no handlers, and wait; its errors are raised here."""
     errors: list[BaseException] = []
 
     def _run() -> None:
