@@ -1,1 +1,1 @@
-"""Training lists: candidates, filters, grades, and their audit."""
+"""Build training lists: candidates, filters, grades and their audit."""

@@ -1,4 +1,4 @@
-"""What lists are made of, and which of their negatives may be positives: AUDIT and SUSPECTS."""
+"""Count the composition of training lists and their likely false negatives: AUDIT and SUSPECTS."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ __all__ = ["BANDS", "SAMPLED", "Audit"]
 BANDS = (1, 6, 11, 21, 51, 101)
 """First ranks of the bands in which documents are counted."""
 SAMPLED = 3
-"""Suspects kept of a shard, an origin and a band: those whose pair_id, a hash, is smallest."""
+"""Number of suspects kept per shard, origin and band: those with the smallest pair_id, which is a hash."""
 
 _COUNTED = ("listed", "positives", "negatives", "suspects")
 
 
 class Audit:
-    """Counts documents by who found them and where; one that several found counts for each.
+    """Counts documents by origin and band of ranks; a document of several origins counts for each.
 
-    A suspect is a document of a list that is no positive and that the teacher scores as high as the
-    list's best positive, or higher.
+    A suspect is a negative that the teacher scores at least as high as the list's best positive.
     """
 
     def __init__(self) -> None:
@@ -36,25 +35,25 @@ class Audit:
         self._suspects: dict[tuple[str, int], list[dict[str, Any]]] = {}
 
     def add_negatives(self, query_id: str, listed: Sequence[Candidate]) -> None:
-        """Count a list's negatives, as they are before the margins leave some out."""
-        scored = [(one, one.score) for one in listed if one.score is not None]
-        best, top = max(((one, score) for one, score in scored if one.positive), key=itemgetter(1), default=(None, 0.0))
+        """Count a list's negatives, before the margins drop some."""
+        scored = [(doc, doc.score) for doc in listed if doc.score is not None]
+        best, top = max(((doc, score) for doc, score in scored if doc.positive), key=itemgetter(1), default=(None, 0.0))
         if best is None:
             return
-        for one, score in scored:
-            if one.positive:
+        for doc, score in scored:
+            if doc.positive:
                 continue
-            self._count("negatives", one)
+            self._count("negatives", doc)
             if score >= top:
-                self._count("suspects", one)
-                self._keep(query_id, one, best)
+                self._count("suspects", doc)
+                self._keep(query_id, doc, best)
 
     def add_list(self, listed: Sequence[Candidate]) -> None:
-        """Count the documents of a list that is trained with."""
-        for one in listed:
-            self._count("listed", one)
-            if one.positive:
-                self._count("positives", one)
+        """Count the documents of a final list."""
+        for doc in listed:
+            self._count("listed", doc)
+            if doc.positive:
+                self._count("positives", doc)
 
     def tables(self) -> dict[str, pa.Table]:
         """AUDIT and SUSPECTS."""
@@ -67,29 +66,29 @@ class Audit:
             row = bands.setdefault((origin, _band(rank)), dict.fromkeys(_COUNTED, 0))
             row[name] += number
         counts = [{"origin": origin, "first_rank": band, **bands[origin, band]} for origin, band in sorted(bands)]
-        suspects = [row for place in sorted(self._suspects) for row in self._suspects[place]]
+        suspects = [row for key in sorted(self._suspects) for row in self._suspects[key]]
         return {
             "audit": pa.Table.from_pylist(counts, schema("audit")),
             "suspects": pa.Table.from_pylist(suspects, schema("suspects")),
         }
 
-    def _count(self, name: str, one: Candidate) -> None:
-        for origin, rank in one.ranks.items():
+    def _count(self, name: str, doc: Candidate) -> None:
+        for origin, rank in doc.ranks.items():
             self._counts[name, origin, rank] += 1
 
-    def _keep(self, query_id: str, one: Candidate, best: Candidate) -> None:
+    def _keep(self, query_id: str, doc: Candidate, best: Candidate) -> None:
         row = {
-            "pair_id": pair_id(query_id, one.doc_id),
+            "pair_id": pair_id(query_id, doc.doc_id),
             "query_id": query_id,
-            "doc_id": one.doc_id,
+            "doc_id": doc.doc_id,
             "positive_doc_id": best.doc_id,
-            "score": one.score,
+            "score": doc.score,
             "positive_score": best.score,
         }
-        for origin, rank in one.ranks.items():
-            place = origin, _band(rank)
-            kept = [*self._suspects.get(place, []), row | {"origin": origin, "rank": rank}]
-            self._suspects[place] = sorted(kept, key=lambda row: row["pair_id"])[:SAMPLED]
+        for origin, rank in doc.ranks.items():
+            key = origin, _band(rank)
+            kept = [*self._suspects.get(key, []), row | {"origin": origin, "rank": rank}]
+            self._suspects[key] = sorted(kept, key=lambda row: row["pair_id"])[:SAMPLED]
 
 
 def _band(rank: int) -> int:

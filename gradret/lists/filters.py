@@ -26,21 +26,21 @@ __all__ = ["Seen", "failed", "reasons", "repeated"]
 
 @dataclass(frozen=True)
 class Seen:
-    """What the filters see of a query."""
+    """The input of the filters for a query."""
 
     text: str
     source_doc_id: str | None
     pool: Sequence[Candidate]
     repeats: str | None
-    """The query with the same words and a smaller query_id, if there is one."""
+    """query_id of a query with the same words and a smaller query_id, if any."""
     floor: float
     """The score at percentile ``score_floor``."""
     searching: frozenset[str] = frozenset()
-    """Origins whose ranks are those of a search."""
+    """Origins that search."""
 
 
 def reasons(settings: Select) -> dict[str, str]:
-    """Why queries are dropped, by what drops them, in the order in which that is looked at."""
+    """The reason for which each filter drops queries, in the order of the filters."""
     listed = "that a rule takes" if settings.mix else "scored"
     return {
         "candidates": f"no document {listed}",
@@ -56,15 +56,15 @@ def reasons(settings: Select) -> dict[str, str]:
 
 
 def failed(settings: Select, seen: Seen) -> tuple[str, str] | None:
-    """The first filter that the query fails, and what it found; None if it passes them all."""
+    """The first filter that the query fails, with a detail; None if it passes all."""
     for name, fails in _FILTERS.items():
-        if getattr(settings, name) and (found := fails(settings, seen)):
-            return name, found
+        if getattr(settings, name) and (detail := fails(settings, seen)):
+            return name, detail
     return None
 
 
 def repeated(queries: pa.Table) -> pa.Table:
-    """Which queries have the words of one with a smaller query_id: rows of ``query_id`` and ``of``.
+    """Find queries with the same words as a query with a smaller query_id, ``of``: rows of ``query_id`` and ``of``.
 
     Args:
         queries: QUERIES, sorted by query_id.
@@ -73,8 +73,8 @@ def repeated(queries: pa.Table) -> pa.Table:
     import pyarrow as pa
 
     keys = np.fromiter((_key(text.as_py()) for text in queries["text"]), np.uint64, queries.num_rows)
-    _, firsts, places = np.unique(keys, return_index=True, return_inverse=True)
-    earlier = firsts[places]
+    _, firsts, groups = np.unique(keys, return_index=True, return_inverse=True)
+    earlier = firsts[groups]
     later = np.flatnonzero(earlier < np.arange(queries.num_rows))
     query_ids = queries["query_id"]
     return pa.table({"query_id": query_ids.take(pa.array(later)), "of": query_ids.take(pa.array(earlier[later]))})
@@ -86,7 +86,7 @@ def _key(text: str) -> int:
 
 
 def _unique(_: Select, seen: Seen) -> str:
-    return f"those of {seen.repeats}" if seen.repeats else ""
+    return f"same words as {seen.repeats}" if seen.repeats else ""
 
 
 def _min_words(settings: Select, seen: Seen) -> str:
@@ -102,7 +102,7 @@ def _max_words(settings: Select, seen: Seen) -> str:
 def _round_trip(settings: Select, seen: Seen) -> str:
     if not seen.source_doc_id:
         return ""
-    source = next((one for one in seen.pool if one.doc_id == seen.source_doc_id), None)
+    source = next((doc for doc in seen.pool if doc.doc_id == seen.source_doc_id), None)
     ranks = [rank for origin, rank in source.ranks.items() if origin in seen.searching] if source else []
     if ranks and min(ranks) <= settings.round_trip:
         return ""
@@ -112,14 +112,14 @@ def _round_trip(settings: Select, seen: Seen) -> str:
 def _source_within(settings: Select, seen: Seen) -> str:
     if not seen.source_doc_id:
         return ""
-    scored = [(-one.score, one.doc_id) for one in seen.pool if one.score is not None]
+    scored = [(-doc.score, doc.doc_id) for doc in seen.pool if doc.score is not None]
     ranked = [doc_id for _, doc_id in sorted(scored)]
     rank = ranked.index(seen.source_doc_id) + 1 if seen.source_doc_id in ranked else None
     return "" if rank and rank <= settings.source_within else f"rank {rank}"
 
 
 def _score_floor(_: Select, seen: Seen) -> str:
-    best = max((one.score for one in seen.pool if one.score is not None), default=None)
+    best = max((doc.score for doc in seen.pool if doc.score is not None), default=None)
     return "" if best is not None and best >= seen.floor else f"best score {best}"
 
 

@@ -1,1 +1,1 @@
-"""What a config will ask of language models, and about what that costs, before it is asked."""
+"""Estimate the prompts to language models that a config needs, and their cost, before running it."""

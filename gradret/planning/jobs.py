@@ -1,7 +1,7 @@
-"""Which stages of a config ask a language model, how often, and some of their prompts.
+"""List the stages of a config that prompt a language model, with their number of prompts and a sample of them.
 
-Nothing is generated for it: prompts are made from documents drawn by a hash of their ids. What a stage
-would read from an earlier one that asks, and so is not there yet, is stood in for, and ``notes`` say by what.
+Nothing is generated: prompts are built for documents drawn by a hash of their ids. Output of an earlier stage that
+prompts a model does not exist yet, so placeholders stand in for it, and ``notes`` describe them.
 """
 
 from __future__ import annotations
@@ -32,78 +32,80 @@ if TYPE_CHECKING:
 __all__ = ["SAMPLE", "Job", "asks", "jobs"]
 
 SAMPLE = 64
-"""Rows of a stage's input that prompts are made of."""
+"""Number of input rows of a stage for which prompts are built."""
 _QUERY_WORDS = 12
-# Queries of the teacher check that are looked at; each has many documents.
-_CHECKED = 4
+# Sampled queries of the teacher check; each has many documents.
+_CHECK_QUERIES = 4
 
 
 @dataclass(frozen=True)
 class Job:
-    """A stage that asks, with prompts of a sample of its input."""
+    """A stage that prompts a language model, with the prompts of a sample of its input."""
 
     stage: str
     component: Any
     """The generator or teacher."""
     rows: int
-    """Of its whole input: documents or queries; a query's pairs are one row."""
+    """Number of rows of the whole input: documents or queries; all pairs of a query are one row."""
     item: Path
-    """The sample, a shard of its input."""
+    """The sample, as a shard of the input."""
     sampled: int
+    """Number of rows of the sample."""
     load: Callable[[], Task]
     prompts: tuple[Prompt, ...]
-    """All of the sample."""
+    """All prompts of the sample."""
     at_most: bool = False
-    """``rows`` is an upper bound."""
+    """Whether ``rows`` is an upper bound."""
     notes: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
-        """The column that tells its rows apart."""
+        """The column that identifies a row."""
         return "doc_id" if self.item.parent.name == "docs" else "query_id"
 
     @property
     def engine(self) -> Engine:
-        """Who answers."""
+        """The engine that answers."""
         engine: Engine = self.component.engine
         return engine
 
     @property
     def total(self) -> int:
-        """Prompts of the whole input."""
+        """Number of prompts of the whole input, extrapolated from the sample."""
         return round(len(self.prompts) / self.sampled * self.rows)
 
 
 class _Rows(NamedTuple):
-    """What a stage will read."""
+    """Input of a stage: a sample, and the number of all rows."""
 
     sample: pa.Table
     total: int
-    """Of all."""
+    """Number of all rows."""
     at_most: bool
+    """Whether ``total`` is an upper bound."""
     notes: tuple[str, ...]
 
     @property
     def number(self) -> int:
-        """Rows of the sample."""
+        """Number of rows of the sample."""
         return int(self.sample.num_rows)
 
 
 def asks(config: Config) -> bool:
-    """Whether a stage of the config asks a language model."""
+    """Whether a stage of the config prompts a language model."""
     return bool(config.generate.generator.asks_llm or config.label.teacher.asks_llm)
 
 
 def jobs(config: Config, flow: Flow, folder: Path) -> list[Job]:
-    """The stages that ask, in the flow's order.
+    """The stages that prompt a language model, in the order of the flow.
 
     Args:
-        config: of the run.
-        flow: its stages; documents are ingested and deduplicated.
-        folder: where samples are written; jobs refer to it.
+        config: the run's config.
+        flow: the run's stages; ``ingest`` and ``dedupe`` are run.
+        folder: folder for the samples; jobs refer to it.
 
     Raises:
-        ConfigError: a retriever does not tell how many documents it finds.
+        ConfigError: a retriever does not declare how many documents it returns.
         DataError: the dataset cannot be used.
     """
     planner = _Planner(config, flow, folder)
@@ -115,47 +117,47 @@ def jobs(config: Config, flow: Flow, folder: Path) -> list[Job]:
         if config.label.teacher.reranks and config.check.queries:
             planner.check(config.label.teacher, queries)
         planner.label(config.label.teacher, queries)
-    return planner.found
+    return planner.jobs
 
 
 class _Planner:
     def __init__(self, config: Config, flow: Flow, folder: Path) -> None:
         self.config, self.flow, self.folder = config, flow, folder.absolute()
-        self.found: list[Job] = []
+        self.jobs: list[Job] = []
         self.docs = _documents(flow, config.seed)
         self.total: int = flow.dedupe.counts["sampled"]
 
     def generate(self, stage: str, generator: Any) -> _Rows:
-        """The jobs of a generator, and the queries that it gives."""
+        """Add the jobs of a generator; returns the queries that it yields."""
         if not generator.asks_llm:
-            return self._written(generator)
-        return self._documents(stage, generator) if generator.takes_queries else self._asked(stage, generator)
+            return self._without_llm(generator)
+        return self._documents(stage, generator) if generator.takes_queries else self._queries(stage, generator)
 
     def check(self, teacher: Any, queries: _Rows) -> None:
-        """The job of the teacher check: generated queries stand in for its own."""
-        few = queries._replace(sample=queries.sample.slice(0, _CHECKED), at_most=True)
+        """Add the job of the teacher check, with generated queries as placeholders for its queries."""
+        sample = queries._replace(sample=queries.sample.slice(0, _CHECK_QUERIES), at_most=True)
         total = min(self.config.check.queries, queries.total)
-        self._graded("check", teacher, few._replace(total=total), DEPTH, "documents a query of the teacher check")
+        self._grading("check", teacher, sample._replace(total=total), DEPTH, "documents per query of the teacher check")
 
     def label(self, teacher: Any, queries: _Rows) -> None:
-        """The job of a teacher that grades each query's candidates."""
-        most = sum(map(self._most, range(len(self.config.mine.retrievers))))
-        what = "candidates a query, the most that mine.retrievers find together"
-        self._graded("label", teacher, queries._replace(at_most=True), most, what)
+        """Add the job of a teacher that grades each query's candidates."""
+        most = sum(map(self._max_docs, range(len(self.config.mine.retrievers))))
+        what = "candidates per query, the most that mine.retrievers return together"
+        self._grading("label", teacher, queries._replace(at_most=True), most, what)
 
-    def _graded(self, stage: str, teacher: Any, queries: _Rows, most: int, what: str) -> None:
+    def _grading(self, stage: str, teacher: Any, queries: _Rows, most: int, what: str) -> None:
         most = min(most, self.flow.ingest.counts["rows_out"])
         item = self._shard(stage, "pairs", self._pairs(queries.sample, most))
         self._shard("planned", "queries", queries.sample)
         planned = Artifact("generate", "planned", self.folder / "planned", {"counts": {}})
-        # Whatever it prepares for queries that only stand in is to be left behind with them.
+        # Prepare in the temporary folder, so that artifacts of placeholder queries are deleted with them.
         prepared = teacher.prepare(replace(self.config, storage_path=str(self.folder)), self.flow.ingest, planned)
         load = functools.partial(teacher.load, prepared)
-        notes = (*queries.notes, f"{most} {what}, drawn anew")
+        notes = (*queries.notes, f"{most} {what}, drawn at random")
         self._add(stage, teacher, item, load, queries._replace(notes=notes))
 
-    def _written(self, generator: Any) -> _Rows:
-        """Queries of a generator that asks nobody: it has them, or writes them for the sample."""
+    def _without_llm(self, generator: Any) -> _Rows:
+        """Queries of a generator without a language model: drawn by it, or generated for the sample."""
         prepared = generator.prepare(self.config, self.flow.ingest, self.flow.dedupe)
         if generator.takes_queries:
             rows = generator.drawn(prepared, self.config.seed)
@@ -171,8 +173,8 @@ class _Planner:
         notes = () if exact else (f"number of queries extrapolated from {self.docs.num_rows} documents",)
         return _Rows(self._drawn(_table(rows)), total, at_most=False, notes=notes)
 
-    def _asked(self, stage: str, generator: Any) -> _Rows:
-        """Queries that a model is asked for: not there yet, so the beginnings of documents stand in."""
+    def _queries(self, stage: str, generator: Any) -> _Rows:
+        """Queries from a language model, which do not exist yet: the first words of documents are placeholders."""
         prepared = generator.prepare(self.config, self.flow.ingest, self.flow.dedupe)
         load = functools.partial(generator.load, prepared, self.total, self.config.seed)
         docs = _Rows(self.docs, self.total, at_most=False, notes=())
@@ -187,7 +189,7 @@ class _Planner:
         return _Rows(_table(rows), job.total, at_most=True, notes=notes)
 
     def _documents(self, stage: str, generator: Any) -> _Rows:
-        """Queries that a model is asked to write documents for."""
+        """Queries for which a language model generates documents."""
         if generator.queries is not None and generator.queries.asks_llm:
             queries = self.generate(f"{stage}.queries", generator.queries)
             prepared: dict[str, Artifact] = {}
@@ -204,7 +206,7 @@ class _Planner:
     def _add(self, stage: str, component: Any, item: Path, load: Callable[[], Task], rows: _Rows) -> Job:
         prompts = tuple(load().prompts(item))
         job = Job(stage, component, rows.total, item, rows.number, load, prompts, rows.at_most, rows.notes)
-        self.found.append(job)
+        self.jobs.append(job)
         return job
 
     def _pairs(self, queries: pa.Table, most: int) -> pa.Table:
@@ -226,8 +228,8 @@ class _Planner:
         ]
         return pa.Table.from_pylist(rows, schema("pairs")).sort_by([("query_id", "ascending"), ("doc_id", "ascending")])
 
-    def _most(self, number: int) -> int:
-        """The most documents that a retriever finds for a query."""
+    def _max_docs(self, number: int) -> int:
+        """The largest number of documents that a retriever returns for a query."""
         retriever = self.config.mine.retrievers[number]
         most: int | None = retriever.max_documents(self.config, self.flow.ingest)
         if most is None:
@@ -254,8 +256,8 @@ def _documents(flow: Flow, seed: int) -> pa.Table:
 
 
 def _first(ids: Iterable[str], seed: int) -> list[str]:
-    """``SAMPLE`` of ``ids``, whatever their order."""
-    return sorted(ids, key=lambda one: draw("plan", seed, one))[:SAMPLE]
+    """Draw ``SAMPLE`` of ``ids``, independent of their order."""
+    return sorted(ids, key=lambda each: draw("plan", seed, each))[:SAMPLE]
 
 
 def _rows(table: pa.Table, key: str, wanted: list[str]) -> pa.Table:

@@ -1,4 +1,4 @@
-"""What the real engine does with some of a job's prompts, its start left out."""
+"""Measure the speed of the real engine on a sample of a job's prompts, without its start-up."""
 
 from __future__ import annotations
 
@@ -31,38 +31,42 @@ _WAIT_SECONDS = 1800.0
 
 @dataclass(frozen=True)
 class Probe:
-    """What was measured."""
+    """Measurements of a probe."""
 
     prompts: int
     unusable: dict[str, int]
-    """By reason."""
+    """Unusable answers by reason."""
     tokens_in: float
-    """Mean over the prompts."""
+    """Mean number of tokens per prompt."""
     tokens_out: float
+    """Mean number of tokens per answer."""
     timed: int
-    """Prompts that were answered after the engine had answered its first."""
+    """Number of timed prompts: those sent after the engine's first answer."""
     seconds: float
-    """That these took."""
+    """Time for the timed prompts."""
     tokens_in_per_second: float
     tokens_out_per_second: float
 
 
 def probe(job: Job, folder: Path, seed: int) -> Probe:
-    """Ask one engine about ``_TIMED`` prompts, and a few before them that only wait for its start.
+    """Time one engine on ``_TIMED`` prompts, after a few untimed ones that wait for its start.
 
     Args:
-        job: whose prompts.
-        folder: where it works; every node must see it.
-        seed: of the run.
+        job: the job with the prompts.
+        folder: folder for the probe, shared by all nodes.
+        seed: the run's seed.
 
     Raises:
-        ConfigError: the engine cannot work, or the sample has too few prompts.
-        StageError: the engine failed for good.
+        ConfigError: the engine cannot start, or the sample has too few prompts.
+        StageError: the engine failed.
     """
     from gradret.work.asking import ask
 
     if len(job.prompts) <= _FIRST:
-        raise ConfigError(f"--probe: {job.stage} has {len(job.prompts)} prompts in all, too few to measure a speed")
+        raise ConfigError(
+            f"--probe: {job.stage} has only {len(job.prompts)} prompts, too few to measure the speed; "
+            "plan without --probe"
+        )
     draft = Draft(folder, f"probe {job.stage}")
     answers = folder / "work" / "answers" / "00000"
     load = functools.partial(_Gated, job.load, answers, folder / "opened")
@@ -100,7 +104,7 @@ def _streaming() -> Iterator[None]:
 
 
 class _Gated:
-    """A task that gives the timed prompts once the engine has answered one: it has started then."""
+    """A task that yields the timed prompts only after the engine's first answer, when it has started."""
 
     def __init__(self, load: Callable[[], Task], answers: Path, opened: Path) -> None:
         self.task, self.answers, self.opened = load(), answers, opened
@@ -119,10 +123,10 @@ class _Gated:
         return self.task.result(item, read)
 
     def _wait(self) -> None:
-        late = time.monotonic() + _WAIT_SECONDS
+        deadline = time.monotonic() + _WAIT_SECONDS
         while not any(self.answers.glob("*.parquet")):
-            if time.monotonic() > late:
-                raise StageError(f"--probe: the engine has answered nothing in {_WAIT_SECONDS:,.0f} s")
+            if time.monotonic() > deadline:
+                raise StageError(f"--probe: the engine did not answer any prompt in {_WAIT_SECONDS:,.0f} s")
             time.sleep(0.02)
 
 
@@ -131,12 +135,12 @@ def _measured(draft: Draft, answers: Path, opened: Path) -> Probe:
     timed = {path: _timed(path, first) for path in answers.glob("*.parquet")}
     seconds = max(path.stat().st_mtime for path, rows in timed.items() if rows) - opened.stat().st_mtime
     rows = [row for block in timed.values() for row in block]
-    asked = draft.counts["prompts"]
+    prompts = draft.counts["prompts"]
     return Probe(
-        prompts=asked,
+        prompts=prompts,
         unusable=dict(draft.quarantined),
-        tokens_in=draft.counts["tokens_in"] / asked,
-        tokens_out=draft.counts["tokens_out"] / asked,
+        tokens_in=draft.counts["tokens_in"] / prompts,
+        tokens_out=draft.counts["tokens_out"] / prompts,
         timed=len(rows),
         seconds=seconds,
         tokens_in_per_second=sum(row["tokens_in"] for row in rows) / seconds,
@@ -145,6 +149,6 @@ def _measured(draft: Draft, answers: Path, opened: Path) -> Probe:
 
 
 def _timed(path: Path, first: set[str]) -> list[dict[str, Any]]:
-    """Answers of a file to prompts that the engine got once it had started."""
+    """Answers of a file to the timed prompts."""
     rows: list[dict[str, Any]] = read_shard(path, "answers").to_pylist()
     return [row for row in rows if row["prompt_id"] not in first and row["finish"] != "too_long"]

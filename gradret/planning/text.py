@@ -1,4 +1,4 @@
-"""A plan as a user reads it."""
+"""Format a plan for the terminal."""
 
 from __future__ import annotations
 
@@ -9,11 +9,21 @@ __all__ = ["as_text"]
 
 
 def as_text(estimate: Mapping[str, Any]) -> str:
-    """What ``plan`` returns, as a table and its assumptions."""
+    """The result of ``plan`` as a table, followed by its assumptions."""
     stages = estimate["stages"]
     if not stages:
-        return f"{estimate['name']}: no stage of this config asks a language model"
-    head = ["stage", "asks", "prompts", "tokens in", "a prompt", "tokens out", "a prompt", "hours", "GPU-hours"]
+        return f"{estimate['name']}: no stage of this config uses a language model"
+    head = [
+        "stage",
+        "component",
+        "prompts",
+        "tokens in",
+        "per prompt",
+        "tokens out",
+        "per prompt",
+        "hours",
+        "GPU-hours",
+    ]
     rows = [head, *(_cells(stage) for stage in stages)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     lines = [f"{estimate['name']}: an estimate", ""]
@@ -50,7 +60,7 @@ def _hours(hours: float | None) -> str:
 
 def _model(stage: Mapping[str, Any]) -> str:
     engines = "engine" if stage["engines"] == 1 else "engines"
-    gpus = f", {stage['gpus_per_engine']} GPU an engine" if stage["gpus_per_engine"] else ""
+    gpus = f", {stage['gpus_per_engine']} GPU per engine" if stage["gpus_per_engine"] else ""
     text = f"{stage['model']} on {stage['engines']} {stage['engine']} {engines}{gpus}"
     probed = stage["probe"]
     if not probed:

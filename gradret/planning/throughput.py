@@ -1,4 +1,4 @@
-"""How fast an engine could be: a roofline from a GPU's data sheet and a model's size. Nothing here is measured."""
+"""Estimate an engine's speed by a roofline model, from a GPU's data sheet and a model's size; nothing is measured."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ _BITS_A_BYTE = 8
 
 @dataclass(frozen=True)
 class Gpu:
-    """What a data sheet says, of ``throughput.yaml``."""
+    """A GPU's data sheet, from ``throughput.yaml``."""
 
     memory_gb: float
     bf16_tflops: float
-    """Dense, in 1e12 operations a second."""
+    """Dense bfloat16 throughput, in 1e12 operations per second."""
     bandwidth_gbs: float
-    """Of its memory, in 1e9 bytes a second."""
+    """Memory bandwidth, in 1e9 bytes per second."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """How large a model is."""
+    """Size of a model."""
 
     parameters: float
     size: float
-    """Bytes."""
+    """Size of the weights in bytes."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Tokens a second of one engine."""
+    """Tokens per second of one engine."""
 
     tokens_in: float
     tokens_out: float
 
     def seconds(self, tokens_in: float, tokens_out: float) -> float:
-        """How long one engine takes: reading and writing add up, as they share the GPU."""
+        """Time of one engine; prompt processing and generation share the GPU, so their times add up."""
         return tokens_in / self.tokens_in + tokens_out / self.tokens_out
 
 
 def gpu(name: str) -> Gpu:
-    """The GPU called ``name`` in the table.
+    """The GPU ``name`` of the table.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: the table has no such GPU.
     """
     gpus = _table()["gpus"]
     if name not in gpus:
@@ -60,17 +60,17 @@ def gpu(name: str) -> Gpu:
 
 
 def share_of_peak() -> float:
-    """What an engine is assumed to get of a peak."""
+    """The share of peak performance that an engine is assumed to reach."""
     return float(_table()["share_of_peak"])
 
 
 def roofline(card: Gpu, gpus: int, model: Weights, sequences: int) -> Speed:
-    """An engine's speed on ``gpus`` GPUs with ``sequences`` answers in the making.
+    """An engine's speed on ``gpus`` GPUs, with ``sequences`` sequences generated in parallel.
 
-    Reading a prompt does 2 operations a parameter and token, and is bound by them. Writing reads all
-    weights once for a token of each sequence, and is bound by the memory or by the same operations.
-    Left out: attention's own work and its cache, what prefix caching saves, and talk between GPUs. Of a
-    mixture of experts all parameters count, so its speed comes out too low.
+    Processing a prompt takes 2 operations per parameter and token, and is compute-bound. Generation reads all weights
+    once per token of all sequences, and is bound by memory bandwidth or compute. Neglected are the cost of attention
+    and its cache, the gain from prefix caching, and communication between GPUs. All parameters of a mixture of experts
+    count, so its speed is underestimated.
     """
     share = share_of_peak()
     operations = share * gpus * card.bf16_tflops * 1e12 / (2 * model.parameters)
@@ -79,20 +79,20 @@ def roofline(card: Gpu, gpus: int, model: Weights, sequences: int) -> Speed:
 
 
 def weights(model: str) -> Weights | None:
-    """The size of a model in a folder or on the hub, from the heads of its safetensors files; None if unknown."""
+    """The size of a model in a folder or on the Hub, from its safetensors headers; None if unknown."""
     from huggingface_hub import get_local_safetensors_metadata, get_safetensors_metadata
 
     read: Any = get_local_safetensors_metadata if Path(model).is_dir() else get_safetensors_metadata
     try:
         counts: dict[str, int] = read(model).parameter_count
-    except Exception:  # no such files, no such model, no hub: errors of its HTTP library, which changes
+    except Exception:  # no files, model or Hub; the errors depend on its HTTP library, which changes
         return None
     size = sum(count * _bits(kind) / _BITS_A_BYTE for kind, count in counts.items())
     return Weights(sum(counts.values()), size) if counts else None
 
 
 def _bits(kind: str) -> int:
-    """Of a safetensors type such as ``BF16`` or ``F8_E4M3``: the digits after its letters."""
+    """Bits of a safetensors type such as ``BF16`` or ``F8_E4M3``: the digits after its letters."""
     if kind == "BOOL":
         return _BITS_A_BYTE
     digits = kind.lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ").partition("_")[0]

@@ -269,7 +269,7 @@ def test_a_probe(tree):
 
 
 def test_a_probe_of_next_to_nothing(tree):
-    with pytest.raises(ConfigError, match="generate has 10 prompts in all, too few to measure a speed"):
+    with pytest.raises(ConfigError, match="generate has only 10 prompts, too few to measure the speed"):
         plan(parse(tree(documents(5), asking({"name": ECHO}))), with_probe=True)
 
 
@@ -312,7 +312,7 @@ def test_the_command(yaml, capsys, vllm):
 def test_nothing_asks(yaml, capsys, tmp_path):
     path = yaml(documents(3))
     assert main(["plan", path]) == 0
-    assert capsys.readouterr().out == "toy: no stage of this config asks a language model\n"
+    assert capsys.readouterr().out == "toy: no stage of this config uses a language model\n"
     assert main(["plan", path, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"name": "toy", "stages": [], "assumptions": []}
     assert not (tmp_path / "storage").exists()

@@ -136,7 +136,7 @@ def test_what_is_dropped_says_what_was_found_and_the_text(settings):
     for query_id, (_, raw) in found.items():
         head, _, text = raw.partition(": ")
         assert text == world[query_id].text
-        first = re.fullmatch(r"those of (q\d+)", head)[1]
+        first = re.fullmatch(r"same words as (q\d+)", head)[1]
         assert first < query_id
         assert plain(world[first].text) == plain(text)
 

@@ -53,7 +53,7 @@ def test_scores_that_are_grades_stay_and_others_are_refused():
     settings = Select(grades="as_is")
     assert graded(settings, np.array([0, 0.25, 1])) == [0, 0.25, 1]
     for score in (1.5, -0.1):
-        with pytest.raises(DataError, match=rf"takes scores from 0 to 1 as grades, and the teacher gave {score}; set"):
+        with pytest.raises(DataError, match=rf"requires scores from 0 to 1, but the teacher gave {score}; set"):
             graded(settings, np.array([0.5, score]))
 
 
@@ -120,7 +120,7 @@ def alike(world, chosen):
 @pytest.mark.usefixtures("ray_session")
 def test_a_kind_of_one_score_is_refused_and_a_query_of_one_score_is_set_aside(settings):
     titles = alike(scored.world(), lambda one: one.kind == "title")
-    with pytest.raises(DataError, match=r"the same score, 0\.5, .* of queries of the kind 'title'; nothing to learn"):
+    with pytest.raises(DataError, match=r"the same score, 0\.5, .* of queries of the kind 'title', so a student"):
         scored.selected(settings(select=Select(normalise="kind")), titles)
     found = scored.selected(settings(select=Select(normalise="query", dev_share=0.3)), titles)
     assert {query_id: reason for query_id, (reason, _) in scored.dropped(found).items()} == {
