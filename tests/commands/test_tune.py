@@ -86,7 +86,10 @@ def begun(path, said):
         ([], "tune.space: must not be empty"),
         ([{"key": "train.loss", "values": [[{"name": "kll"}]]}], "tune.space, train.loss: train.loss[0].name"),
         ([{"key": "train.epochz", "values": [1]}], "tune.space, train.epochz"),
-        ([{"key": "train.dev_docs", "values": [1]}], "tune.space, train.dev_docs: decides how trials are measured"),
+        (
+            [{"key": "train.dev_docs", "values": [1]}],
+            "tune.space, train.dev_docs: cannot be searched, as it decides how trials are measured",
+        ),
         ([{"key": "train.epochs", "low": 0, "high": 3, "whole": True}], "tune.space, train.epochs: train.epochs"),
     ],
 )
@@ -114,7 +117,7 @@ def test_a_dimension_that_cannot_be_drawn_from_is_refused(collection, config, di
 
 def test_beyond_training_judged_queries_are_needed(collection, config, ray_session):  # noqa: F811
     given = config(collection, **SMALL, tune=search([{"key": "select.high", "values": [90.0, 100.0]}]))
-    with pytest.raises(ConfigError, match="the dataset has none in dev or train"):
+    with pytest.raises(ConfigError, match="the dataset has none in its splits dev and train"):
         tune(given)
 
 
@@ -125,7 +128,7 @@ def test_queries_that_are_trained_on_do_not_judge(beir, config, ray_session):
     folder = beir(docs, queries, {split: [(f"q{n}", f"d{n}", 1) for n in own] for split, own in splits.items()})
     human = {"generate": {"generator": {"name": "human"}}, "mine": SMALL["mine"] | {"leak_similarity": 0}}
     given = config(folder, **SMALL | human, tune=search([{"key": "select.high", "values": [90.0, 100.0]}]))
-    with pytest.raises(ConfigError, match="none in dev or train that are not trained on"):
+    with pytest.raises(ConfigError, match="the dataset has none in its splits dev and train"):
         tune(given)
 
 

@@ -230,7 +230,7 @@ def test_hours_that_nothing_tells(tree, vllm):
 
 
 def test_an_engine_whose_rows_tell_no_length(tree):
-    with pytest.raises(ConfigError, match=r"load\(\) must give prompt_tokens or tokenized_prompt"):
+    with pytest.raises(ConfigError, match=r"load\(\) must return rows with prompt_tokens or tokenized_prompt"):
         plan(parse(tree(documents(3), asking({"name": ECHO, "lengths": False}))))
 
 
