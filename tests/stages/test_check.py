@@ -261,8 +261,8 @@ def test_pairs_without_a_score_are_left_out_and_counted(world):
 
 def test_dev_queries_are_taken_before_training_queries_and_never_evaluated_ones(world, tmp_path):
     qrels = {"dev": judged([1, 2, 3, 4]), "train": judged([4, 5, 6]), "test": judged([2, 6, 7])}
-    # Nothing relevant; no such query; judged a second time.
-    qrels["dev"] += [("q030", "d000", 0), ("q099", "d001", 1), ("q003", "d003", 1)]
+    # Nothing relevant; no such query; judged a second time, which counts.
+    qrels["dev"] = [("q003", "d003", 0), *qrels["dev"], ("q030", "d000", 0), ("q099", "d001", 1)]
     _, made = world(qrels)
     rows, grades = sampled(made, tmp_path / "storage")
     assert [row["query_id"] for row in rows] == ["q001", "q003", "q004"]
