@@ -38,6 +38,7 @@ class Toy:
 
     path: str = "toy"
     split: str = "test"
+    language: str = "english"
     options: list[str] = field(default_factory=list)
 
 
