@@ -14,7 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from gradret.config.run import Config, Evaluate
+from gradret.config.run import Config, Evaluate, Train
+from gradret.encoders.static import Static
 from gradret.errors import StorageError
 from gradret.report import samples
 from gradret.report.page import headline
@@ -61,7 +62,11 @@ def artifact(
 
 def config(storage: Path) -> Config:
     return Config(
-        name="toy-run", dataset=Toy(), storage_path=str(storage), evaluate=Evaluate(("nDCG@10", "MAP", "judged@10"))
+        name="toy-run",
+        dataset=Toy(),
+        storage_path=str(storage),
+        train=Train(encoder=Static()),
+        evaluate=Evaluate(("nDCG@10", "MAP", "judged@10")),
     )
 
 
