@@ -18,11 +18,23 @@ class Mine:
     """How much it counts."""
     power: int = 2
 
+    needs = ()
+    whole_batch = False
+
+    def load(self):
+        """Nothing to load."""
+
 class Holder:
     @dataclass(frozen=True)
     class Inner:
         """Inside another class."""
         weight: float = 1.0
+
+        needs = ()
+        whole_batch = False
+
+        def load(self):
+            """Nothing to load."""
 
 class Plain:
     """Not a dataclass."""
@@ -83,7 +95,7 @@ def test_a_class_inside_a_class(outside):
 
 @pytest.mark.parametrize("name", ["outside_module:Nothing", "no_module:X", ":X", "outside_module:", "broken_module:X"])
 def test_outside_classes_that_are_not_there(outside, name):
-    with pytest.raises(ConfigError, match=f"{name} cannot be imported"):
+    with pytest.raises(ConfigError, match=f"({name} cannot be imported|is not the name of a class)"):
         components.find("losses", name)
 
 
