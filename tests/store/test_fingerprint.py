@@ -132,6 +132,7 @@ def outside(tmp_path, monkeypatch):
 
 def test_imports_of_an_outside_package_are_followed_within_it(outside):
     assert set(source_files(["outside_package.stage"])) == {
+        "gradret.scripts",
         "gradret.text",
         *(f"outside_package{end}" for end in ["", ".stage", ".near", ".far", ".farther", ".deep", ".deep.inner"]),
         "outside_package.deep.twin",
