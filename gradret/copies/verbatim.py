@@ -22,6 +22,9 @@ SPARE = 80
 """Documents that a retriever looks at beyond those it was asked for, in place of copies. Tamber et al. (2502.19712)
 search 100 to keep 20; verified in their code."""
 
+# NFKC makes ASCII of the fullwidth ones; the rest are the ideographic, Devanagari, Arabic, Khmer and Burmese marks.
+_END_MARKS = " .,;:!?\u3001\u3002\u0964\u0965\u060c\u061b\u061f\u06d4\u17d4\u104a\u104b"
+
 
 def verbatim(text: str) -> str:
     """The words as they stand, digits and punctuation included; case, spacing and punctuation at the ends aside.
@@ -29,7 +32,7 @@ def verbatim(text: str) -> str:
     A blank at each end lets only whole words match where one text is looked for in another.
     """
     words = " ".join(unicodedata.normalize("NFKC", text).lower().split())
-    return f" {words.strip(' .,;:!?')} "
+    return f" {words.strip(_END_MARKS)} "
 
 
 class Originals:

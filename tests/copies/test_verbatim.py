@@ -21,6 +21,10 @@ def copies(pairs):
         ("The end.", "The end"),
         ("ﬁne", "fine"),
         ("Is it?", "is it"),
+        ("今天很好。", "今天很好"),
+        ("好吗？", "好吗"),
+        ("दूध ताज़ा है।", "दूध ताज़ा है"),
+        ("أين البحر؟", "أين البحر"),
     ],
 )
 def test_the_same_words(one, other):
