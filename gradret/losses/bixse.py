@@ -22,14 +22,14 @@ __all__ = ["BiXSE"]
 class BiXSE:
     """``softplus(x) - z * x`` with ``x = scale * score + bias``, over all pairs of a query and a column.
 
-    z is the grade where the query lists the document, and 0 for every other document of the batch.
-    Masked columns, listed documents without a grade, and queries without any grade leave the sum. A
-    pair is at its best where ``sigmoid(x) = z``; the loss there is the entropy of z, not 0. One graded
-    document a query is enough.
+    z is the grade if the document is in the query's list, and 0 for every other document of the batch.
+    Masked columns, listed documents without a grade, and queries without any grade are excluded. A pair
+    has its minimum at ``sigmoid(x) = z``; the loss there is the entropy of z, not 0. One graded document
+    per query is enough.
 
     Source: BiXSE, Tsirigotis et al. 2025 (2508.06781). A reconstruction: that grades are soft targets
-    of a binary cross-entropy with in-batch negatives is verified against the abstract; scale, bias
-    and reduction are not known from the paper. With grades of 0 and 1 and ``reduction="queries"`` it
+    of a binary cross-entropy with in-batch negatives is verified against the abstract; scale, bias and
+    reduction are our choice. With grades of 0 and 1 and ``reduction="queries"`` it
     is the sigmoid loss of SigLIP, Zhai et al. 2023 (2303.15343).
 
     Raises:
@@ -38,18 +38,17 @@ class BiXSE:
 
     weight: float = 1.0
     scale: float = 20.0
-    """What scores are multiplied by; 20, for cosines, is from a third party's implementation."""
+    """Factor on the scores; 20, for cosines, is from a third-party implementation."""
     learn_scale: bool = False
     """Train the scale too, as its logarithm."""
     bias: float = -10.0
-    """Start of the bias, SigLIP's. Nearly all targets are 0, and a start that expects so spares the first
-    steps: where one of N columns is relevant and unrelated documents score c, that is
-    ``-log(N - 1) - scale * c``. Adam moves the bias by about the learning rate a step, so with a low
-    learning rate it stays near its start."""
+    """Initial bias; -10 is SigLIP's. Nearly all targets are 0, so a low bias saves the first steps: if one
+    of N columns is relevant and unrelated documents score c, it should be ``-log(N - 1) - scale * c``. Adam
+    moves the bias by about the learning rate per step, so with a low learning rate it stays near this value."""
     learn_bias: bool = True
     """Train the bias too."""
     reduction: Literal["pairs", "queries"] = "pairs"
-    """The sum is divided by the number of pairs in it, or of queries (SigLIP's: larger by about N)."""
+    """Divide the sum by the number of its pairs, or of its queries (SigLIP's choice, about N times larger)."""
 
     needs: ClassVar = ("grade",)
     whole_batch: ClassVar = False

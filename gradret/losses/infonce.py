@@ -59,7 +59,7 @@ class _Contrast(torch.nn.Module):
 
 
 def contrast(lists: Lists, out_QN: torch.Tensor, temperature: float) -> Mean:
-    """Cross-entropy of each list's first positive among all columns but those in ``out_QN``."""
+    """Return the cross-entropy of each list's first positive among all columns except those in ``out_QN``."""
     has_positive_Q = lists.positives_QG[:, 0] & lists.present_QG[:, 0]
     scores_QN = lists.scores_QN / temperature
     lowest = torch.finfo(scores_QN.dtype).min

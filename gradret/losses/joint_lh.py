@@ -1,4 +1,4 @@
-"""JointLH: every positive of the list is to be likely at once."""
+"""JointLH: the joint likelihood of all positives of the list."""
 
 from __future__ import annotations
 
@@ -23,11 +23,10 @@ class JointLH:
     c runs over every document of the batch, the positives included, so positives compete: with m of
     them and P the softmax, the gradient on ``s_p / t`` is ``m * P_p - 1``.
 
-    Source: arXiv 2602.12727 (KDD 2026), on several positives a query; verified against the authors'
-    code. There a document that is relevant to a query but stands in another query's list alone is a
-    negative; here it is masked. Their code does not divide by m unless asked. The gradient that a
-    third party's notes give for the paper, ``P_p - 1/m``, is that of the divided form. Which of the
-    two the paper means is not known.
+    Source: arXiv 2602.12727 (KDD 2026), on several positives per query; verified against the authors'
+    code. There, a document that is relevant to a query but only in another query's list is a negative;
+    here it is masked. Their code does not divide by m by default. Third-party notes on the paper give the
+    gradient ``P_p - 1/m``, that of the divided form; we do not know which of the two the paper means.
 
     Raises:
         ValueError: ``temperature`` is not above 0.
@@ -35,7 +34,7 @@ class JointLH:
 
     weight: float = 1.0
     temperature: float = 1.0
-    """t. The authors' code has none; cosines need a low one, such as 0.05."""
+    """The temperature t. The authors' code has none; cosines need a low value, such as 0.05."""
     divide_by_positives: bool = False
     """Divide a query's sum by its number of positives."""
 

@@ -23,24 +23,24 @@ __all__ = ["KL"]
 class KL:
     """``KL(softmax(grades / teacher_temperature) || softmax(scores / student_temperature))``.
 
-    Mean over queries with two graded documents (``columns: batch``: with one); no factor of the squared
-    temperature. Documents without a grade leave both distributions.
+    Mean over queries with at least two graded documents (``columns: batch``: at least one), without a factor
+    of the squared temperature. Documents without a grade are excluded from both distributions.
 
     Source: Tamber et al. 2025 (2502.19712), equation 1, with 0.05 and 0.30 over a list of 20;
-    verified against the paper's text and code. The defaults here are for the embedded default's
-    student. With ``columns: batch``, ``student_temperature: 1`` and ``teacher_temperature``
+    verified against the paper's text and code. The defaults here are for the default student on the
+    embedded dataset. With ``columns: batch``, ``student_temperature: 1`` and ``teacher_temperature``
     1 / (levels - 1), which makes grades integers again, it is the KL that SyCL (2503.23239) compares
     with; verified against the authors' code, which has a document once for every list that holds it
     and masks none.
     """
 
     weight: float = 1.0
-    # int: YAML's 1 is one, and a union converts nothing.
+    # int is listed because YAML's 1 is an int and a union type converts nothing.
     student_temperature: float | int | Literal["calibrated"] = 0.05
-    """``calibrated``: the one at which the student, before its training, is nearest to the teacher."""
+    """``calibrated`` chooses the value that minimises this loss for the untrained student."""
     teacher_temperature: float = 0.15
     columns: Literal["list", "batch"] = "list"
-    """The documents of the query's list; or all of the batch, at grade 0 where the list lacks them."""
+    """``list`` compares over the query's list, ``batch`` over all documents of the batch, at grade 0 if unlisted."""
 
     whole_batch: ClassVar = False
 
@@ -56,42 +56,41 @@ class KL:
             raise ValueError(f"teacher_temperature must be above 0, got {teacher}")
 
     def load(self) -> torch.nn.Module:
-        """The module.
+        """Return the loss module.
 
         Raises:
-            ConfigError: the student's temperature is still to be calibrated.
+            ConfigError: the student's temperature is not calibrated yet.
         """
         if isinstance(self.student_temperature, str):
             raise ConfigError(
-                f"kl: student_temperature is {self.student_temperature!r} where a number was expected; "
-                "load what calibrated() returns"
+                f"kl: student_temperature must be a number, got {self.student_temperature!r}; call calibrated() first"
             )
         return _Divergence(self.student_temperature, self.teacher_temperature, self.columns)
 
     def calibrated(self, batches: Iterable[Lists]) -> KL:
-        """A copy with the student's temperature, from 0.001 to 10, that makes the mean KL over ``batches`` smallest.
+        """Return a copy with the student temperature in [0.001, 10] that minimises the mean KL over ``batches``.
 
-        The KL is convex in 1 / temperature, so there is one lowest place; it is found to about 5
-        digits. Where the scores contradict the grades it is at 10.
+        The KL is convex in 1 / temperature, so the minimum is unique; it is found to about 5 digits. If the
+        scores contradict the grades, it is 10.
 
         Raises:
             DataError: no list has a grade.
         """
         from scipy.optimize import minimize_scalar
 
-        given = [replace(lists, scores_QN=lists.scores_QN.detach().double()) for lists in batches]
-        if not any(_enough(lists, self.columns).any() for lists in given):
+        detached = [replace(lists, scores_QN=lists.scores_QN.detach().double()) for lists in batches]
+        if not any(_enough(lists, self.columns).any() for lists in detached):
             raise DataError(
-                f"kl: student_temperature: cannot calibrate: no graded query in {len(given)} batches; set a number"
+                f"kl: student_temperature: cannot calibrate: no graded query in {len(detached)} batches; set a number"
             )
 
         def mean(log_temperature: float) -> float:
             loss = replace(self, student_temperature=math.exp(log_temperature)).load()
-            totals, counts = zip(*(loss(lists) for lists in given), strict=True)
+            totals, counts = zip(*(loss(lists) for lists in detached), strict=True)
             return float(sum(totals) / sum(counts))
 
-        found = minimize_scalar(mean, bounds=(math.log(1e-3), math.log(10)), method="bounded")
-        return replace(self, student_temperature=math.exp(found.x))
+        minimum = minimize_scalar(mean, bounds=(math.log(1e-3), math.log(10)), method="bounded")
+        return replace(self, student_temperature=math.exp(minimum.x))
 
 
 class _Divergence(torch.nn.Module):
@@ -116,12 +115,12 @@ class _Divergence(torch.nn.Module):
 
 
 def _enough(lists: Lists, columns: Literal["list", "batch"]) -> torch.Tensor:
-    """``(Q,)``: the query has as many graded documents as make a distribution."""
+    """Return whether each query has enough graded documents, ``(Q,)``."""
     return lists.graded_QG.sum(dim=1) >= (2 if columns == "list" else 1)
 
 
 def _log_softmax(logits_QC: torch.Tensor, keep_QC: torch.Tensor) -> torch.Tensor:
-    """Over kept entries; the others become 0, and so does a row that keeps none."""
+    """Compute the log-softmax over kept entries; other entries, and rows that keep none, become 0."""
     lowest = torch.finfo(logits_QC.dtype).min
     logs_QC = functional.log_softmax(logits_QC.masked_fill(~keep_QC, lowest), dim=1)
     return torch.where(keep_QC, logs_QC, 0.0)

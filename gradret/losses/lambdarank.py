@@ -1,4 +1,4 @@
-"""LambdaRank: RankNet with each pair weighted by what it is worth to nDCG."""
+"""LambdaRank: RankNet with each pair weighted by its effect on nDCG."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ __all__ = ["LambdaRank"]
 class LambdaRank:
     """``w_ij * softplus(-(s_i - s_j) / temperature)``, summed over a list's pairs, mean over queries.
 
-    Pairs are those with ``grade_i > grade_j``; a query without one has no part in the mean. w_ij is
-    by how much the list's nDCG would change if i and j changed places in the student's order:
+    Pairs are those with ``grade_i > grade_j``; a query without a pair is excluded from the mean. w_ij is
+    the change of the list's nDCG if i and j swapped places in the student's order:
     ``|gain_i - gain_j| * |1 / log2(1 + rank_i) - 1 / log2(1 + rank_j)| / ideal DCG``. Weights have
-    no gradient. Documents of equal score rank from the lowest grade up, as in the worst order; of
-    equal grade too, they share a rank. Documents without a grade have no rank and are in no pair.
+    no gradient. Documents of equal score are ranked by ascending grade, the worst order; if their grades
+    are equal too, they share a rank. Documents without a grade have no rank and are in no pair.
     The default temperature is for cosines.
 
     Source: Burges et al. 2006 as a loss, Wang et al. 2018 (LambdaLoss); verified against
@@ -42,7 +42,7 @@ class LambdaRank:
     gain: Literal["exponential", "linear"] = "exponential"
     """``2^(grade * (levels - 1)) - 1``, or the grade itself."""
     levels: int = 4
-    """Steps of the scale that the exponential gain takes grades to lie on: 4 is 0, 1, 2, 3."""
+    """Number of levels of the grade scale for the exponential gain: 4 means 0, 1, 2, 3."""
     mu: float = 0.0
     """Adds ``mu * |gain_i - gain_j| * (1 / log2(1 + d) - 1 / log2(2 + d)) / ideal DCG`` to w_ij,
     where d is the distance of the ranks: NDCG-Loss2++ of Wang et al."""
@@ -64,12 +64,12 @@ class _WeightedPairs(torch.nn.Module):
 
     def forward(self, lists: Lists) -> Mean:
         scores_QG = lists.listed_QG
-        # NaN is above nothing and below nothing.
+        # Comparisons with NaN are false, so ungraded documents are in no pair.
         grades_QG = lists.grades_QG.masked_fill(~lists.present_QG, torch.nan)
         pairs_QGG = grades_QG[:, :, None] > grades_QG[:, None, :]
         weights_QGG = self._weights(_ranks(scores_QG, grades_QG), grades_QG.nan_to_num())
         scores_QG = scores_QG / self.settings.temperature
-        # Softplus becomes a straight line above 20.
+        # logsigmoid, because torch's softplus is linear above 20.
         losses_QGG = -weights_QGG * functional.logsigmoid(scores_QG[:, :, None] - scores_QG[:, None, :])
         return Mean(torch.where(pairs_QGG, losses_QGG, 0.0).sum(), pairs_QGG.any(dim=(1, 2)).sum())
 
@@ -84,7 +84,7 @@ class _WeightedPairs(torch.nn.Module):
 
 
 def _ranks(scores_QG: torch.Tensor, grades_QG: torch.Tensor) -> torch.Tensor:
-    """1 for the first; equal scores from the lowest grade up; equal grades, too, share the best rank."""
+    """Rank from 1 by score; equal scores by ascending grade; documents equal in both share the best rank."""
     mine_QG1, other_Q1G = scores_QG[:, :, None], scores_QG[:, None, :]
     lower_QGG = grades_QG[:, None, :] < grades_QG[:, :, None]
     before_QGG = (other_Q1G > mine_QG1) | ((other_Q1G == mine_QG1) & lower_QGG)
@@ -93,7 +93,7 @@ def _ranks(scores_QG: torch.Tensor, grades_QG: torch.Tensor) -> torch.Tensor:
 
 
 def _ideal_dcg(gains_QG: torch.Tensor) -> torch.Tensor:
-    """``(Q,)``: gains from the highest down, discounted; never 0."""
+    """Return the ideal DCG of each list, ``(Q,)``; never 0."""
     ranks_G = torch.arange(1, gains_QG.shape[1] + 1, dtype=gains_QG.dtype, device=gains_QG.device)
     ideal_Q = gains_QG.sort(dim=1, descending=True).values @ _discount(ranks_G)
     return ideal_Q.clamp(min=torch.finfo(ideal_Q.dtype).tiny)
@@ -104,5 +104,5 @@ def _discount(ranks: torch.Tensor) -> torch.Tensor:
 
 
 def _differences(values_QG: torch.Tensor) -> torch.Tensor:
-    """``(Q, G, G)``: how far apart the values of two documents are."""
+    """Return the absolute difference of every two values of a list, ``(Q, G, G)``."""
     return (values_QG[:, :, None] - values_QG[:, None, :]).abs()

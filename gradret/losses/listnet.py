@@ -1,4 +1,4 @@
-"""ListNet: cross-entropy between the distributions that grades and scores make over a list."""
+"""ListNet: cross-entropy between the distributions of grades and scores over a list."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["ListNet"]
 class ListNet:
     """``-sum_d softmax(grades / teacher_temperature)_d * log softmax(scores / temperature)_d``, mean over queries.
 
-    d runs over the graded documents of the query's own list; a query without one has no part in
+    d runs over the graded documents of the query's own list; a query with fewer than two is excluded from
     the mean. With the same temperatures the gradient is that of ``kl``: the two differ by the
     entropy of the grades' distribution. The default temperature is for cosines.
 
@@ -53,12 +53,12 @@ class _CrossEntropy(torch.nn.Module):
     def forward(self, lists: Lists) -> Mean:
         enough_Q = lists.graded_QG.sum(dim=1) >= 2
         graded_QG = lists.graded_QG & enough_Q[:, None]
-        student_QG = _only(lists.listed_QG / self.temperature, graded_QG).log_softmax(dim=1)
-        teacher_QG = _only(lists.grades_QG / self.teacher_temperature, graded_QG).softmax(dim=1)
+        student_QG = _masked(lists.listed_QG / self.temperature, graded_QG).log_softmax(dim=1)
+        teacher_QG = _masked(lists.grades_QG / self.teacher_temperature, graded_QG).softmax(dim=1)
         terms_QG = torch.where(graded_QG, teacher_QG * student_QG, 0.0)
         return Mean(-terms_QG.sum(), enough_Q.sum())
 
 
-def _only(logits_QG: torch.Tensor, keep_QG: torch.Tensor) -> torch.Tensor:
-    """The lowest number where not kept: minus infinity would make a row that keeps none NaN."""
+def _masked(logits_QG: torch.Tensor, keep_QG: torch.Tensor) -> torch.Tensor:
+    """Set entries not kept to the lowest finite number: -inf would make a row that keeps none NaN."""
     return logits_QG.masked_fill(~keep_QG, torch.finfo(logits_QG.dtype).min)

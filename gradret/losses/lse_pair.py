@@ -24,10 +24,10 @@ class LSEPair:
     p runs over the list's positives, n over every other document of the batch. Positives never
     compete, and the weakest ones get most of the gradient.
 
-    Source: arXiv 2602.12727 (KDD 2026), on several positives a query; the loss, its variants and the
-    division are verified against the authors' code. There a document that is relevant to a query but
-    stands in another query's list alone is a negative; here it is masked. Their code does not divide
-    by the number of positives unless asked; which of the two the paper means is not known.
+    Source: arXiv 2602.12727 (KDD 2026), on several positives per query; the loss, its variants and the
+    division are verified against the authors' code. There, a document that is relevant to a query but
+    only in another query's list is a negative; here it is masked. Their code does not divide by the
+    number of positives by default; we do not know which of the two the paper means.
 
     Raises:
         ValueError: ``temperature`` is not above 0.
@@ -35,11 +35,11 @@ class LSEPair:
 
     weight: float = 1.0
     temperature: float = 1.0
-    """t. The authors' code has none; cosines need a low one, such as 0.05."""
+    """The temperature t. The authors' code has none; cosines need a low value, such as 0.05."""
     positives: Literal["all", "min", "max"] = "all"
-    """All positives, the lowest-scored one alone, or the highest-scored one alone."""
+    """All positives, only the lowest-scored one (min), or only the highest-scored one (max)."""
     negatives: Literal["all", "max"] = "all"
-    """All negatives, or the highest-scored one alone."""
+    """All negatives, or only the highest-scored one (max)."""
     divide_by_positives: bool = False
     """Divide a query's loss by its number of positives, in every variant."""
 
@@ -62,7 +62,7 @@ class _Pairs(torch.nn.Module):
         positives_QG = lists.positives_QG & lists.present_QG
         positives_QN = lists.spread(positives_QG, positives_QG, fill=False)
         scores_QN = lists.scores_QN / self.settings.temperature
-        # The double sum is a product of two sums, so a sum of two logarithms.
+        # The double sum is a product of two sums, so its logarithm is the sum of two logarithms.
         pairs_Q = self._for(scores_QN, positives_QN) + self._against(scores_QN, ~positives_QN & ~lists.masked_QN)
         losses_Q = functional.softplus(pairs_Q)
         if self.settings.divide_by_positives:

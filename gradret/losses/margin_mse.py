@@ -1,4 +1,4 @@
-"""Margin MSE: the student's margin between two documents becomes the teacher's."""
+"""Margin MSE: fit the student's margin between two documents to the teacher's."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["MarginMSE"]
 class MarginMSE:
     """``(scale * (s_p - s_n) - (t_p - t_n))^2``, mean over pairs (p, n) of all lists.
 
-    s are the student's scores, t the teacher's raw ones. p is the first positive of a list; n runs
-    over its documents that are no positives. Documents that the teacher did not score are in no pair.
+    s are the student's scores, t the teacher's raw scores. p is the first positive of a list; n runs over
+    its documents that are not positive. Documents that the teacher did not score are in no pair.
 
-    Source: Hofstätter et al. 2020 (2010.02666), with one n a query; verified against the authors'
-    code (matchmaker). Several n a query, the mean over all pairs: as sentence-transformers does.
+    Source: Hofstätter et al. 2020 (2010.02666), with one n per query; verified against the authors' code
+    (matchmaker). Several n per query and the mean over all pairs are as in sentence-transformers.
 
     Raises:
         ValueError: ``scale`` is not above 0.
@@ -32,8 +32,8 @@ class MarginMSE:
 
     weight: float = 1.0
     scale: float = 1.0
-    """Cosines differ by 2 at most, a cross-encoder's raw scores often by 10 and more: with such a
-    teacher, set it to about the quotient. 1 is the paper's, for dot products without a bound."""
+    """Factor on the student's scores. Cosines differ by at most 2, a cross-encoder's raw scores often by 10
+    or more: for such a teacher, use about their quotient. 1 is the paper's, for unbounded dot products."""
 
     needs: ClassVar = ("teacher scores",)
     whole_batch: ClassVar = False
@@ -59,5 +59,5 @@ class _SquaredMargins(torch.nn.Module):
 
 
 def _margins(scores_QG: torch.Tensor) -> torch.Tensor:
-    """How far the first document is above each."""
+    """Return the margin of the first document over each document."""
     return scores_QG[:, :1] - scores_QG

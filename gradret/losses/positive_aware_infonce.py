@@ -1,4 +1,4 @@
-"""InfoNCE without the negatives that the teacher finds nearly as good as the positive."""
+"""InfoNCE without negatives that the teacher grades nearly as high as the positive."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ __all__ = ["PositiveAwareInfoNCE"]
 
 @dataclass(frozen=True)
 class PositiveAwareInfoNCE:
-    """InfoNCE without the negatives that have nearly the grade of the positive.
+    """InfoNCE without negatives whose grade is close to the positive's.
 
     ``-log( exp(s_p / t) / sum_c exp(s_c / t) )``, mean over queries that have a positive.
 
-    p is the first positive of the list. c runs over every document of the batch, save documents of
-    the query's own list whose grade is above ``threshold`` times that of p, and documents known to
-    be relevant to the query. Where p has no grade, grades exclude nothing.
+    p is the first positive of the list. c runs over every document of the batch, except documents of the
+    query's own list whose grade is above ``threshold`` times that of p, and documents known to be relevant
+    to the query. If p has no grade, no document is excluded by its grade.
 
     Source: Tamber et al. 2025 (2502.19712), equation 2, with the defaults here; verified against the
-    paper's text and code. There a document counts once for every list that holds it; here once.
-    The paper adds it at weight 0.1 to ``kl``.
+    paper's text and code. There, a document counts once for every list that contains it; here, once.
+    The paper adds it to ``kl`` with weight 0.1.
     """
 
     weight: float = 1.0
     temperature: float = 0.01
     threshold: float = 0.6
-    """Share of the positive's grade above which a document is no negative."""
+    """Exclude a document as a negative if its grade is above this share of the positive's grade."""
 
     needs: ClassVar = ("positive",)
     whole_batch: ClassVar = False
@@ -52,7 +52,7 @@ class _PositiveAwareContrast(torch.nn.Module):
         self.temperature, self.threshold = temperature, threshold
 
     def forward(self, lists: Lists) -> Mean:
-        # A comparison with NaN, no grade, is false.
+        # Comparisons with NaN, an absent grade, are false.
         too_good_QG = lists.grades_QG > self.threshold * lists.grades_QG[:, :1]
         others_QG = lists.present_QG & (lists.positives_QG | too_good_QG)
         others_QG[:, 0] = False

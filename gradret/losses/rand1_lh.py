@@ -1,4 +1,4 @@
-"""Rand1LH: one positive of the list at a time, another one every epoch."""
+"""Rand1LH: one positive of the list at a time, a different one each epoch."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["Rand1LH"]
 class Rand1LH:
     """``-log( exp(s_p / t) / sum_c exp(s_c / t) )``, mean over queries that have a positive.
 
-    p is number ``draw mod m`` of the list's m positives in stored order, so every positive has its
-    turn within m epochs. c runs over every document of the batch but the list's other positives.
+    p is number ``draw mod m`` of the list's m positives in stored order, so every positive is used once in
+    m epochs. c runs over every document of the batch except the list's other positives.
 
-    Source: arXiv 2602.12727 (KDD 2026), on several positives a query; loss and draw are verified
-    against the authors' code. There a document that is relevant to a query but stands in another
-    query's list alone is a negative; here it is masked. There the positives that are not drawn leave
-    the batch; here they stay in it as other queries' negatives.
+    Source: arXiv 2602.12727 (KDD 2026), on several positives per query; loss and draw are verified
+    against the authors' code. There, a document that is relevant to a query but only in another query's
+    list is a negative; here it is masked. There, the positives that are not drawn are removed from the
+    batch; here they stay as other queries' negatives.
 
     Raises:
         ValueError: ``temperature`` is not above 0.
@@ -34,7 +34,7 @@ class Rand1LH:
 
     weight: float = 1.0
     temperature: float = 1.0
-    """t. The authors' code has none; cosines need a low one, such as 0.05."""
+    """The temperature t. The authors' code has none; cosines need a low value, such as 0.05."""
 
     needs: ClassVar = ("positive",)
     whole_batch: ClassVar = False

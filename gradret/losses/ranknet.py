@@ -1,4 +1,4 @@
-"""RankNet: of two documents the one with the higher grade scores higher."""
+"""RankNet: of two documents, the one with the higher grade should score higher."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class RankNet:
     Only the order of the grades matters. Documents without a grade are in no pair. The default
     temperature is for cosines.
 
-    Source: Burges et al. 2005, with certain targets; verified against sentence-transformers' and
-    allRank's code, the paper itself was not read. sentence-transformers' ``sigma`` is
+    Source: Burges et al. 2005, with targets of 0 and 1; verified against sentence-transformers' and
+    allRank's code, not against the paper. sentence-transformers' ``sigma`` is
     ``1 / temperature``, and its logarithm is to base 2 by default: 1.44 times this one.
 
     Raises:
@@ -53,9 +53,9 @@ class _Pairs(torch.nn.Module):
 
     def forward(self, lists: Lists) -> Mean:
         scores_QG = lists.listed_QG / self.temperature
-        # NaN is above nothing and below nothing.
+        # Comparisons with NaN are false, so ungraded documents are in no pair.
         grades_QG = lists.grades_QG.masked_fill(~lists.present_QG, torch.nan)
         pairs_QGG = grades_QG[:, :, None] > grades_QG[:, None, :]
-        # Softplus becomes a straight line above 20.
+        # logsigmoid, because torch's softplus is linear above 20.
         losses_QGG = -functional.logsigmoid(scores_QG[:, :, None] - scores_QG[:, None, :])
         return Mean(torch.where(pairs_QGG, losses_QGG, 0.0).sum(), pairs_QGG.sum())

@@ -1,4 +1,4 @@
-"""SumMargLH: the positives of the list are to be likely together."""
+"""SumMargLH: the summed marginal likelihood of the positives of the list."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class SumMargLH:
     """``-log( sum_p exp(s_p / t) / sum_c exp(s_c / t) )``, mean over queries that have a positive.
 
     p runs over the list's positives, c over every document of the batch, the positives included. One
-    strong positive is enough: of the gradient, each gets a share that grows with its own score.
+    strong positive is enough: each positive's share of the gradient grows with its own score.
 
-    Source: arXiv 2602.12727 (KDD 2026), on several positives a query; verified against the authors'
-    code. There a document that is relevant to a query but stands in another query's list alone is a
-    negative; here it is masked.
+    Source: arXiv 2602.12727 (KDD 2026), on several positives per query; verified against the authors'
+    code. There, a document that is relevant to a query but only in another query's list is a negative;
+    here it is masked.
 
     Raises:
         ValueError: ``temperature`` is not above 0.
@@ -34,7 +34,7 @@ class SumMargLH:
 
     weight: float = 1.0
     temperature: float = 1.0
-    """t. The authors' code has none; cosines need a low one, such as 0.05."""
+    """The temperature t. The authors' code has none; cosines need a low value, such as 0.05."""
 
     needs: ClassVar = ("positive",)
     whole_batch: ClassVar = False
@@ -58,7 +58,7 @@ class _SumMarginal(torch.nn.Module):
         lowest = torch.finfo(scores_QN.dtype).min
         for_Q = scores_QN.masked_fill(~positives_QN, lowest).logsumexp(dim=1)
         against_Q = scores_QN.masked_fill(positives_QN | lists.masked_QN, lowest).logsumexp(dim=1)
-        # log((for + against) / for), without the difference of two nearly equal logarithms.
+        # log((for + against) / for), without subtracting nearly equal logarithms.
         losses_Q = functional.softplus(against_Q - for_Q)
         has_positive_Q = positives_QG.any(dim=1)
         return Mean(torch.where(has_positive_Q, losses_Q, 0.0).sum(), has_positive_Q.sum())

@@ -1,4 +1,4 @@
-"""SyCL's loss: the distance of the batch's score distributions from its grade distributions."""
+"""SyCL's loss: the Wasserstein distance between the batch's score and grade distributions."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ class Wasserstein:
     ``|mu_P - mu_Y|^2 + |A|^2 + |C|^2 - 2 |A C^T|_*``, one number for the batch.
 
     Each of the B queries with a grade is a row of ``P = softmax(scores / temperature)`` and of
-    ``Y = softmax(grades * (levels - 1))``, ``(B, N)``, over all documents of the batch; those that
-    its list lacks have grade 0. mu is the mean row; A and C are P and Y less it, divided by
-    ``sqrt(B - 1)`` (B = 1: by 1), so that ``A^T A`` and ``C^T C`` are the covariances; ``|.|_*`` is
-    the sum of singular values. Documents that a list holds without a grade, or that are known to be
-    relevant and not in it, have probability 0 in both rows.
+    ``Y = softmax(grades * (levels - 1))``, ``(B, N)``, over all documents of the batch; documents not in
+    the query's list have grade 0. mu is the mean row; A and C are P and Y minus their mean rows, divided by
+    ``sqrt(B - 1)`` (by 1 if B = 1), so that ``A^T A`` and ``C^T C`` are the covariances; ``|.|_*`` is the
+    sum of singular values. Listed documents without a grade, and documents known to be relevant but not
+    in the list, have probability 0 in both rows.
 
-    The targets depend on the batch: of 256 documents, 4 of them listed, grades 3, 2, 1, 0 of 4 levels
-    have 0.0709, 0.0261, 0.0096, 0.0035 and the others 0.8899 together. Exchanging the scores of two
-    queries changes nothing: only the documents tie a query to its grades.
+    The targets depend on the batch: with 256 documents, 4 of them in the list, grades 3, 2, 1, 0 of 4
+    levels have the probabilities 0.0709, 0.0261, 0.0096, 0.0035, and all others together 0.8899. Swapping
+    the scores of two queries changes nothing: only the documents link a query to its grades.
 
-    Computed in float64, in the time of a singular value decomposition of ``(B, B)`` and the memory of
-    a few ``(B, N)``.
+    Computed in float64, in the time of a singular value decomposition of ``(B, B)`` and the memory of a
+    few ``(B, N)``.
 
-    Source: SyCL (2503.23239); verified against the authors' code, not the paper's text. There a
-    document counts once for every list that holds it, none is masked, and 1e-15 is added to every
-    squared singular value to keep the gradient finite. Its root, 3e-8, can be more than the singular
-    values of a large batch; here instead those that are 0 up to rounding are left out.
+    Source: SyCL (2503.23239); verified against the authors' code, not the paper's text. There, a document
+    counts once for every list that contains it, nothing is masked, and 1e-15 is added to every squared
+    singular value to keep the gradient finite. Its root, 3e-8, can exceed the singular values of a large
+    batch; here, singular values that are 0 up to rounding are dropped instead.
     """
 
     weight: float = 1.0
     temperature: float = 1.0
-    """1 is for dot products of vectors that are not normalised; cosines need much less."""
+    """1 suits dot products of unnormalised vectors; cosines need a much lower value."""
     levels: int = 4
-    """Grades are multiplied by one less: 0 to 1 become 0 to 3."""
+    """Number of grades; grades in [0, 1] are multiplied by ``levels - 1``."""
 
     needs: ClassVar = ("grade",)
     whole_batch: ClassVar = True
@@ -80,7 +80,7 @@ class _SquaredDistance(torch.nn.Module):
 
 
 def _squared_distance(p_BN: torch.Tensor, y_BN: torch.Tensor) -> torch.Tensor:
-    """Between the Gaussians with the means and covariances of the rows."""
+    """Return the squared distance of the Gaussians with the means and covariances of the rows."""
     scale = math.sqrt(max(1, len(p_BN) - 1))
     mean_p_N, mean_y_N = p_BN.mean(dim=0), y_BN.mean(dim=0)
     a_BN, c_BN = (p_BN - mean_p_N) / scale, (y_BN - mean_y_N) / scale
@@ -90,11 +90,11 @@ def _squared_distance(p_BN: torch.Tensor, y_BN: torch.Tensor) -> torch.Tensor:
 
 
 def _nuclear_norm(matrix_BB: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
-    """The sum of singular values, without those up to ``zero``: theirs is a gradient of any direction.
+    """Return the sum of singular values above ``zero``; the gradient of the others is undefined.
 
-    With the singular vectors held fixed, both the value and the gradient, ``U V^T``, are exact.
+    With the singular vectors held constant, both the value and the gradient, ``U V^T``, are exact.
     """
-    # A NaN is for the loss to show, not for the decomposition to fail at.
+    # Let a NaN reach the loss instead of failing in the decomposition.
     left_BB, values_B, right_BB = torch.linalg.svd(matrix_BB.detach().nan_to_num())
     kept = int((values_B > zero).sum())
     direction_BB: torch.Tensor = left_BB[:, :kept] @ right_BB[:kept]

@@ -1,4 +1,4 @@
-"""The batches of a training: a function of seed, epoch and step alone, the same on every worker."""
+"""Training batches: they depend on seed, epoch and step only, and are the same on every worker."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Batch", "Groups"]
 class Batch:
     """One optimizer step's queries and the unique documents of their lists.
 
-    Shapes: Q queries, N unique documents, G the longest list, M pairs of ``masked_2M``.
+    Shapes: Q queries, N unique documents, G length of the longest list, M pairs of ``masked_2M``.
     """
 
     queries_Q: np.ndarray
@@ -33,26 +33,26 @@ class Batch:
     teacher_QG: np.ndarray
     positives_QG: np.ndarray
     masked_2M: np.ndarray
-    """Queries, ascending, and columns: the document is known to be relevant but not in the query's list."""
+    """Rows (ascending) and columns of documents known to be relevant but not in the query's list."""
     firsts_N: np.ndarray
     draws_Q: np.ndarray
 
 
 class Groups:
-    """GROUPS of one split, as arrays over document numbers.
+    """The GROUPS of one split, as arrays of document numbers.
 
     Args:
         rows: GROUPS, sorted by query_id.
-        doc_ids: all doc_ids, sorted; a document's number is its place.
-        list_length: documents a query's list may have in a step.
-        seed: of the config.
-        max_positives: positives a list may have, the first in stored order; 0 sets no limit.
+        doc_ids: all doc_ids, sorted; a document's number is its index.
+        list_length: maximum length of a query's list in a step.
+        seed: the config's seed.
+        max_positives: maximum positives per list, taken in stored order; 0 sets no limit.
     """
 
     def __init__(self, rows: pa.Table, doc_ids: list[str], list_length: int, seed: int, max_positives: int = 0) -> None:
         import numpy as np
 
-        number = {doc_id: place for place, doc_id in enumerate(doc_ids)}
+        number = {doc_id: index for index, doc_id in enumerate(doc_ids)}
         self.list_length, self.seed, self.max_positives = list_length, seed, max_positives
         self.query_ids: list[str] = rows["query_id"].to_pylist()
         self.draws = np.array([draw(seed, query_id) >> 16 for query_id in self.query_ids], np.int64)
@@ -71,24 +71,24 @@ class Groups:
         return len(self.docs)
 
     def steps(self, batch_size: int) -> int:
-        """Batches an epoch; the last may be smaller."""
+        """Return the number of batches per epoch; the last may be smaller."""
         return math.ceil(len(self) / batch_size)
 
     def epoch(self, epoch: int, batch_size: int, start: int = 0) -> Iterator[Batch]:
-        """The epoch's batches from number ``start`` on, queries shuffled, lists drawn from their pools."""
+        """Yield the epoch's batches from number ``start``, with shuffled queries and lists drawn from their pools."""
         order = _generator(self.seed, epoch).permutation(len(self))
         for first in range(start * batch_size, len(self), batch_size):
             yield self.batch(order[first : first + batch_size], epoch)
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
-        """All queries once, in stored order, with the lists of epoch 0: for the dev loss."""
+        """Yield all queries once, in stored order, with the lists of epoch 0; used for the dev loss."""
         import numpy as np
 
         for start in range(0, len(self), batch_size):
             yield self.batch(np.arange(start, min(start + batch_size, len(self))), 0)
 
     def batch(self, queries_Q: np.ndarray, epoch: int, more_docs: np.ndarray | None = None) -> Batch:
-        """The batch of these queries; ``more_docs`` are columns beside those of the lists."""
+        """Build the batch of these queries; ``more_docs`` adds columns to those of the lists."""
         import numpy as np
 
         picks = [self._list(int(query), epoch) for query in queries_Q]
@@ -96,7 +96,7 @@ class Groups:
         present_QG = np.arange(lengths_Q.max()) < lengths_Q[:, None]
 
         def listed(pools: list[np.ndarray]) -> np.ndarray:
-            """What the lists hold of ``pools``, one list after the other."""
+            """Concatenate the picked entries of ``pools`` over all lists."""
             return np.concatenate([pools[query][pick] for query, pick in zip(queries_Q, picks, strict=True)])
 
         def padded(pools: list[np.ndarray], fill: float) -> np.ndarray:
@@ -128,30 +128,30 @@ class Groups:
     def _masked(
         self, queries_Q: np.ndarray, docs_N: np.ndarray, columns_QG: np.ndarray, present_QG: np.ndarray
     ) -> np.ndarray:
-        """``(2, M)``: row and column where a document known to be relevant is in the batch but not in the list."""
+        """Return rows and columns, ``(2, M)``, of relevant documents that are in the batch but not in the list."""
         import numpy as np
 
         relevant = [self.relevant[query] for query in queries_Q]
         docs = np.concatenate(relevant)
         rows = np.repeat(np.arange(len(relevant)), [len(part) for part in relevant])
         columns = np.searchsorted(docs_N, docs).clip(max=len(docs_N) - 1)
-        here = docs_N[columns] == docs
-        # Row and column as one number, so that sets of pairs can be taken apart.
-        known = np.unique(rows[here] * len(docs_N) + columns[here])
+        in_batch = docs_N[columns] == docs
+        # Encode row and column as one number, so that numpy's set functions work on pairs.
+        known = np.unique(rows[in_batch] * len(docs_N) + columns[in_batch])
         listed = (np.arange(len(columns_QG))[:, None] * len(docs_N) + columns_QG)[present_QG]
         return np.stack(np.divmod(np.setdiff1d(known, listed), len(docs_N)))
 
     def _list(self, query: int, epoch: int) -> Any:
-        """Places in the query's pool: its first positives, short of the last place, then others as there is room."""
+        """Pick indices of the query's pool: its first positives, at most all but one, then others up to the length."""
         import numpy as np
 
         positives = int(self.positives[query].sum())
         others = len(self.docs[query]) - positives
         first = min(positives, self.max_positives or positives, max(1, self.list_length - min(1, others)))
-        room = self.list_length - first
+        remaining = self.list_length - first
         draw: Any = np.arange(others)
-        if others > room:
-            draw = np.sort(_generator(self.seed, epoch, query).choice(others, room, replace=False))
+        if others > remaining:
+            draw = np.sort(_generator(self.seed, epoch, query).choice(others, remaining, replace=False))
         return np.concatenate([np.arange(first), positives + draw])
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints: weights, optimizer state and where the training stands, in one file, whole or not at all."""
+"""Checkpoints: weights, optimizer state and progress in one file, written atomically."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def save_checkpoint(path: Path, tensors: Mapping[str, torch.Tensor], progress: M
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
-    """Tensors and progress, or None where there is no checkpoint yet.
+    """Load tensors and progress; None if there is no checkpoint yet.
 
     Raises:
-        DataError: the file is no checkpoint of ours.
+        DataError: the file is not a gradret checkpoint.
     """
     if not path.exists():
         return None
@@ -37,21 +37,24 @@ def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
             return tensors, json.loads(file.metadata()["progress"])
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path} is not a checkpoint of a training: {error}; delete it to begin anew") from error
+        raise DataError(f"{path} is not a training checkpoint: {error}; delete it to start again") from error
 
 
 def restore(parameters: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Copy the tensors of the same names into ``parameters``.
+    """Copy the tensors with the same names into ``parameters``.
 
     Raises:
-        DataError: they are of another model: a name is missing, or a shape does not fit.
+        DataError: the tensors are from another model: a name is missing or a shape differs.
     """
     for name, parameter in parameters.items():
         if name not in tensors:
-            raise DataError(f"{path} is a checkpoint of another model: it has no {name}")
+            raise DataError(f"{path} is a checkpoint of another model: {name} is missing; delete it to start again")
         if tensors[name].shape != parameter.shape:
-            got, want = tuple(tensors[name].shape), tuple(parameter.shape)
-            raise DataError(f"{path} is a checkpoint of another model: {name} is {got}, the model's is {want}")
+            actual, expected = tuple(tensors[name].shape), tuple(parameter.shape)
+            raise DataError(
+                f"{path} is a checkpoint of another model: {name} has shape {actual}, expected {expected}; "
+                "delete it to start again"
+            )
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(tensors[name])

@@ -1,4 +1,4 @@
-"""The training loop, as every worker runs it: epochs, dev measures, best checkpoint, early stopping."""
+"""The training loop that every worker runs: epochs, dev measures, best checkpoint, early stopping."""
 
 from __future__ import annotations
 
@@ -37,31 +37,31 @@ _CALIBRATION_LISTS = 1000
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to know."""
+    """The inputs of a training worker."""
 
     settings: Train
     seed: int
     model: Path
     """The sentence-transformers folder to start from."""
     work: Path
-    """Holds ``{train,dev}.parquet``, ``doc_ids.json``, ``tokens/`` and the checkpoints."""
+    """Folder of ``{train,dev}.parquet``, ``doc_ids.json``, ``tokens/`` and the checkpoints."""
     metrics: Path
-    """JSON lines, one a step; TensorBoard's files go into the folder ``tensorboard`` beside it."""
+    """JSON lines file, one line per step; TensorBoard files go to the folder ``tensorboard`` next to it."""
 
     @property
     def device(self) -> str:
-        """Where the student lives."""
+        """Device of the student."""
         return "cuda" if self.settings.resources.gpus else "cpu"
 
 
 def train_loop(job: Job) -> None:
-    """Train until the last epoch, or until ``patience`` epochs in a row were no better on the dev queries.
+    """Train until the last epoch, or until ``patience`` epochs in a row did not improve on the dev queries.
 
-    Leaves ``last.safetensors`` after every epoch and ``best.safetensors``, the weights that
-    ``choose_by`` prefers, those before training included. Started again, it goes on after ``last``.
+    Writes ``last.safetensors`` after every epoch, and ``best.safetensors``, the best weights by
+    ``choose_by``, with the untrained weights as a candidate. A restarted training resumes from ``last``.
 
     Raises:
-        DataError: the loss stopped being a number, or a checkpoint is of another model.
+        DataError: the loss became NaN or infinite, or a checkpoint is from another model.
     """
     torch.set_num_threads(job.settings.resources.threads or cores())
     torch.manual_seed(job.seed)
@@ -89,37 +89,37 @@ class _Training:
         }
         self.sample = _sample(doc_ids, settings.dev_docs, job.seed)
         self.student = load_student(job)
-        self.steps_an_epoch = self.groups["train"].steps(settings.batch_size)
-        self.steps = self.steps_an_epoch * settings.epochs
-        found = load_checkpoint(job.work / "last.safetensors")
-        self.progress: dict[str, Any] = found[1] if found else self._begin()
-        self.log = _Log(job.metrics, self.progress if found else None) if self.main else None
+        self.steps_per_epoch = self.groups["train"].steps(settings.batch_size)
+        self.steps = self.steps_per_epoch * settings.epochs
+        last = load_checkpoint(job.work / "last.safetensors")
+        self.progress: dict[str, Any] = last[1] if last else self._begin()
+        self.log = _Log(job.metrics, self.progress if last else None) if self.main else None
         self.objective = Objective(self._losses()).to(job.device)
         self.parameters = {f"student.{n}": parameter for n, parameter in enumerate(self.student.parameters())}
         self.parameters |= {f"loss.{name}": parameter for name, parameter in self.objective.named_parameters()}
         self.optimizer = self._optimizer()
-        if found:
-            self._resume(found[0])
+        if last:
+            self._resume(last[0])
         else:
             self._restore_losses()
-            self._keep(self._dev())
+            self._record(self._evaluate_dev())
 
     @property
     def done(self) -> bool:
         epoch: int = self.progress["epoch"]
-        waited: int = epoch - self.progress["best_epoch"]
-        return epoch >= self.settings.epochs or waited >= self.settings.patience
+        without_improvement: int = epoch - self.progress["best_epoch"]
+        return epoch >= self.settings.epochs or without_improvement >= self.settings.patience
 
     def epoch(self) -> None:
         epoch, groups = self.progress["epoch"], self.groups["train"]
-        done = self.progress["step"] - epoch * self.steps_an_epoch
+        done = self.progress["step"] - epoch * self.steps_per_epoch
         for batch in groups.epoch(epoch, self.settings.batch_size, start=done):
             self._step(batch)
             every = self.settings.resources.checkpoint_every
             if every and self.progress["step"] % every == 0:
                 self._save("last")
         self.progress["epoch"] = epoch + 1
-        self._keep(self._dev())
+        self._record(self._evaluate_dev())
 
     def close(self) -> None:
         if self.log:
@@ -132,7 +132,7 @@ class _Training:
         if not math.isfinite(loss):
             first = self.groups["train"].query_ids[int(batch.queries_Q[0])]
             raise DataError(
-                f"the loss became {loss} in step {step + 1}, whose batch begins with query {first!r}; "
+                f"the loss became {loss} in step {step + 1}, in the batch that starts with query {first!r}; "
                 "lower train.learning_rate, or set train.max_grad_norm=1"
             )
         values = {"loss": loss, "learning_rate": self._rate(step), "masked": batch.masked_2M.shape[1]}
@@ -146,8 +146,8 @@ class _Training:
         self.progress["masked"] += batch.masked_2M.shape[1]
         self._write(**values)
 
-    def _keep(self, dev: dict[str, float]) -> None:
-        """Note the dev measures of the weights as they are, and save them."""
+    def _record(self, dev: dict[str, float]) -> None:
+        """Log the current weights' dev measures, and save a checkpoint."""
         self._write(**dev)
         best = self.progress["best"]
         if best is None or self._dev_score(dev) > self._dev_score(best):
@@ -159,8 +159,8 @@ class _Training:
         return dev["dev_ndcg"] if self.settings.choose_by == "dev_ndcg" else -dev["dev_loss"]
 
     @torch.no_grad()
-    def _dev(self) -> dict[str, float]:
-        """Mean loss in batches of stored order, and mean nDCG@10 on the sampled corpus, over the dev queries."""
+    def _evaluate_dev(self) -> dict[str, float]:
+        """Return the mean loss and the mean nDCG@10 on the sampled corpus, over the dev queries."""
         import numpy as np
 
         dev = self.groups["dev"]
@@ -173,28 +173,28 @@ class _Training:
             loss += float(self.objective(batch, vectors[torch.from_numpy(rows)])) * len(queries)
             part = slice(int(batch.queries_Q[0]), int(batch.queries_Q[-1]) + 1)
             gain += float(ndcg(lists(whole, vectors, part)).sum())
-        found = torch.tensor([loss / len(dev), gain / len(dev)], dtype=torch.float64, device=self.job.device)
+        measures = torch.tensor([loss / len(dev), gain / len(dev)], dtype=torch.float64, device=self.job.device)
         if distributed.is_initialized():
-            # The same for all workers: they decide by it, and must decide alike.
-            distributed.broadcast(found, 0)
-        return dict(zip(("dev_loss", "dev_ndcg"), found.tolist(), strict=True))
+            # All workers base decisions on these values, so all need the same ones.
+            distributed.broadcast(measures, 0)
+        return dict(zip(("dev_loss", "dev_ndcg"), measures.tolist(), strict=True))
 
     def _begin(self) -> dict[str, Any]:
-        """Where a training stands before its first step; temperatures are calibrated now."""
+        """Return the progress before the first step, with calibrated temperatures."""
         calibrated = {}
         for number, loss in enumerate(self.settings.loss):
             if "calibrated" in vars(loss).values():
                 chosen = vars(loss.calibrated(self._untrained_lists()))
                 calibrated[str(number)] = {key: chosen[key] for key in chosen if getattr(loss, key) == "calibrated"}
         if distributed.is_initialized():
-            # What one worker found: unlike hardware may differ in the last digits.
-            agreed = [calibrated]
-            distributed.broadcast_object_list(agreed)
-            calibrated = agreed[0]
+            # Use the first worker's values: on mixed hardware the last digits may differ.
+            shared = [calibrated]
+            distributed.broadcast_object_list(shared)
+            calibrated = shared[0]
         return {"epoch": 0, "step": 0, "best": None, "best_epoch": 0, "masked": 0, "calibrated": calibrated}
 
     def _losses(self) -> list[Any]:
-        """The config's, with their calibrated temperatures."""
+        """Return the config's losses with their calibrated temperatures."""
         chosen = self.progress["calibrated"]
         return [
             dataclasses.replace(loss, **chosen.get(str(number), {})) for number, loss in enumerate(self.settings.loss)
@@ -202,7 +202,7 @@ class _Training:
 
     @torch.no_grad()
     def _untrained_lists(self) -> Iterator[Lists]:
-        """Of the first queries of the first epoch, with the student as it is."""
+        """Yield the lists of the first epoch's first queries, scored by the untrained student."""
         batches = self.groups["train"].epoch(0, self.settings.batch_size)
         for number, batch in enumerate(batches):
             if number * self.settings.batch_size >= _CALIBRATION_LISTS:
@@ -210,7 +210,7 @@ class _Training:
             yield lists(batch, encode(self.student, batch, self.texts["train"]))
 
     def _optimizer(self) -> torch.optim.Optimizer:
-        """Its groups' ``share`` is what each multiplies the learning rate by."""
+        """Create AdamW; ``share`` of a parameter group is its factor on the learning rate."""
         settings = self.settings
         student = [parameter for name, parameter in self.parameters.items() if name.startswith("student.")]
         share = (settings.loss_learning_rate or settings.learning_rate) / settings.learning_rate
@@ -222,11 +222,11 @@ class _Training:
         return torch.optim.AdamW([group for group in groups if group["params"]], lr=settings.learning_rate, fused=True)
 
     def _rate(self, step: int) -> float:
-        """Linear warm-up from 0, then linear decay to ``floor`` of the learning rate."""
-        warm = max(1, math.ceil(self.settings.warmup * self.steps))
-        if step < warm:
-            return self.settings.learning_rate * (step + 1) / warm
-        left = (self.steps - step) / max(1, self.steps - warm)
+        """Return the learning rate: linear warm-up from 0, then linear decay to ``floor`` of the peak."""
+        warmup = max(1, math.ceil(self.settings.warmup * self.steps))
+        if step < warmup:
+            return self.settings.learning_rate * (step + 1) / warmup
+        left = (self.steps - step) / max(1, self.steps - warmup)
         return self.settings.learning_rate * (self.settings.floor + (1 - self.settings.floor) * left)
 
     def _save(self, name: str) -> None:
@@ -248,11 +248,11 @@ class _Training:
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": states})
 
     def _restore_losses(self) -> None:
-        """Learned parameters of the losses that the model to start from was trained with, where they fit."""
-        found = load_losses(self.job.model.parent / "loss.safetensors")
-        mine = {name: parameter for name, parameter in self.parameters.items() if name.startswith("loss.")}
-        if found.keys() == mine.keys():
-            restore(mine, found, self.job.model.parent / "loss.safetensors")
+        """Start from the learned loss parameters of the model's own training, if they are of the same losses."""
+        saved = load_losses(self.job.model.parent / "loss.safetensors")
+        parameters = {name: parameter for name, parameter in self.parameters.items() if name.startswith("loss.")}
+        if saved.keys() == parameters.keys():
+            restore(parameters, saved, self.job.model.parent / "loss.safetensors")
 
     def _write(self, **values: float) -> None:
         if self.log:
@@ -260,9 +260,9 @@ class _Training:
 
 
 class _Log:
-    """The curve, line by line as it comes, and the same for TensorBoard.
+    """Writes the training curve as JSON lines and for TensorBoard.
 
-    What was written after the checkpoint ``progress`` is taken back: it will be written again.
+    Entries after the checkpoint ``progress`` are removed, since the resumed training writes them again.
     """
 
     def __init__(self, path: Path, progress: dict[str, Any] | None) -> None:
@@ -272,7 +272,7 @@ class _Log:
         epoch, step = (progress["epoch"], progress["step"]) if progress else (-1, -1)
         if path.exists():
             _drop_after(path, epoch, step)
-        # Files are named by the second: another name for a training that is killed and goes on at once.
+        # TensorBoard names files by the second; the suffix keeps a training resumed at once apart.
         board = str(path.with_name("tensorboard"))
         self.board = SummaryWriter(board, purge_step=step + 1, flush_secs=10, filename_suffix=f".{step + 1}")
 
@@ -300,14 +300,14 @@ def _drop_after(path: Path, epoch: int, step: int) -> None:
 
 
 def load_student(job: Job) -> Any:
-    """The model to train, with the parameters that the training's tokens touch."""
+    """Load the model to train, restricted to the tokens of the training texts."""
     student = job.settings.encoder.student(job.model, job.device)
     student.restrict(used_tokens(job.work))
     return student
 
 
 def used_tokens(work: Path) -> np.ndarray:
-    """Ids of all tokens of the training's texts, ascending."""
+    """Return the ids of all tokens in the training texts, ascending."""
     import numpy as np
 
     used: np.ndarray = np.unique(np.concatenate([np.unique(Tokens(work / "tokens" / name).ids) for name in _TOKENS]))
@@ -315,17 +315,17 @@ def used_tokens(work: Path) -> np.ndarray:
 
 
 def load_losses(path: Path) -> dict[str, torch.Tensor]:
-    """Learned parameters of losses, by the names that a training gives them; none where there is no file."""
+    """Load the learned parameters of losses by name; empty if there is no file."""
     from safetensors.torch import load_file
 
-    found: dict[str, torch.Tensor] = load_file(path) if path.exists() else {}
-    return found
+    parameters: dict[str, torch.Tensor] = load_file(path) if path.exists() else {}
+    return parameters
 
 
 def _sample(doc_ids: list[str], size: int, seed: int) -> np.ndarray:
-    """Numbers of ``size`` documents of the corpus, not of those that an LLM wrote; the same for one seed."""
+    """Sample the numbers of ``size`` documents of the corpus, without documents that an LLM wrote."""
     import numpy as np
 
     corpus = np.array([number for number, doc_id in enumerate(doc_ids) if not doc_id.startswith(GENERATED)], np.int64)
-    drawn: np.ndarray = np.random.Generator(np.random.PCG64(seed)).permutation(corpus)[:size]
-    return drawn
+    sample: np.ndarray = np.random.Generator(np.random.PCG64(seed)).permutation(corpus)[:size]
+    return sample

@@ -1,4 +1,4 @@
-"""From tables to what a training reads: lists checked and split, every text tokenised once."""
+"""Prepare the tables for training: check and split the lists, tokenize every text once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gradret.errors import DataError
 from gradret.store.artifacts import write_shard
 from gradret.text import passage
 from gradret.training.tokens import Tokens, write_tokens
-from gradret.training.usable import broken, refuse_idle, unusable
+from gradret.training.usable import broken, count_usable, unusable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,30 +26,30 @@ __all__ = ["Prepared", "prepare"]
 
 @dataclass(frozen=True)
 class Prepared:
-    """What there is to train on."""
+    """Counts of the prepared data."""
 
     counts: dict[str, int]
-    """Lists for ``train`` and ``dev``."""
+    """Number of lists for ``train`` and ``dev``."""
     set_aside: list[tuple[str, str]]
-    """query_id of every list that cannot be trained on, and why."""
+    """query_id of every list that cannot be used, and the reason."""
     usable: dict[str, int]
-    """Training lists that each loss can use."""
+    """Number of training lists that each loss can use."""
     at_limit: dict[str, int]
-    """Texts that are as long as the model reads, so most likely cut."""
+    """Number of texts that reach the model's maximum length, so are most likely truncated."""
 
 
 def prepare(job: Job, docs: pa.Table, queries: pa.Table, groups: pa.Table) -> Prepared:
-    """Fill ``job.work``.
+    """Write the training data to ``job.work``.
 
     Args:
-        job: its ``settings`` say what losses and which encoder; nothing is trained yet.
-        docs: DOCS, generated ones among them, sorted by doc_id.
-        queries: QUERIES, those of the groups among them.
+        job: its ``settings`` have the losses and the encoder.
+        docs: DOCS, with generated documents, sorted by doc_id.
+        queries: QUERIES, at least those of the groups.
         groups: GROUPS, sorted by query_id.
 
     Raises:
         ConfigError: a loss can use none of the lists.
-        DataError: no list is left to train on, or to choose the checkpoint by.
+        DataError: no list is left to train on, or to select the checkpoint with.
     """
     doc_ids, losses = docs["doc_id"].to_pylist(), job.settings.loss
     corpus = frozenset(doc_ids)
@@ -60,9 +60,9 @@ def prepare(job: Job, docs: pa.Table, queries: pa.Table, groups: pa.Table) -> Pr
     parts = {split: kept.filter(pc.equal(kept["split"], split)) for split in ("train", "dev")}
     for split, part in parts.items():
         if not part.num_rows:
-            why = f"; {len(set_aside):,} were set aside, the first because of: {set_aside[0][1]}" if set_aside else ""
-            raise DataError(f"no list is left for {split} of the {groups.num_rows:,} that came{why}")
-    usable = refuse_idle(parts["train"].to_pylist(), losses)
+            why = f"; {len(set_aside):,} were set aside, the first because: {set_aside[0][1]}" if set_aside else ""
+            raise DataError(f"no list for {split} is left of {groups.num_rows:,}{why}")
+    usable = count_usable(parts["train"].to_pylist(), losses)
 
     student = job.settings.encoder.student(job.model)
     columns = docs["title"].to_pylist(), docs["text"].to_pylist()

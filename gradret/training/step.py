@@ -1,11 +1,11 @@
-"""One training step, the same numbers for any chunk size and any number of workers.
+"""One training step, with the same result for any chunk size and any number of workers.
 
-The texts of the batch are cut into chunks and dealt to the workers. Each encodes its chunks
-without gradient; the vectors are put together; every worker computes the whole loss on them and
-keeps the gradient of its own texts' vectors; it encodes its chunks again, with gradient, and
-passes the vectors' gradient on. Parameter gradients are summed over workers. This is GradCache
-(Gao et al. 2021) with the documents of all workers as columns. A chunk's dropout is drawn from
-seed, step and the chunk's number, so it is the same both times and on any worker.
+The texts of the batch are split into chunks, which are distributed over the workers. Each worker
+encodes its chunks without gradient; the vectors are gathered; every worker computes the whole loss
+on them and keeps the gradient of its own texts' vectors; it encodes its chunks again with gradient
+and backpropagates the vectors' gradient. Parameter gradients are summed over workers. This is
+GradCache (Gao et al. 2021) with the documents of all workers as columns. A chunk's dropout is seeded
+by seed, step and chunk number, so it is the same in both passes and on any worker.
 """
 
 from __future__ import annotations
@@ -33,44 +33,44 @@ if TYPE_CHECKING:
 __all__ = ["Objective", "Student", "Texts", "backward", "encode", "lists", "ndcg"]
 
 _ROWS = 512
-"""Queries whose scores against all columns are held at once; more are computed in blocks of this many."""
+"""Queries per block: only one block's scores against all columns are in memory at a time."""
 
 _BUCKET = 1 << 25
-"""Numbers that workers add up in one call."""
+"""Numbers per all-reduce call."""
 
 
 class Student(Protocol):
-    """A model in training."""
+    """A model during training."""
 
     dimension: int
-    """Of its vectors."""
+    """Dimension of the vectors."""
     dropout: float
-    """The largest probability of any dropout that is on in training."""
+    """The largest dropout probability in training; 0 if there is no dropout."""
     lengths: dict[str, int]
-    """Tokens of a text that are read, for ``docs`` and for ``queries``."""
+    """Maximum tokens per text, for ``docs`` and for ``queries``."""
 
     def tokenize(self, texts: list[str], table: Literal["docs", "queries"]) -> list[np.ndarray]:
-        """Token ids of each text, with the prompt of its kind, cut to its length."""
+        """Return each text's token ids, with the prompt for its kind, truncated to the maximum length."""
 
     def __call__(self, ids: np.ndarray, starts: np.ndarray) -> torch.Tensor:
-        """Vectors ``(n, dimension)`` of n texts given as ``Tokens.take`` gives them."""
+        """Return vectors ``(n, dimension)`` of n texts in the format that ``Tokens.take`` returns."""
 
     def parameters(self) -> Iterable[torch.nn.Parameter]:
-        """What is trained, always in the same order."""
+        """Return the trained parameters, always in the same order."""
 
     def train(self, mode: bool) -> object:  # noqa: FBT001 - torch.nn.Module's
         """Turn dropout on or off."""
 
     def restrict(self, ids: np.ndarray) -> None:
-        """Only tokens ``ids`` (ascending) will be asked for: parameters of others may be left out."""
+        """Announce that only tokens ``ids`` (ascending) will be used, so others need no parameters."""
 
     def save(self, folder: Path) -> None:
-        """Write a sentence-transformers folder that gives the same vectors."""
+        """Write a sentence-transformers folder that produces the same vectors."""
 
 
 @dataclass(frozen=True)
 class Texts:
-    """The tokens that a batch counts in, and how many texts are encoded at once."""
+    """The tokens that a batch's rows refer to, and the number of texts per chunk."""
 
     queries: Tokens
     docs: Tokens
@@ -81,8 +81,8 @@ class Texts:
 class Objective(torch.nn.Module):
     """The weighted sum of the config's losses.
 
-    Called with a batch and its vectors. Losses that are means over queries are computed in blocks of
-    queries, and again in the backward pass, so that only a block's scores are in memory at a time.
+    Call it with a batch and its vectors. Losses that are means over queries are computed in blocks of
+    queries, and recomputed in the backward pass, so that only one block's scores are in memory at a time.
     """
 
     def __init__(self, losses: Sequence[Loss], rows: int = _ROWS) -> None:
@@ -99,8 +99,8 @@ class Objective(torch.nn.Module):
             whole = lists(batch, vectors)
             means = [loss(whole) for loss in self.losses]
         else:
-            for place, loss in enumerate(self.losses):
-                means[place] = loss(lists(batch, vectors)) if self.whole_batch[place] else None
+            for index, loss in enumerate(self.losses):
+                means[index] = loss(lists(batch, vectors)) if self.whole_batch[index] else None
             for first in range(0, queries, self.rows):
                 rows = slice(first, min(first + self.rows, queries))
                 self._add_block(means, batch, vectors, rows)
@@ -111,22 +111,22 @@ class Objective(torch.nn.Module):
         return total
 
     def _add_block(self, means: list[Mean | None], batch: Batch, vectors: torch.Tensor, rows: slice) -> None:
-        places = [place for place, whole in enumerate(self.whole_batch) if not whole]
+        indices = [index for index, whole in enumerate(self.whole_batch) if not whole]
 
         def block(vectors: torch.Tensor) -> list[Mean]:
             part = lists(batch, vectors, rows)
-            return [self.losses[place](part) for place in places]
+            return [self.losses[index](part) for index in indices]
 
-        if not places:
+        if not indices:
             return
-        found = checkpoint(block, vectors, use_reentrant=False, preserve_rng_state=False)
-        for place, mean in zip(places, found, strict=True):
-            before = means[place]
-            means[place] = mean if before is None else type(mean)(*map(torch.add, before, mean))
+        block_means = checkpoint(block, vectors, use_reentrant=False, preserve_rng_state=False)
+        for index, mean in zip(indices, block_means, strict=True):
+            previous = means[index]
+            means[index] = mean if previous is None else type(mean)(*map(torch.add, previous, mean))
 
 
 def lists(batch: Batch, vectors: torch.Tensor, rows: slice | None = None) -> Lists:
-    """What losses see of the batch's queries ``rows``, all by default.
+    """Build the input of the losses for the batch's queries ``rows``, by default all.
 
     Args:
         batch: the global batch.
@@ -159,45 +159,45 @@ def lists(batch: Batch, vectors: torch.Tensor, rows: slice | None = None) -> Lis
 
 
 def backward(student: Student, objective: Objective, batch: Batch, texts: Texts, step: int = 0) -> float:
-    """Leave the gradient of the batch's loss in all parameters; return the loss.
+    """Compute the gradient of the batch's loss for all parameters; return the loss.
 
     Args:
-        student: encodes texts.
+        student: the model.
         objective: the loss; the same on every worker.
         batch: the global batch; the same on every worker.
         texts: the tokens of the batch's texts.
-        step: of the training; with the seed it decides what dropout drops.
+        step: number of the training step; seeds dropout, with the seed.
     """
     student.train(True)  # noqa: FBT003 - torch.nn.Module's
-    mine = _dealt(_chunks(student, batch, texts))
-    # What is encoded last is not encoded again: its activations are all that is held.
+    mine = _own_chunks(_chunks(student, batch, texts))
+    # The last chunk is not encoded twice: only its activations are kept.
     with torch.no_grad():
-        parts = [_encoded(student, chunk, texts, step) for chunk in mine[:-1]]
-    parts += [_encoded(student, chunk, texts, step) for chunk in mine[-1:]]
-    vectors = _gathered(student, batch, mine, parts).requires_grad_()
+        parts = [_encode_chunk(student, chunk, texts, step) for chunk in mine[:-1]]
+    parts += [_encode_chunk(student, chunk, texts, step) for chunk in mine[-1:]]
+    vectors = _gather(student, batch, mine, parts).requires_grad_()
     loss = objective(batch, vectors)
-    if loss.requires_grad:  # a batch that no loss can use gives a plain 0
+    if loss.requires_grad:  # if no loss can use the batch, the loss is a constant 0
         loss.backward()
     gradient = torch.zeros_like(vectors) if vectors.grad is None else vectors.grad
     for chunk, part in reversed(list(zip(mine, parts, strict=True))):
-        again = part if part.requires_grad else _encoded(student, chunk, texts, step)
-        torch.autograd.backward(again, gradient[chunk.places.to(gradient.device)])
-    _add_up(student, objective)
-    return _agreed(loss)
+        with_gradient = part if part.requires_grad else _encode_chunk(student, chunk, texts, step)
+        torch.autograd.backward(with_gradient, gradient[chunk.places.to(gradient.device)])
+    _reduce_gradients(student, objective)
+    return _broadcast_loss(loss)
 
 
 @torch.no_grad()
 def encode(student: Student, batch: Batch, texts: Texts) -> torch.Tensor:
-    """``(N + Q, dimension)``: vectors of the batch's documents, then queries; the workers share the work."""
+    """Return vectors ``(N + Q, dimension)`` of the batch's documents, then queries; workers share the work."""
     student.train(False)  # noqa: FBT003 - torch.nn.Module's
-    mine = _dealt(_chunks(student, batch, texts))
-    return _gathered(student, batch, mine, [_encoded(student, chunk, texts, 0) for chunk in mine])
+    mine = _own_chunks(_chunks(student, batch, texts))
+    return _gather(student, batch, mine, [_encode_chunk(student, chunk, texts, 0) for chunk in mine])
 
 
 def ndcg(lists: Lists, k: int = 10) -> torch.Tensor:
-    """``(Q,)``: nDCG@k of all columns in the student's order; 1 where a query has no gain to find.
+    """Return nDCG@k of each query, ``(Q,)``, over all columns in the student's order; 1 if all gains are 0.
 
-    Gains are grades, 0 for columns that are not in the list; masked and ungraded columns are left out.
+    Gains are grades, 0 for columns that are not in the list; masked and ungraded columns are excluded.
     """
     gains_QG = torch.where(lists.graded_QG, lists.grades_QG.nan_to_num(), 0.0).double()
     gains_QN = lists.spread(gains_QG, lists.graded_QG, 0.0)
@@ -206,9 +206,9 @@ def ndcg(lists: Lists, k: int = 10) -> torch.Tensor:
     k = min(k, gains_QN.shape[1])
     discounts_K = torch.arange(2, k + 2, device=gains_QG.device).double().log2().reciprocal()
     order_QK = lists.scores_QN.masked_fill(out_QN, -torch.inf).topk(k, dim=1).indices
-    got_Q = gains_QN.gather(1, order_QK) @ discounts_K
-    best_Q = gains_QN.topk(k, dim=1).values @ discounts_K
-    return torch.where(best_Q > 0, got_Q / best_Q, 1.0)
+    dcg_Q = gains_QN.gather(1, order_QK) @ discounts_K
+    ideal_Q = gains_QN.topk(k, dim=1).values @ discounts_K
+    return torch.where(ideal_Q > 0, dcg_Q / ideal_Q, 1.0)
 
 
 @dataclass(frozen=True)
@@ -217,21 +217,21 @@ class _Chunk:
 
     number: int
     places: torch.Tensor
-    """Places among the batch's vectors."""
+    """Indices of the texts among the batch's vectors."""
     docs: np.ndarray
     queries: np.ndarray
-    """Rows of the tokens."""
+    """Rows of the tokens, as for ``docs``."""
 
 
 def _chunks(student: Student, batch: Batch, texts: Texts) -> list[_Chunk]:
-    """All texts of the batch, by length, so that texts of like lengths are padded together."""
+    """Split the batch's texts, sorted by length so that little is padded, into chunks."""
     import numpy as np
 
     lengths = np.concatenate([texts.docs.lengths(batch.docs_N), texts.queries.lengths(batch.queries_Q)])
     order, docs = np.argsort(lengths, kind="stable"), len(batch.docs_N)
     size = texts.chunk_size
     if not student.dropout:
-        # What is dropped depends on the chunks; else they may be as small as gives every worker one.
+        # With dropout, chunking changes results; without it, shrink chunks so that every worker gets one.
         size = min(size, -(-len(order) // _workers()))
     chunks = []
     for number, start in enumerate(range(0, len(order), size)):
@@ -242,24 +242,24 @@ def _chunks(student: Student, batch: Batch, texts: Texts) -> list[_Chunk]:
     return chunks
 
 
-def _dealt(chunks: list[_Chunk]) -> list[_Chunk]:
+def _own_chunks(chunks: list[_Chunk]) -> list[_Chunk]:
     return chunks[_rank() :: _workers()]
 
 
-def _encoded(student: Student, chunk: _Chunk, texts: Texts, step: int) -> torch.Tensor:
-    """``(texts of the chunk, dimension)``."""
+def _encode_chunk(student: Student, chunk: _Chunk, texts: Texts, step: int) -> torch.Tensor:
+    """Return the chunk's vectors, ``(texts, dimension)``."""
     import numpy as np
 
     ids, starts = texts.docs.take(chunk.docs)
     more_ids, more_starts = texts.queries.take(chunk.queries)
-    given = np.concatenate([ids, more_ids]), np.concatenate([starts, starts[-1] + more_starts[1:]])
-    with _random(student, texts.seed, step, chunk.number):
-        return student(*given)
+    inputs = np.concatenate([ids, more_ids]), np.concatenate([starts, starts[-1] + more_starts[1:]])
+    with _seeded(student, texts.seed, step, chunk.number):
+        return student(*inputs)
 
 
 @contextmanager
-def _random(student: Student, *seeds: int) -> Iterator[None]:
-    """The random state of a chunk; nothing where nothing is drawn."""
+def _seeded(student: Student, *seeds: int) -> Iterator[None]:
+    """Seed torch's random state for a chunk; do nothing if there is no dropout."""
     if not student.dropout:
         yield
         return
@@ -271,8 +271,11 @@ def _random(student: Student, *seeds: int) -> Iterator[None]:
         yield
 
 
-def _gathered(student: Student, batch: Batch, mine: list[_Chunk], parts: list[torch.Tensor]) -> torch.Tensor:
-    """``(N + Q, dimension)``, without gradient, from the chunks of all workers. A sum with zeros is exact."""
+def _gather(student: Student, batch: Batch, mine: list[_Chunk], parts: list[torch.Tensor]) -> torch.Tensor:
+    """Gather the vectors of all workers' chunks, ``(N + Q, dimension)``, without gradient.
+
+    Workers sum vectors with zeros elsewhere, which is exact.
+    """
     like = parts[0] if parts else next(iter(student.parameters()))
     total = len(batch.docs_N) + len(batch.queries_Q)
     vectors = torch.zeros(total, student.dimension, dtype=like.dtype, device=like.device)
@@ -283,14 +286,14 @@ def _gathered(student: Student, batch: Batch, mine: list[_Chunk], parts: list[to
     return vectors
 
 
-def _add_up(student: Student, objective: Objective) -> None:
-    """Sum the student's gradients over workers; those of the loss are the same on all of them."""
+def _reduce_gradients(student: Student, objective: Objective) -> None:
+    """Sum the student's gradients over workers; the loss's gradients are already the same on all."""
     if _workers() == 1:
         return
     gradients = []
-    for parameter, used in zip(student.parameters(), _used(student), strict=True):
+    for parameter, used in zip(student.parameters(), _has_gradient(student), strict=True):
         if used:
-            # None where this worker had no text.
+            # None if this worker had no text.
             parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             gradients.append(parameter.grad)
     for bucket in _buckets(gradients):
@@ -299,13 +302,13 @@ def _add_up(student: Student, objective: Objective) -> None:
         for gradient, part in zip(bucket, torch.split(flat, [each.numel() for each in bucket]), strict=True):
             gradient.copy_(part.view_as(gradient))
     for parameter in objective.parameters():
-        # Computed from the same vectors by everyone, but not to the last bit on different hardware.
+        # All workers compute it from the same vectors, but on mixed hardware the last bits may differ.
         if parameter.grad is not None:
             distributed.broadcast(parameter.grad, 0)
 
 
-def _used(student: Student) -> list[bool]:
-    """Which parameters have a gradient on any worker: an optimizer passes over those that have none."""
+def _has_gradient(student: Student) -> list[bool]:
+    """Return which parameters have a gradient on any worker; the optimizer skips the others."""
     parameters = list(student.parameters())
     flags = torch.tensor([parameter.grad is not None for parameter in parameters], dtype=torch.uint8)
     flags = flags.to(parameters[0].device)
@@ -314,7 +317,7 @@ def _used(student: Student) -> list[bool]:
 
 
 def _buckets(gradients: list[torch.Tensor]) -> Iterable[list[torch.Tensor]]:
-    """Gradients in order, together of about ``_BUCKET`` numbers: many small sums cost more than a few large ones."""
+    """Group gradients, in order, into buckets of about ``_BUCKET`` numbers, to reduce the number of calls."""
     bucket: list[torch.Tensor] = []
     for gradient in gradients:
         bucket.append(gradient)
@@ -325,8 +328,8 @@ def _buckets(gradients: list[torch.Tensor]) -> Iterable[list[torch.Tensor]]:
         yield bucket
 
 
-def _agreed(loss: torch.Tensor) -> float:
-    """The first worker's loss: what the workers decide by it, they must decide alike."""
+def _broadcast_loss(loss: torch.Tensor) -> float:
+    """Return the first worker's loss, so that all workers take the same decisions."""
     loss = loss.detach()
     if _workers() > 1:
         distributed.broadcast(loss, 0)

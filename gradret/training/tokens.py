@@ -1,4 +1,4 @@
-"""Token ids of many texts, memory-mapped: every text is tokenised once and read by number."""
+"""Token ids of many texts, memory-mapped: every text is tokenized once and read by row number."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["Tokenize", "Tokens", "write_tokens"]
 
 
 class Tokenize(Protocol):
-    """Texts to token ids, one array a text."""
+    """Tokenize texts into arrays of token ids, one per text."""
 
     def __call__(self, texts: list[str], table: Literal["docs", "queries"]) -> list[np.ndarray]: ...
 
 
 def write_tokens(folder: Path, texts: list[str], tokenize: Tokenize, table: Literal["docs", "queries"]) -> None:
-    """Tokenise ``texts``, of the kind ``table``, into ``folder``; row n of ``Tokens(folder)`` is text n."""
+    """Tokenize ``texts`` of kind ``table`` into ``folder``; row n of ``Tokens(folder)`` is text n."""
     import numpy as np
 
     rows = tokenize(texts, table)
@@ -30,7 +30,7 @@ def write_tokens(folder: Path, texts: list[str], tokenize: Tokenize, table: Lite
 
 
 class Tokens:
-    """Rows of token ids, read from disk as they are needed."""
+    """Rows of token ids, read from disk on demand."""
 
     def __init__(self, folder: Path) -> None:
         import numpy as np
@@ -39,12 +39,12 @@ class Tokens:
         self.ids = np.load(folder / "ids.npy", mmap_mode="r")
 
     def lengths(self, rows: np.ndarray) -> np.ndarray:
-        """Tokens of each row."""
+        """Return the number of tokens of each row."""
         lengths: np.ndarray = self.starts[rows + 1] - self.starts[rows]
         return lengths
 
     def take(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Ids of ``rows`` one after the other, and where each begins, ``(len(rows) + 1,)``."""
+        """Return the concatenated ids of ``rows``, and the offsets of each row, ``(len(rows) + 1,)``."""
         import numpy as np
 
         lengths = self.lengths(rows)

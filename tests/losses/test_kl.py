@@ -156,7 +156,7 @@ def test_calibration_says_that_there_is_nothing_to_calibrate_to():
 
 
 def test_an_uncalibrated_one_is_no_module():
-    with pytest.raises(ConfigError, match="load what calibrated"):
+    with pytest.raises(ConfigError, match="must be a number, got 'calibrated'; call calibrated"):
         KL(student_temperature="calibrated").load()
 
 

@@ -54,9 +54,9 @@ def test_restores_by_name():
     [
         (
             {"student.0": torch.zeros(2, 4)},
-            r"last is a checkpoint of another model: student\.0 is \(2, 4\), .* \(2, 3\)",
+            r"last is a checkpoint of another model: student\.0 has shape \(2, 4\), expected \(2, 3\)",
         ),
-        ({"student.1": torch.zeros(2, 3)}, r"last is .* of another model: it has no student\.0"),
+        ({"student.1": torch.zeros(2, 3)}, r"last is .* of another model: student\.0 is missing"),
     ],
 )
 def test_a_checkpoint_of_another_model_is_refused_whole(tensors, message):
@@ -70,5 +70,5 @@ def test_a_checkpoint_of_another_model_is_refused_whole(tensors, message):
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, content):
     path = tmp_path / "last.safetensors"
     path.write_bytes(content)
-    with pytest.raises(DataError, match="not a checkpoint of a training"):
+    with pytest.raises(DataError, match="not a training checkpoint"):
         load_checkpoint(path)

@@ -102,7 +102,7 @@ def same_as_best(made, dev, best):
     assert progress["best_epoch"] == dev.index(best)
     training = loop._Training(made)
     loop.restore(training.parameters, tensors, made.work)
-    assert training._dev() == expected
+    assert training._evaluate_dev() == expected
 
 
 @pytest.mark.parametrize("loss", [BiXSE(), InfoNCE(), JointLH()], ids=lambda loss: type(loss).__name__)
@@ -239,7 +239,8 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     path = made.work / "last.safetensors"
     tensors, progress = loop.load_checkpoint(path)
     loop.save_checkpoint(path, tensors | {"student.0": torch.zeros(3, 3)}, progress)
-    with pytest.raises(DataError, match=r"last\.safetensors is a checkpoint of another model: student\.0 is \(3, 3\)"):
+    message = r"last\.safetensors is a checkpoint of another model: student\.0 has shape \(3, 3\)"
+    with pytest.raises(DataError, match=message):
         train_loop(made)
 
 

@@ -85,7 +85,7 @@ def test_dropout_is_on_and_the_second_encoding_repeats_it(folder, alone):
     model.train(True)
     chunks = step._chunks(model, batch, texts)
     assert len(chunks) > 4
-    parts = [step._encoded(model, chunk, texts, 0) for chunk in chunks]
+    parts = [step._encode_chunk(model, chunk, texts, 0) for chunk in chunks]
     places = torch.cat([chunk.places for chunk in chunks])
     loss = objective(batch, torch.cat(parts)[places.argsort()])
     loss.backward()

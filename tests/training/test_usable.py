@@ -17,7 +17,7 @@ from gradret.losses.ranknet import RankNet
 from gradret.store import contracts
 from gradret.training.loop import Job
 from gradret.training.prepare import prepare
-from gradret.training.usable import broken, refuse_idle, unusable
+from gradret.training.usable import broken, count_usable, unusable
 
 from ..stages import tiny
 from ..stages.test_train import settings_of
@@ -95,10 +95,10 @@ def test_margins_need_a_scored_positive_and_a_scored_document_that_is_none(field
 
 def test_a_loss_that_can_use_no_list_is_refused_by_name_and_need():
     lists = [GOOD | LACKING["two grades"], GOOD | LACKING["two grades"] | LACKING["positive"]]
-    assert refuse_idle(lists, [KL(), InfoNCE()]) == {"train.loss[0] kl": 2, "train.loss[1] infonce": 1}
-    message = r"train\.loss\[1\]: ranknet needs two documents of different grades in a list, and none of the 2 training"
+    assert count_usable(lists, [KL(), InfoNCE()]) == {"train.loss[0] kl": 2, "train.loss[1] infonce": 1}
+    message = r"train\.loss\[1\]: ranknet needs two documents of different grades in a list, but none of the 2 training"
     with pytest.raises(ConfigError, match=message):
-        refuse_idle(lists, [KL(), RankNet()])
+        count_usable(lists, [KL(), RankNet()])
 
 
 def tables(groups):
@@ -134,5 +134,5 @@ def test_what_is_set_aside_and_what_is_left_add_up(tmp_path):
 def test_nothing_left_to_train_on_or_to_choose_by_is_refused(tmp_path, split):
     other = {"train": "dev", "dev": "train"}[split]
     groups = [GOOD | {"split": other}, GOOD | {"query_id": "q2", "split": split, "scores": [math.inf, None, None]}]
-    with pytest.raises(DataError, match=f"no list is left for {split} of the 2 .* a score that is not a finite"):
+    with pytest.raises(DataError, match=f"no list for {split} is left of 2.* a score that is not a finite"):
         prepare(job(tmp_path), *tables(groups))
