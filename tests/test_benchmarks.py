@@ -32,3 +32,7 @@ def test_there_is_one_import_style():
     for path in ROOT.glob("*.py"):
         inner = re.findall(r"^\s*from (\w+) import", path.read_text(encoding="utf-8"), re.MULTILINE)
         assert not {name for name in inner if (ROOT / f"{name}.py").is_file()}, path.name
+
+
+def test_files_are_short():
+    assert [path.name for path in ROOT.glob("*.py") if len(path.read_text(encoding="utf-8").splitlines()) > 350] == []
