@@ -133,12 +133,15 @@ def test_measures_equal_the_loops(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             assert got[query_id, measure] == pytest.approx(value, abs=1e-12), (query_id, measure)
 
 
+needs_perl = pytest.mark.skipif(not shutil.which("perl"), reason="ir_measures computes ERR by a script in Perl")
+
 ALL_MEASURES = [
     "nDCG@10", "nDCG", "AP", "AP(rel=2)", "AP(judged_only=True)@10", "Bpref", "infAP", "P@5", "RR", "R@10", "Rprec",
     "Success@1", "SetP", "SetF", "IPrec@0.1", "Judged@10", "NumRel", "ERR@10", "nDCG(dcg='exp-log2')@10", "Accuracy",
 ]  # fmt: skip
 
 
+@needs_perl
 def test_every_measure_is_that_of_ir_measures_for_the_same_files(tmp_path: Path) -> None:
     judgments, found = toy(seed=7, count=20)
     qrels, ranking = tmp_path / "qrels.txt", tmp_path / "run.trec"
@@ -164,12 +167,14 @@ def test_a_grade_of_minus_1_is_pooled_and_not_judged(tmp_path: Path) -> None:
     assert set(values(got).values()) == {1.0}
 
 
+@needs_perl
 def test_ids_with_blanks_are_measured_by_every_provider(tmp_path: Path) -> None:
     given = queries(tmp_path, {"a q": {"d 1": 1, "d%201": 0}})
     got = values(evaluate(config(tmp_path, ["ERR@10", "RR"]), given, run(tmp_path, {"a q": ["d%201", "d 1"]})))
     assert got == {("a q", "ERR@10"): pytest.approx(1 / 16 / 2, abs=1e-5), ("a q", "RR"): 0.5}
 
 
+@needs_perl
 @pytest.mark.parametrize("measure", ["ERR@10", "nDCG(dcg='exp-log2')@10"])
 def test_grades_that_a_measure_cannot_take_are_refused(tmp_path: Path, measure: str) -> None:
     said = re.escape(f"{measure} takes grades up to 4; query 'q' has 5 for document 'd'; leave {measure} out")
@@ -262,7 +267,7 @@ def test_shards_are_measured_one_after_the_other(tmp_path: Path) -> None:
         measured(parse_measures(MEASURES), judgments, [*halves, halves[0]], "run")
 
 
-@pytest.mark.skipif(not shutil.which("perl"), reason="ERR is computed by a script in Perl, which is not here")
+@needs_perl
 def test_ids_that_are_no_numbers_and_a_package_that_takes_none(tmp_path: Path) -> None:
     # Chapelle et al. (2009): a grade of 1 on a scale to 4 satisfies with probability (2^1 - 1) / 2^4.
     given = queries(tmp_path, {"a query": {"b": 1, "z": 2}, "nothing": {"a": 4}})
