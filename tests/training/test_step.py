@@ -103,7 +103,7 @@ def test_dropout_differs_between_steps_and_chunks(folder):
     model.train(True)
 
     def drawn(*seeds):
-        with step._random(model, *seeds):
+        with step._seeded(model, *seeds):
             return torch.rand(4).tolist()
 
     seeds = [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0)]

@@ -44,8 +44,8 @@ def test_a_good_list_is_not_broken():
     ("fields", "reason"),
     [
         ({"doc_ids": [], "grades": [], "scores": [], "positives": []}, "empty"),
-        ({"grades": [1.0, 0.5]}, "not of one length"),
-        ({"positives": [True, False, False, False]}, "not of one length"),
+        ({"grades": [1.0, 0.5]}, "differ in length"),
+        ({"positives": [True, False, False, False]}, "differ in length"),
         ({"doc_ids": ["d000", "d001", "d000"]}, "a document twice"),
         ({"doc_ids": ["d000", "d001", "gone"]}, "not in the corpus"),
         ({"scores": [math.nan, 0.0, None]}, "not a finite number"),
