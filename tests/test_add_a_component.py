@@ -32,7 +32,7 @@ FAULTS = {
     "generators": ('Generated("first words"', 'Generated(""'),
     "losses": ("squares_QG[lists.graded_QG].sum()", "squares_QG.sum()"),
     "retrievers": ("best[:k]", "best"),
-    "teachers": ("len(one | other)", "len(query)"),
+    "teachers": ("texts[doc_id])", "texts[ids[0]])"),
 }
 
 

@@ -450,11 +450,11 @@ def custom(sources, tmp_path, monkeypatch):
 
 def test_code_of_the_model_runs_only_where_it_is_trusted(custom, sources, tmp_path):
     assert Transformer().trust_remote_code is False
-    with pytest.raises(ConfigError, match=r"needs Python code of its own.*trust_remote_code is true"):
+    with pytest.raises(ConfigError, match=r"needs its own Python code.*trust_remote_code is true"):
         built(custom, tmp_path / "refused")
     assert not (tmp_path / "modules").exists()
     encoder, folder = built(custom, tmp_path / "built", trust_remote_code=True)
-    with pytest.raises(ConfigError, match="needs Python code of its own"):
+    with pytest.raises(ConfigError, match="needs its own Python code"):
         Transformer().student(folder)
     student = encoder.student(folder)
     want = oracle(sources["bert"], "bert", "docs", "mean", normalize=True)
