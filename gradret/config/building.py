@@ -12,7 +12,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, TypeVar
 
 from gradret import components
-from gradret.config.fields import expand_home
+from gradret.config.fields import expanded
 from gradret.config.values import convert
 from gradret.config.written import is_null
 from gradret.errors import ConfigError
@@ -115,7 +115,7 @@ class _Builder:
                 self.problems.append(f"{where}: is required")
             return MISSING
         value = self._checked(convert, hint, node, f"{where}: ")
-        return _expanded(value) if "location" in f.metadata else value
+        return expanded(value) if "location" in f.metadata else value
 
     def _component_field(self, f: Field[Any], node: object, where: str) -> object:
         """The value of a field that holds a component, or several."""
@@ -171,12 +171,6 @@ class _Builder:
         except ConfigError as error:
             self.problems.append(f"{where}{error}")
             return MISSING
-
-
-def _expanded(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return tuple(map(_expanded, value))
-    return expand_home(value) if isinstance(value, str) else value
 
 
 def _is_required(f: Field[Any]) -> bool:

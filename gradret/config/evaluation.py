@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from gradret.config.fields import by_name, component, expand_home, folder_name, location
+from gradret.config.fields import by_name, component, folder_name, location, set_home
 from gradret.config.loading import load_as, read_yaml
 from gradret.config.run import Config, Encode, Evaluate, Index, Search, Train
 from gradret.errors import ConfigError, DataError, GradretError
@@ -60,7 +60,7 @@ class Evaluation:
     as is usual for CQADupStack."""
     systems: Any = by_name(System)
     """The systems by name; each is compared with the first."""
-    storage_path: str = "storage"
+    storage_path: str = location("storage")
     seed: int = 0
     encode: Encode = Encode()
     index: Index = Index()
@@ -68,7 +68,7 @@ class Evaluation:
     evaluate: Evaluate = Evaluate()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "storage_path", expand_home(self.storage_path))
+        set_home(self)
         problems = [f"name: {wrong}"] if (wrong := folder_name(self.name)) else []
         if not self.storage_path.strip():
             problems.append("storage_path: must not be empty; name a folder")

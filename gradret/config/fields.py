@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import MISSING, field
+from collections.abc import Mapping
+from dataclasses import MISSING, field, fields, is_dataclass, replace
 from typing import Any
 
 from gradret.errors import ConfigError
@@ -15,10 +16,12 @@ __all__ = [
     "by_name",
     "component",
     "expand_home",
+    "expanded",
     "folder_name",
     "list_of",
     "location",
     "require",
+    "set_home",
     "share",
 ]
 
@@ -54,6 +57,36 @@ def location(default: object = MISSING, **metadata: object) -> Any:
 def expand_home(text: str) -> str:
     """Expand a leading ``~``; returns ``text`` unchanged if there is no such user."""
     return os.path.expanduser(text)  # noqa: PTH111 - Path.expanduser raises there
+
+
+def expanded(value: Any) -> Any:
+    """The value of a location, a text, several or none, with each leading ``~`` expanded."""
+    if isinstance(value, tuple):
+        return tuple(map(expanded, value))
+    return expand_home(value) if isinstance(value, str) else value
+
+
+def set_home(config: Any) -> None:
+    """Expand each leading ``~`` in a config and its parts, which may have been built in Python."""
+    for name, value in _at_home(config).items():
+        object.__setattr__(config, name, value)
+
+
+def _at_home(config: Any) -> dict[str, Any]:
+    """The fields whose value changes."""
+    parts = {f.name: getattr(config, f.name) for f in fields(config) if f.init}
+    places = {f.name for f in fields(config) if "location" in f.metadata}
+    new = {name: expanded(part) if name in places else _part(part) for name, part in parts.items()}
+    return {name: part for name, part in new.items() if part != parts[name]}
+
+
+def _part(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _part(part) for name, part in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map(_part, value))
+    changed = _at_home(value) if is_dataclass(value) and not isinstance(value, type) else {}
+    return replace(value, **changed) if changed else value
 
 
 def require(**problems_by_key: object) -> None:

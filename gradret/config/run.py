@@ -11,7 +11,17 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
-from gradret.config.fields import above_zero, at_least, component, expand_home, folder_name, list_of, require, share
+from gradret.config.fields import (
+    above_zero,
+    at_least,
+    component,
+    folder_name,
+    list_of,
+    location,
+    require,
+    set_home,
+    share,
+)
 from gradret.config.written import Setting
 from gradret.errors import ConfigError
 
@@ -554,7 +564,7 @@ class Config:
 
     name: str
     dataset: Any = component("datasets")
-    storage_path: str = "storage"
+    storage_path: str = location("storage")
     seed: int = 0
     ingest: Ingest = Ingest()
     dedupe: Dedupe = Dedupe()
@@ -572,7 +582,7 @@ class Config:
     tune: Tune = Tune()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "storage_path", expand_home(self.storage_path))
+        set_home(self)
         require(
             name=folder_name(self.name),
             storage_path="" if self.storage_path.strip() else "must not be empty; name a folder",

@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 
 from gradret import components
-from gradret.config.evaluation import load_evaluation
+from gradret.config.evaluation import Evaluation, System, load_evaluation
 from gradret.config.loading import load, parse
-from gradret.config.run import Config
+from gradret.config.run import Config, Generate, Label
 from gradret.datasets.beir_archive import BeirArchive
 from gradret.datasets.files import Files
+from gradret.engines.openai import OpenAI
+from gradret.generators.graded_documents import GradedDocuments
+from gradret.teachers.file import File
 
 # Fields that may hold a path, by name; a hub id or a template's name has no ~.
 PATHS = {"path", "model", "lora", "chat_template", "tokenizer", "template", "prompt", "definitions", "pool"}
@@ -55,6 +58,21 @@ def test_every_path_of_a_component():
 )
 def test_a_tilde_is_the_home_folder(tree, get):
     assert get(parse({"name": "t", "dataset": "pydocs"} | tree)) == "/my/home/x"
+
+
+def test_a_tilde_in_what_is_built_in_python():
+    config = Config(
+        name="t",
+        dataset=BeirArchive(archive="scifact", path="~/x"),
+        label=Label(teacher=File("~/labels.tsv")),
+        generate=Generate(generator=GradedDocuments(engine=OpenAI(model="m", tokenizer="~/m"))),
+    )
+    assert config.dataset.path == "/my/home/x"
+    assert config.label.teacher == File("/my/home/labels.tsv")
+    assert config.generate.generator.engine.tokenizer == "/my/home/m"
+    evaluation = Evaluation("t", {"a": BeirArchive("scifact")}, {"b": System(model="~/m")}, "~/s")
+    assert (evaluation.storage_path, evaluation.systems["b"].model) == ("/my/home/s", "/my/home/m")
+    assert evaluation.datasets["a"].path == "/my/home/.cache/gradret/beir"
 
 
 def test_a_tilde_in_files_overrides_and_evaluations(tmp_path):
