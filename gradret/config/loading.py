@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import re
 import typing
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["load", "load_as", "override", "parse", "read_yaml", "to_yaml"]
 
 _C = TypeVar("_C")
+_PART = r"[^\s.\[\]]([^.\[\]]*[^\s.\[\]])?"
+_KEY = re.compile(rf"{_PART}(\.{_PART}|\[{_PART}\]){{0,31}}")
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -82,14 +84,14 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """
     from yaml import YAMLError
 
-    from gradret.config.written import read
+    from gradret.config.written import one_line_of, read
 
     try:
         tree = read(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"no config file at {path}") from None
     except YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+        raise ConfigError(f"{path} is not valid YAML: {one_line_of(error)}") from error
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     if not isinstance(tree, dict | None):
@@ -118,17 +120,36 @@ def _tree(node: Any) -> Any:
 def _resolved(tree: Any, problems: Sequence[str]) -> Any:
     """Plain mappings and lists, with every ``${key}`` resolved."""
     from omegaconf import OmegaConf
-    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+    from omegaconf.errors import OmegaConfBaseException
 
+    if unresolved := list(_all_unresolved(tree)):
+        raise ConfigError.of([*problems, *unresolved])
     try:
         return OmegaConf.to_container(tree, resolve=True, throw_on_missing=True)
-    except MissingMandatoryValue as error:
-        raise ConfigError.of([*problems, f"{error.full_key}: ??? marks a value that must be set; set it"]) from None
     except OmegaConfBaseException as error:
         raise ConfigError.of([*problems, _unresolved(error)]) from error
 
 
+def _all_unresolved(tree: Any) -> Iterator[str]:
+    """What is wrong with each value of an OmegaConf tree that is ``???`` or does not resolve."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    for key in range(len(tree)) if OmegaConf.is_list(tree) else tree:
+        try:
+            child = tree[key]
+        except OmegaConfBaseException as error:
+            yield _unresolved(error)
+            continue
+        if OmegaConf.is_config(child) and not OmegaConf.is_interpolation(tree, key):
+            yield from _all_unresolved(child)
+
+
 def _unresolved(error: OmegaConfBaseException) -> str:
+    from omegaconf.errors import MissingMandatoryValue
+
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key}: ??? marks a value that must be set; set it"
     return f"{error.full_key}: {str(error).splitlines()[0]}; to write ${{ as text, escape it as \\${{"
 
 
@@ -157,11 +178,10 @@ def _apply(tree: Any, override: str, whole: Collection[str]) -> list[str]:
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
-    from gradret.config.written import read_setting
+    from gradret.config.written import one_line_of, read_setting
 
     key, equals, value = override.partition("=")
-    parts = key.replace("[", ".").replace("]", "").split(".")
-    if not equals or not all(part and part == part.strip() for part in parts):
+    if not equals or not _KEY.fullmatch(key):
         return [f"{override!r}: expected key=value, such as train.loss[1].weight=0.2"]
     try:
         new = read_setting(value)
@@ -170,7 +190,9 @@ def _apply(tree: Any, override: str, whole: Collection[str]) -> list[str]:
             OmegaConf.update(tree, parent, {"name": short})
         replaced = key in whole or (isinstance(new, Mapping) and "name" in new)
         OmegaConf.update(tree, key, new, merge=not replaced)
-    except (OmegaConfBaseException, YAMLError, ValueError, TypeError, IndexError) as error:
+    except YAMLError as error:
+        return [f"{override!r}: {one_line_of(error)}"]
+    except (OmegaConfBaseException, ValueError, TypeError, IndexError) as error:
         return [f"{override!r}: {str(error).splitlines()[0]}"]
     return []
 

@@ -14,9 +14,10 @@ import yaml
 from yaml.constructor import ConstructorError
 from yaml.nodes import MappingNode, ScalarNode
 
-__all__ = ["Plain", "Setting", "is_null", "one_line", "read", "read_setting"]
+__all__ = ["Plain", "Setting", "is_null", "one_line", "one_line_of", "read", "read_setting"]
 
 _TAG = "tag:yaml.org,2002:"
+_DEEPEST = 32
 
 
 class Plain(str):
@@ -35,10 +36,7 @@ def read(text: str) -> Any:
     Raises:
         yaml.YAMLError: the text is not valid YAML.
     """
-    try:
-        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
-    except RecursionError:
-        raise yaml.YAMLError("nested too deeply") from None
+    return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
 
 
 def read_setting(text: str) -> Any:
@@ -62,6 +60,15 @@ def one_line(value: object) -> Setting:
     return Setting(text.strip())
 
 
+def one_line_of(error: yaml.YAMLError) -> str:
+    """An error of ``read``, whose own text has several lines."""
+    mark = getattr(error, "problem_mark", None)
+    if not mark:
+        return " ".join(str(error).split())
+    said = ", ".join(filter(None, [getattr(error, "context", ""), getattr(error, "problem", "")]))
+    return f"line {mark.line + 1}, column {mark.column + 1}: {said}"
+
+
 def is_null(node: object) -> bool:
     """Whether a node is null. ``~`` counts, but not in text fields, where it may be the home folder."""
     return node is None or (isinstance(node, Plain) and node == "~")
@@ -71,7 +78,16 @@ _NULLS = ("null", "Null", "NULL")
 
 
 class _Loader(yaml.SafeLoader):
-    pass
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.depth == _DEEPEST:
+            raise yaml.YAMLError("nested too deeply")
+        self.depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
 
 
 class _Dumper(yaml.SafeDumper):

@@ -357,7 +357,10 @@ def test_an_empty_file_lacks_what_is_required(yaml):
     assert "name: is required" in refused(yaml(""))
 
 
-@pytest.mark.parametrize("override", ["train.epochs", "=3", "train..epochs=3", "[=1", " train.epochs=3", "--epochs"])
+@pytest.mark.parametrize("override", [
+    "train.epochs", "=3", "train..epochs=3", "[=1", " train.epochs=3", "--epochs",
+    "train.loss[0]weight=1", "train.loss[0=kl", "train.loss]0[=kl", "a." * 1000 + "a=1",
+])  # fmt: skip
 def test_an_override_must_be_key_and_value(yaml, override):
     assert "expected key=value" in refused(yaml(), override)
 
@@ -385,6 +388,21 @@ def test_an_interpolation_that_does_not_resolve(yaml, override, problem):
     assert f"  {problem}" in refused(yaml("".join(f"{name}: {text}\n" for name, text in lines.items())))
     with pytest.raises(ConfigError, match=f"  '?{key}[:=]"):
         gradret.config.loading.override(parse(small()), [override])
+
+
+def test_all_that_do_not_resolve_are_named(yaml):
+    text = (
+        "name: toy\nseed: ???\ndataset: {name: pydocs}\ntrain:\n  epochs: ${nowhere}\n"
+        "  loss: [kl, {name: infonce, weight: '???'}]\n"
+    )
+    assert refused(yaml(text), "mine.depth=${a.b}", "x").splitlines() == [
+        "the config has 5 errors:",
+        "  'x': expected key=value, such as train.loss[1].weight=0.2",
+        "  seed: ??? marks a value that must be set; set it",
+        "  train.epochs: Interpolation key 'nowhere' not found; to write ${ as text, escape it as \\${",
+        "  train.loss[1].weight: ??? marks a value that must be set; set it",
+        "  mine.depth: Interpolation key 'a.b' not found; to write ${ as text, escape it as \\${",
+    ]
 
 
 def test_a_dollar_that_is_meant_as_text(yaml):

@@ -224,6 +224,9 @@ def test_one_line_reads_back(value):
         ("a: 1\na: 2", "duplicate key 'a'"),
         ("a: &x [*x]", "recursive"),
         ("a: " + "[" * 1000, "nested too deeply"),
+        ("a: " + "[" * 300 + "]" * 300, "nested too deeply"),
+        ("a: " + "{b: " * 40 + "}" * 40, "nested too deeply"),
+        ("a: [b\nc: d", "line 2, column 2: while parsing a flow sequence, expected ',' or ']', but got ':'"),
         ("--- a: 1\n--- b: 2\n", ""),
     ],
 )
@@ -231,6 +234,7 @@ def test_yaml_that_is_refused(text, said, tmp_path):
     with pytest.raises(ConfigError, match="is not valid YAML") as caught:
         load(run_file(tmp_path, text))
     assert said in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_anchors_and_merges(tmp_path):
