@@ -20,6 +20,7 @@ from gradret.progress import say
 __all__ = [
     "Header",
     "find_header",
+    "id_problem",
     "is_missing",
     "judgment_fields",
     "judgment_header",
@@ -31,6 +32,9 @@ __all__ = [
 ]
 
 _LARGEST = (1 << 31) - 1
+_BLANKS = " \t\n\r\v\f"  # no others: an id may contain a no-break or an ideographic space
+# Some files have one id per line, so an id must not contain a line end, Unicode's included.
+_CONTROL = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
 _WHOLE = re.compile(r"[+-]?[0-9]+(\.0*)?")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
@@ -78,8 +82,8 @@ def judgment_header(columns: Sequence[str], more: Sequence[str] = ()) -> Header 
 
 
 def split_columns(line: str) -> list[str]:
-    """The columns of a line: between tabs if it has one, else between blanks."""
-    return line.split("\t") if "\t" in line else line.split()
+    """The columns of a line: between tabs if it has one, else between blanks, as C's ``isspace`` knows them."""
+    return line.split("\t") if "\t" in line else re.findall(f"[^{_BLANKS}]+", line)
 
 
 def judgment_fields(columns: Sequence[str], header: Header | None) -> Sequence[str] | None:
@@ -106,9 +110,11 @@ def read_values(path: Path, value: str = "relevance") -> Iterator[tuple[int, str
             continue
         fields = judgment_fields(columns, header)
         found = number(fields[2]) if fields else None
-        if not fields or found is None or not all(fields):
-            expected = f"the header's {header.columns} columns" if header else EXPECTED.format(value=value)
+        expected = f"the header's {header.columns} columns" if header else EXPECTED.format(value=value)
+        if not fields or found is None:
             raise DataError(f"{path}:{line_number}: expected {expected}, got {line.strip()[:80]!r}")
+        if problem := id_problem(fields[0], "query_id") or id_problem(fields[1], "doc_id"):
+            raise DataError(f"{path}:{line_number}: {problem}; expected {expected}, got {line.strip()[:80]!r}")
         yield line_number, fields[0], fields[1], found
 
 
@@ -150,6 +156,13 @@ def whole_number(value: object) -> int | None:
     if whole is not None and abs(whole) > _LARGEST:
         raise OverflowError(f"{value} has more than 31 bits")
     return whole
+
+
+def id_problem(key: object, name: str) -> str:
+    """Why ``key`` cannot be an id, which is called ``name`` in its file; empty if it can."""
+    if not isinstance(key, (str, int)) or isinstance(key, bool) or key == "":
+        return f"no {name}"
+    return f"{name} with a line break or another control character" if _CONTROL.search(str(key)) else ""
 
 
 def is_missing(value: object) -> bool:

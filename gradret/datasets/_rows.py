@@ -14,6 +14,7 @@ from gradret.datasets import Bad, Row
 from gradret.judgments import (
     Header,
     find_header,
+    id_problem,
     is_missing,
     judgment_fields,
     judgment_header,
@@ -23,8 +24,6 @@ from gradret.judgments import (
 
 __all__ = ["Columns", "doc", "from_fields", "judgment", "query"]
 
-# Some files have one id per line, so an id must not contain a line end, Unicode's included.
-_CONTROL = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
 _DOC_ID = ["id", "_id", "doc_id", "doc_no", "document_id", "passage_id", "corpus_id", "pid"]
 _TITLE = ["title", "heading", "headline"]
 _TEXT = ["text", "contents", "content", "passage", "body", "document", "segment"]
@@ -103,7 +102,7 @@ def query(key: object, text: object, raw: str, *, id_name: str = "id") -> Row | 
 
 def judgment(query_id: object, doc_id: object, grade: object, split: str, raw: str) -> Row | Bad:
     """Build a judgment of split ``split``."""
-    reason = _problem(query_id, "query_id") or _problem(doc_id, "doc_id")
+    reason = id_problem(query_id, "query_id") or id_problem(doc_id, "doc_id")
     if reason:
         return Bad(reason, raw)
     try:
@@ -157,10 +156,8 @@ _EXPECTED = {
 
 def _problem(key: object, id_name: str, *texts: object) -> str:
     """Return why an id or a text cannot be used; empty if they can."""
-    if not isinstance(key, (str, int)) or isinstance(key, bool) or key == "":
-        return f"no {id_name}"
-    if _CONTROL.search(str(key)):
-        return f"{id_name} with a line break or another control character"
+    if problem := id_problem(key, id_name):
+        return problem
     if not all(isinstance(text, str) for text in texts):
         return "the title or text is not a string"
     return "an unpaired surrogate in the text" if any(_SURROGATE.search(str(text)) for text in texts) else ""

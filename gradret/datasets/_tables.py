@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
@@ -30,28 +30,49 @@ def cut(path: str, num_rows: int, num_bytes: int, split: str = "") -> list[Part]
     return [Part(path, start, min(start + size, num_rows), start + 1, split) for start in starts]
 
 
-def check_columns(path: str, table: str, columns: Columns, have: Collection[str]) -> None:
-    """Check that a table has its columns; documents may lack titles.
+def check_columns(path: str, table: str, columns: Columns, have: Sequence[str]) -> None:
+    """Check that a table has its columns, each once; documents may lack titles.
 
     Raises:
-        DataError: a column is missing.
+        DataError: a column is missing or there twice.
     """
     for name in columns.of(table):
+        if have.count(name) > 1:
+            raise DataError(f"{path}: {have.count(name)} columns are called {name!r}; rename all but one")
         if name not in have and not (table == "docs" and name == columns.title):
             raise DataError(f"{path}: no column {name!r}; it has {', '.join(have)}. Set their names in dataset.columns")
 
 
 def rows(table: str, batch: pa.Table | pa.RecordBatch, columns: Columns, split: str) -> Iterator[Row | Bad]:
     """Yield the rows of an Arrow table."""
-    for record in batch.to_pylist():
-        yield columns.row(table, record, str(record)[:200], split)
+    for record in _records(batch):
+        yield record if isinstance(record, Bad) else columns.row(table, record, str(record)[:200], split)
+
+
+def _records(batch: pa.Table | pa.RecordBatch) -> Iterator[dict[str, object] | Bad]:
+    """Yield rows as Python values; row by row where some of them have none, such as text that is not UTF-8."""
+    try:
+        yield from batch.to_pylist()
+    except (ValueError, OverflowError):
+        for row in range(batch.num_rows):
+            yield _record(batch.slice(row, 1))
+
+
+def _record(row: pa.Table | pa.RecordBatch) -> dict[str, object] | Bad:
+    try:
+        record: dict[str, object] = row.to_pylist()[0]
+    except UnicodeDecodeError as error:
+        return Bad("not UTF-8", repr(error.object[:80]))
+    except (ValueError, OverflowError) as error:
+        return Bad("a value that Python cannot hold", str(error))
+    return record
 
 
 def parquet_parts(path: Path, table: str, columns: Columns, split: str = "") -> list[Part]:
     """Split a Parquet file into parts.
 
     Raises:
-        DataError: the file is not Parquet, is truncated, or lacks a column.
+        DataError: the file is not Parquet, is truncated, or lacks a column or has it twice.
     """
     with _parquet(path) as file:
         check_columns(str(path), table, columns, file.schema_arrow.names)
@@ -88,5 +109,5 @@ def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path, memory_map=True) as file:
             yield file
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path} as Parquet: {error}") from error

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
+import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from gradret.compressed import lines, plain_name
 from gradret.config.fields import location
 from gradret.errors import ConfigError, DataError
-from gradret.judgments import read_values
+from gradret.judgments import id_problem, read_values
 from gradret.pairs import pair_id
 from gradret.store.artifacts import Artifact, Draft, make, read_shard
 from gradret.store.fingerprint import hash_files
@@ -30,6 +32,9 @@ __all__ = ["File"]
 _ROWS_A_SHARD = 250_000
 _SHOWN = 5
 _COLUMNS = ["query_id", "doc_id", "score"]
+# Arrow types.
+_IDS = re.compile(r"(large_)?string(_view)?|u?int\d+")
+_NUMBERS = re.compile(r"u?int\d+|halffloat|float|double|decimal\d+\(.*\)")
 
 Label = tuple[int, str, str, float]
 """Row or line, query_id, doc_id, score."""
@@ -162,6 +167,21 @@ def _text(path: Path) -> Iterator[Label]:
     return read_values(path, "score")
 
 
+def _checked(label: tuple[int, str, str, float], where: str) -> Label:
+    """A label whose ids and score can be used.
+
+    Raises:
+        DataError: one of them cannot.
+    """
+    _, query_id, doc_id, score = label
+    problem = id_problem(query_id, "query_id") or id_problem(doc_id, "doc_id")
+    if problem or not math.isfinite(score):
+        raise DataError(
+            f"{where}: {problem or f'the score is {score}, expected a finite number'}; correct or remove it"
+        )
+    return label
+
+
 def _jsonl(path: Path) -> Iterator[Label]:
     for number, line in lines(path):
         try:
@@ -174,7 +194,14 @@ def _jsonl(path: Path) -> Iterator[Label]:
                 f"{path}:{number}: expected a JSON object with query_id and doc_id (strings or integers) "
                 f"and score (a number), got {line[:80]!r}"
             )
-        yield number, str(values[0]), str(values[1]), float(values[2])
+        yield _checked((number, str(values[0]), str(values[1]), _score(values[2])), f"{path}:{number}")
+
+
+def _score(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an int beyond float64
+        return math.inf if value > 0 else -math.inf
 
 
 _KINDS = ({str, int}, {str, int}, {int, float})
@@ -185,23 +212,45 @@ def _parquet(path: Path) -> Iterator[Label]:
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path)
-        missing = [name for name in _COLUMNS if name not in file.schema_arrow.names]
-        if missing:
-            raise DataError(f"{path}: no column {missing[0]}; expected query_id, doc_id and score")
-        start = 1
-        for batch in file.iter_batches(columns=_COLUMNS):
-            kinds = (pa.string(), pa.string(), pa.float64())
-            columns = [batch[name].cast(kind) for name, kind in zip(_COLUMNS, kinds, strict=True)]
-            for name, column in zip(_COLUMNS, columns, strict=True):
-                if column.null_count:
-                    row = start + column.is_null().index(pa.scalar(value=True)).as_py()
-                    raise DataError(f"{path}: {name} is null in row {row}")
-            rows = zip(*(column.to_pylist() for column in columns), strict=True)
-            yield from ((number, *row) for number, row in enumerate(rows, start))
-            start += batch.num_rows
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        with pq.ParquetFile(path) as file:
+            _check_schema(path, file.schema_arrow)
+            start = 1
+            for batch in file.iter_batches(columns=_COLUMNS):
+                columns = _columns(path, start, batch)
+                yield from (_checked(label, f"{path}: row {label[0]}") for label in zip(*columns, strict=True))
+                start += batch.num_rows
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path} as Parquet with query_id, doc_id and score: {error}") from None
+
+
+def _check_schema(path: Path, schema: pa.Schema) -> None:
+    """Check that there is one column of each name, with ids or numbers.
+
+    Raises:
+        DataError: there is not.
+    """
+    for name in _COLUMNS:
+        if schema.names.count(name) != 1:
+            raise DataError(f"{path}: {schema.names.count(name) or 'no'} column {name}; expected one")
+        kind = schema.field(name).type
+        kind = str(getattr(kind, "value_type", kind))  # a dictionary's, if it is one
+        if not (_NUMBERS if name == "score" else _IDS).fullmatch(kind):
+            expected = "numbers" if name == "score" else "strings or integers"
+            raise DataError(f"{path}: column {name} holds {kind}, expected {expected}")
+
+
+def _columns(path: Path, start: int, batch: pa.RecordBatch) -> list[Sequence[Any]]:
+    """Row numbers, from ``start``, and the columns of a label, which have no nulls."""
+    import pyarrow as pa
+
+    batch.validate(full=True)  # finds text that is not UTF-8
+    kinds = (pa.string(), pa.string(), pa.float64())
+    columns = [batch[name].cast(kind) for name, kind in zip(_COLUMNS, kinds, strict=True)]
+    for name, column in zip(_COLUMNS, columns, strict=True):
+        if column.null_count:
+            row = start + column.is_null().index(pa.scalar(value=True)).as_py()
+            raise DataError(f"{path}: {name} is null in row {row}")
+    return [range(start, start + batch.num_rows), *(column.to_pylist() for column in columns)]
 
 
 _READERS: dict[str, Callable[[Path], Iterator[Label]]] = {".parquet": _parquet, ".jsonl": _jsonl}

@@ -371,6 +371,46 @@ def test_damage_inside_of_a_parquet_is_found_when_it_is_read(files, tmp_path):
         rows(dataset, "docs")
 
 
+# Arrow does not check that text is UTF-8, neither when it writes nor when it reads.
+NOT_UTF8 = pa.Array.from_buffers(
+    pa.string(), 2, [None, pa.array([0, 2, 4], pa.int32()).buffers()[1], pa.py_buffer(b"\xff\xfeok")]
+)
+
+
+@pytest.mark.parametrize(("name", "reason"), [("_id", "not UTF-8"), ("title", "not UTF-8"), ("text", "not UTF-8")])
+def test_parquet_text_that_is_not_utf8_is_a_bad_row(files, tmp_path, name, reason):
+    table = pa.table({"_id": ["a", "b"], "title": ["x", "y"], "text": ["u", "v"]} | {name: NOT_UTF8})
+    pq.write_table(table, tmp_path / "w.parquet")
+    dataset = files(("c.parquet", (tmp_path / "w.parquet").read_bytes()))
+    bad, good = rows(dataset, "docs")
+    assert bad == Bad(reason, repr(b"\xff\xfe"))
+    assert good == {"doc_id": "b", "title": "y", "text": "v"} | {{"_id": "doc_id"}.get(name, name): "ok"}
+
+
+def test_a_date_beyond_python_is_a_bad_row(files, tmp_path):
+    late = pa.array([1 << 55, 0], pa.timestamp("ms"))
+    pq.write_table(pa.table({"_id": ["a", "b"], "title": late, "text": ["u", "v"]}), tmp_path / "w.parquet")
+    first, second = rows(files(("c.parquet", (tmp_path / "w.parquet").read_bytes())), "docs")
+    assert first.reason == "a value that Python cannot hold"
+    assert second.reason == "the title or text is not a string"
+
+
+def test_two_columns_of_one_name_are_refused(files, tmp_path):
+    pq.write_table(pa.table([["a"], ["x"], ["y"]], ["_id", "text", "text"]), tmp_path / "w.parquet")
+    with pytest.raises(DataError, match=r"c\.parquet: 2 columns are called 'text'; rename all but one"):
+        files(("c.parquet", (tmp_path / "w.parquet").read_bytes())).parts("docs")
+
+
+def test_only_the_blanks_of_c_separate_judgments(files):
+    lines = "q\u00a01 0 d\u30001 1\nq2\t0 \td2\t2\nq3 \x0b0\x0cd3  3\n".encode()
+    found = rows(files(("c.tsv", b""), test=("t.txt", lines)), "qrels")
+    assert [tuple(row.values())[:3] for row in found] == [
+        ("q\u00a01", "d\u30001", 1),
+        ("q2", "d2", 2),
+        ("q3", "d3", 3),
+    ]
+
+
 def test_a_missing_column_names_those_there_are(files, tmp_path):
     dataset = files(("c.parquet", parquet(tmp_path, [{"id": "1", "text": "x"}])))
     with pytest.raises(

@@ -14,6 +14,10 @@ from gradret.teachers.file import File
 
 LABELS = [("q1", "d1", 2.0), ("q1", "d 2", 0.5), ("q2", "d1", -1.25), ("q2", "dé", 0.0)]
 KEYS = ("query_id", "doc_id", "score")
+LABEL = '{"query_id": %s, "doc_id": "d1", "score": %s}'
+NOT_UTF8 = pa.Array.from_buffers(
+    pa.string(), 1, [None, pa.array([0, 1], pa.int32()).buffers()[1], pa.py_buffer(b"\xff")]
+)
 
 
 def written(path, labels=LABELS):
@@ -86,6 +90,16 @@ def test_a_pair_that_is_labelled_twice(prepared, tmp_path, name, places, again, 
         ("a.jsonl", '{"query_id": "q1", "doc_id": "d1", "score": true}\n', r"a\.jsonl:1: expected"),
         ("a.jsonl", "[1, 2, 3]\n", r"a\.jsonl:1: expected"),
         ("a.jsonl", "query\n", r"a\.jsonl:1: expected"),
+        ("a.jsonl", "[" * 100_000, r"a\.jsonl:1: expected"),
+        ("a.jsonl", LABEL % ('"q1"', "9" * 400), r"a\.jsonl:1: the score is inf, expected a finite number"),
+        ("a.jsonl", LABEL % ('"q1"', "-" + "9" * 400), r"a\.jsonl:1: the score is -inf"),
+        ("a.jsonl", LABEL % ('"q1"', "9" * 5000), r"a\.jsonl:1: expected"),
+        ("a.jsonl", LABEL % ('"q1"', "NaN"), r"a\.jsonl:1: the score is nan"),
+        ("a.jsonl", LABEL % (r'"\ud800"', "1"), r"a\.jsonl:1: query_id with a line break or another control"),
+        ("a.jsonl", LABEL % (r'"a\u0000b"', "1"), r"a\.jsonl:1: query_id with a line break or another control"),
+        ("a.jsonl", LABEL % ('""', "1"), r"a\.jsonl:1: no query_id"),
+        ("a.tsv", "q1\td1\t" + "9" * 400, r"a\.tsv:1: expected"),
+        ("a.tsv", "q1\x01\td1\t1", r"a\.tsv:1: query_id with a line break or another control"),
         ("a.parquet", "no Parquet", r"cannot read .*a\.parquet as Parquet"),
     ],
 )
@@ -101,12 +115,23 @@ def test_what_cannot_be_read_is_named(prepared, tmp_path, name, content, told):
     [
         ({"query_id": ["q1"], "doc_id": ["d1"]}, "no column score"),
         ({"query_id": ["q1", "q1"], "doc_id": ["d1", None], "score": [1.0, 2.0]}, "doc_id is null in row 2"),
-        ({"query_id": ["q1"], "doc_id": ["d1"], "score": ["high"]}, "cannot read .* as Parquet.*high"),
+        ({"query_id": ["q1"], "doc_id": ["d1"], "score": ["high"]}, "column score holds string, expected numbers"),
+        ({"query_id": [1.0], "doc_id": ["d1"], "score": [1]}, "query_id holds double, expected strings or integers"),
+        ({"query_id": [True], "doc_id": ["d1"], "score": [1]}, "query_id holds bool"),
+        ({"query_id": ["q1"], "doc_id": [""], "score": [1.0]}, "row 1: no doc_id"),
+        ({"query_id": ["q1"], "doc_id": ["d1"], "score": [float("nan")]}, "row 1: the score is nan"),
+        ({"query_id": NOT_UTF8, "doc_id": ["d1"], "score": [1.0]}, "cannot read .* as Parquet.*Invalid UTF8"),
     ],
 )
 def test_parquet_with_other_columns(prepared, tmp_path, columns, told):
     pq.write_table(pa.table(columns), tmp_path / "labels.parquet")
     with pytest.raises(DataError, match=told):
+        prepared(tmp_path / "labels.parquet")
+
+
+def test_parquet_with_two_columns_of_one_name(prepared, tmp_path):
+    pq.write_table(pa.table([["q1"], ["d1"], [1.0], [2.0]], [*KEYS, "score"]), tmp_path / "labels.parquet")
+    with pytest.raises(DataError, match="2 column score; expected one"):
         prepared(tmp_path / "labels.parquet")
 
 
