@@ -1,1 +1,1 @@
-"""Documents that are copies of others."""
+"""Find documents that are copies of others."""

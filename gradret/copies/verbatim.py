@@ -1,7 +1,7 @@
-"""Documents that repeat another word for word: one of them is a candidate, and all are relevant together.
+"""Handle documents that repeat another one verbatim: only one of them is a candidate, and all are relevant together.
 
-The rule of ``dedupe`` chooses what to write queries about and ignores digits and punctuation, so documents that state
-different facts may be "equal" to it. COPIES has only those of them that do not.
+The rule of ``dedupe`` chooses the documents to write queries about. It ignores digits and punctuation, so documents
+that it considers equal may state different facts. COPIES contains only those that state the same facts.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
 __all__ = ["SPARE", "Originals", "families", "verbatim"]
 
 SPARE = 80
-"""Documents that a retriever looks at beyond those it was asked for, in place of copies. Tamber et al. (2502.19712)
-search 100 to keep 20; verified in their code."""
+"""Extra documents that a retriever searches for, to replace copies. Tamber et al. (2502.19712) search 100 to keep
+20; verified in their code."""
 
-# NFKC makes ASCII of the fullwidth ones; the rest are the ideographic, Devanagari, Arabic, Khmer and Burmese marks.
+# NFKC maps fullwidth marks to ASCII; the others are the ideographic, Devanagari, Arabic, Khmer and Burmese marks.
 _END_MARKS = " .,;:!?\u3001\u3002\u0964\u0965\u060c\u061b\u061f\u06d4\u17d4\u104a\u104b"
 
 
 def verbatim(text: str) -> str:
-    """The words as they stand, digits and punctuation included; case, spacing and punctuation at the ends aside.
+    """Return the text with digits and punctuation, but without case, repeated spaces, and punctuation at the ends.
 
-    A blank at each end lets only whole words match where one text is looked for in another.
+    A space at each end ensures that only whole words match when one text is searched for in another.
     """
     words = " ".join(unicodedata.normalize("NFKC", text).lower().split())
     return f" {words.strip(_END_MARKS)} "
 
 
 class Originals:
-    """Leaves copies out of rankings.
+    """Removes copies from rankings.
 
     Args:
-        deduped: COPIES; without it nothing is left out.
+        deduped: the artifact of ``dedupe``, with COPIES; None removes nothing.
     """
 
     def __init__(self, deduped: Artifact | None) -> None:
@@ -47,20 +47,20 @@ class Originals:
         self.copies = frozenset(copies)
 
     def depth(self, k: int) -> int:
-        """How many documents to search for where ``k`` that are no copies are wanted."""
+        """Return how many documents to search for in order to get ``k`` that are not copies."""
         return k + min(SPARE, len(self.copies))
 
     def first(self, doc_ids: Iterable[str], k: int) -> list[str]:
-        """The first ``k`` that are no copies."""
+        """Return the first ``k`` that are not copies."""
         return list(islice((doc_id for doc_id in doc_ids if doc_id not in self.copies), k))
 
 
 def families(copies: pa.Table, doc_ids: pa.ChunkedArray) -> dict[str, list[str]]:
-    """All documents with the text of each of ``doc_ids``, itself included; documents without copies have no entry.
+    """Return all documents with the same text, for each of ``doc_ids``, itself included; omit documents without copies.
 
     Args:
         copies: ``doc_id`` and ``kept_doc_id`` of COPIES, in this order.
-        doc_ids: the documents that are asked about.
+        doc_ids: the documents to look up.
     """
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -1,1 +1,1 @@
-"""Statistics: significance between systems, agreement between judges."""
+"""Significance of differences between systems, and agreement between judges."""

@@ -1,4 +1,4 @@
-"""A judge against human labels: how far its grades, and the order it puts pairs in, are theirs."""
+"""Measure how well a judge's grades, and its ranking of pairs, agree with human labels."""
 
 from __future__ import annotations
 
@@ -35,69 +35,71 @@ Judgments = Mapping[tuple[str, str], float]
 """Relevance by (query_id, doc_id)."""
 
 THRESHOLDS = (1, 2)
-"""From which grade on a document counts as relevant; in TREC's Deep Learning track a passage does from 2."""
+"""Lowest grades at which a document counts as relevant; in TREC's Deep Learning track, 2 for a passage."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Human judgments and others, on the pairs that both have.
+    """Agreement between human and other judgments, on the pairs that both have.
 
-    What cannot be computed is None: a kappa where both give every pair the same grade, a rank
-    correlation where either does, all kappas where the scores are no grades.
+    A number that cannot be computed is None: a kappa if both give every pair the same grade, a rank
+    correlation if either does, and all kappas if the scores are not grades.
     """
 
     pairs: int
-    """(query_id, doc_id) that both judged."""
+    """Number of pairs (query_id, doc_id) that both judged."""
     kappa: float | None
-    """Cohen (1960): 1 is full agreement, 0 what chance gives."""
+    """Cohen (1960): 1 is full agreement, 0 is agreement expected by chance."""
     quadratic_kappa: float | None
-    """Cohen (1968): a disagreement weighs the square of the grades' distance."""
+    """Cohen (1968): a disagreement is weighted by the squared difference of the grades."""
     binary_kappa: dict[int, float | None]
-    """Kappa of grades at or above each of ``THRESHOLDS`` against grades below it."""
+    """Kappa of binary grades, relevant or not, for each of ``THRESHOLDS``."""
     kendall_tau: float | None
-    """Kendall's tau-b of the scores as they came, over all queries together."""
+    """Kendall's tau-b of the unchanged scores, over all queries together."""
     spearman: float | None
     """Spearman's rank correlation, likewise."""
     grades: tuple[int, ...]
-    """Those that either gave, ascending."""
+    """Grades that either gave, ascending."""
     confusion: tuple[tuple[int, ...], ...]
-    """Number of pairs: a row a human grade, a column the other's, in the order of ``grades``."""
+    """Number of pairs: one row per human grade, one column per other grade, in the order of ``grades``."""
     share_of: int | None
-    """Where the other's scores were shares in [0, 1]: the highest human grade, by which they became grades."""
+    """If the other scores were fractions in [0, 1]: the highest human grade, by which they were multiplied."""
 
 
 def agreement(human: Judgments, other: Judgments) -> Agreement:
-    """How ``other`` agrees with ``human`` on the pairs that both judge.
+    """Return how well ``other`` agrees with ``human`` on the pairs that both judge.
 
-    Scores that are all whole numbers are grades. Scores in [0, 1], such as a judge's expectation, become
-    grades as ``score * highest human grade``, rounded, halves up. Other scores are no grades: they
-    have rank correlations only.
+    Scores that are all whole numbers are grades. Scores in [0, 1], such as a judge's expected grade, become
+    grades as ``score * highest human grade``, with halves rounded up. Other scores are not grades and
+    have only rank correlations.
 
     Raises:
-        DataError: no pair is in common, or a human grade is not a whole number.
+        DataError: they have no pair in common, or a human grade is not a whole number.
     """
     import numpy as np
 
     pairs = _common(human, other)
-    odd = next((pair for pair, grade in human.items() if not float(grade).is_integer()), None)
-    if odd:
-        raise DataError(f"human grades must be whole numbers, got {human[odd]} for query {odd[0]}, document {odd[1]}")
-    theirs = np.array([human[pair] for pair in pairs], np.int64)
+    bad = next((pair for pair, grade in human.items() if not float(grade).is_integer()), None)
+    if bad:
+        raise DataError(f"human grades must be whole numbers, got {human[bad]} for query {bad[0]}, document {bad[1]}")
+    human_grades = np.array([human[pair] for pair in pairs], np.int64)
     scores = np.array([other[pair] for pair in pairs], np.float64)
-    tau, spearman = _correlations(theirs, scores)
+    tau, spearman = _correlations(human_grades, scores)
     whole = bool((scores % 1 == 0).all())
-    shares = not whole and scores.min() >= 0 and scores.max() <= 1
-    if not whole and not shares:
-        nothing = dict.fromkeys(THRESHOLDS)
-        return Agreement(len(pairs), None, None, nothing, tau, spearman, grades=(), confusion=(), share_of=None)
-    top = int(max(human.values())) if shares else None
-    own = scores if top is None else np.floor(scores * top + 0.5)
-    grades, confusion = _confusion(theirs, own.astype(np.int64))
+    fractions = not whole and scores.min() >= 0 and scores.max() <= 1
+    if not whole and not fractions:
+        no_kappas = dict.fromkeys(THRESHOLDS)
+        return Agreement(len(pairs), None, None, no_kappas, tau, spearman, grades=(), confusion=(), share_of=None)
+    top = int(max(human.values())) if fractions else None
+    other_grades = scores if top is None else np.floor(scores * top + 0.5)
+    grades, confusion = _confusion(human_grades, other_grades.astype(np.int64))
     return Agreement(
         pairs=len(pairs),
         kappa=_kappa(confusion),
         quadratic_kappa=_kappa(confusion, grades),
-        binary_kappa={least: _kappa(_confusion(theirs >= least, own >= least)[1]) for least in THRESHOLDS},
+        binary_kappa={
+            least: _kappa(_confusion(human_grades >= least, other_grades >= least)[1]) for least in THRESHOLDS
+        },
         kendall_tau=tau,
         spearman=spearman,
         grades=tuple(grades.tolist()),
@@ -107,42 +109,42 @@ def agreement(human: Judgments, other: Judgments) -> Agreement:
 
 
 def graded_alike(human: Judgments, other: Judgments) -> dict[tuple[str, str], float]:
-    """``other``'s scores, whatever their scale, as grades: each as frequent as the human ones on the common pairs.
+    """Map ``other``'s scores, on any scale, to grades that are as frequent as the human ones on the common pairs.
 
-    So the order of the scores decides which pairs get the highest grade, and the human grades how many do.
-    Equal scores get the same grade, that of the place in their middle.
+    So the order of the scores decides which pairs get the highest grade, and the human grades decide how many.
+    Equal scores get the same grade, that of their mean rank.
 
     Raises:
-        DataError: no pair is in common.
+        DataError: they have no pair in common.
     """
     import numpy as np
     from scipy.stats import rankdata
 
     pairs = _common(human, other)
-    places = np.ceil(rankdata([other[pair] for pair in pairs])).astype(np.int64) - 1
-    grades = np.sort(np.array([human[pair] for pair in pairs], np.float64))[places]
+    ranks = np.ceil(rankdata([other[pair] for pair in pairs])).astype(np.int64) - 1
+    grades = np.sort(np.array([human[pair] for pair in pairs], np.float64))[ranks]
     return dict(zip(pairs, grades.tolist(), strict=True))
 
 
 def _common(human: Judgments, other: Judgments) -> list[tuple[str, str]]:
     pairs = sorted(human.keys() & other.keys())
     if not pairs:
-        raise DataError(f"no pair of query and document in common, of {len(human):,} and {len(other):,} judgments")
+        raise DataError(f"the {len(human):,} and {len(other):,} judgments have no pair of query and document in common")
     return pairs
 
 
-def _confusion(theirs: npt.NDArray[Any], own: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Grades]:
-    """The values that occur, ascending, and how often each of theirs meets each of its own."""
+def _confusion(human: npt.NDArray[Any], other: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Grades]:
+    """Return the values that occur, ascending, and the confusion matrix, with one row per human value."""
     import numpy as np
 
-    values = np.union1d(theirs, own)
+    values = np.union1d(human, other)
     table = np.zeros((len(values), len(values)), np.int64)
-    np.add.at(table, (np.searchsorted(values, theirs), np.searchsorted(values, own)), 1)
+    np.add.at(table, (np.searchsorted(values, human), np.searchsorted(values, other)), 1)
     return values, table
 
 
 def _kappa(confusion: Grades, grades: Grades | None = None) -> float | None:
-    """With ``grades`` the quadratic one. One value alone leaves nothing to agree on."""
+    """Return kappa, with quadratic weights if ``grades`` are given; None if there is only one value."""
     from statsmodels.stats.inter_rater import cohens_kappa
 
     if len(confusion) < 2:
@@ -151,20 +153,20 @@ def _kappa(confusion: Grades, grades: Grades | None = None) -> float | None:
     return float(cohens_kappa(confusion, return_results=False, **weighting))
 
 
-def _correlations(theirs: Grades, scores: Values) -> tuple[float | None, float | None]:
-    """Kendall's tau-b and Spearman's; none where one side gives no order."""
+def _correlations(human: Grades, scores: Values) -> tuple[float | None, float | None]:
+    """Return Kendall's tau-b and Spearman's correlation; None if all values of one side are equal."""
     import numpy as np
     from scipy.stats import kendalltau, spearmanr
 
-    if not np.ptp(theirs) or not np.ptp(scores):
+    if not np.ptp(human) or not np.ptp(scores):
         return None, None
-    return float(kendalltau(theirs, scores).statistic), float(spearmanr(theirs, scores).statistic)
+    return float(kendalltau(human, scores).statistic), float(spearmanr(human, scores).statistic)
 
 
 def teacher_agreement(labels: Artifact, queries: Artifact) -> Agreement | None:
-    """A teacher's LABELS against the dataset's judgments for training; none where they share no pair.
+    """Compare a teacher's LABELS with the dataset's judgments for training; None if they have no pair in common.
 
-    Judgments of the evaluated split are not looked at.
+    Judgments of the evaluated split are not used.
     """
     import pyarrow.compute as pc
 
@@ -183,23 +185,23 @@ def _judgments(rows: pa.Table, column: str) -> dict[tuple[str, str], float]:
 
 
 def compare(human: str | Path, others: Sequence[str | Path]) -> dict[str, Agreement]:
-    """Agreement of each file of ``others`` with the file ``human``, by its name as given.
+    """Return the agreement of each file of ``others`` with the file ``human``, by the file name as given.
 
     Raises:
-        DataError: as ``read_qrels`` and ``agreement``, naming the files.
+        DataError: raised by ``read_qrels`` or ``agreement``; the message names the files.
     """
-    theirs, found = read_qrels(human), {}
+    human_grades, found = read_qrels(human), {}
     for other in others:
-        own = read_qrels(other)
+        judgments = read_qrels(other)
         try:
-            found[str(other)] = agreement(theirs, own)
+            found[str(other)] = agreement(human_grades, judgments)
         except DataError as error:
             raise DataError(f"{other} against {human}: {error}") from None
     return found
 
 
 def terminal_text(found: Mapping[str, Agreement]) -> str:
-    """A table with a line a file, and each file's confusion matrix."""
+    """Format a table with one line per file, and each file's confusion matrix."""
     names = {file: Path(file).name for file in found}
     width = max(map(len, names.values()))
     binary = [f"kappa >={least}" for least in THRESHOLDS]
@@ -213,7 +215,7 @@ def terminal_text(found: Mapping[str, Agreement]) -> str:
 
 def _matrix(name: str, one: Agreement) -> str:
     width = max(len(str(grade)) for grade in one.grades)
-    head = f"\n{name}: rows are human grades, columns its own"
+    head = f"\n{name}: rows are human grades, columns are the file's"
     head += "" if one.share_of is None else f" (score * {one.share_of}, rounded)"
     lines = [_line(" " * width, list(map(str, one.grades)))]
     for grade, row in zip(one.grades, one.confusion, strict=True):

@@ -1,7 +1,7 @@
-"""Numbers of a run: means with intervals, differences with their significance, the final table.
+"""Summarise a run's results: means with confidence intervals, and differences with their significance.
 
-``tuned`` is compared with every other system by a paired t-test over the queries, and all p-values
-together are corrected after Holm, so that the more one looks the less one finds.
+``tuned`` is compared with every other system by a paired t-test over the queries. All p-values together
+are corrected by Holm's method, so that more comparisons do not mean more false positives.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _SAME = 1e-12
 
 @dataclass(frozen=True)
 class Mean:
-    """A system's mean over the queries, with the 95% bootstrap interval; none below two queries."""
+    """A system's mean over the queries, with the 95% bootstrap interval; None with fewer than two queries."""
 
     value: float
     low: float | None
@@ -58,7 +58,7 @@ class Mean:
 
 @dataclass(frozen=True)
 class Comparison:
-    """``a`` minus ``b``; ``p`` is None where fewer than two queries leave nothing to test."""
+    """The difference ``a`` minus ``b``; ``p`` is None with fewer than two queries."""
 
     a: str
     b: str
@@ -70,7 +70,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Results:
-    """All systems on the same queries. ``values`` has a number a query, in the order of ``query_ids``."""
+    """All systems on the same queries. ``values`` has one number per query, in the order of ``query_ids``."""
 
     measures: tuple[str, ...]
     query_ids: tuple[str, ...]
@@ -81,7 +81,7 @@ class Results:
 
     @property
     def systems(self) -> list[str]:
-        """Names in the order in which they are shown."""
+        """Names in display order."""
         return list(self.values)
 
     @property
@@ -90,18 +90,18 @@ class Results:
         return tested(self.measures)
 
     def comparison(self, other: str, measure: str) -> Comparison | None:
-        """``tuned`` against ``other``, if both were evaluated."""
+        """Return the comparison of ``tuned`` with ``other``, if both were evaluated."""
         found = (c for c in self.comparisons if c.b == other and c.measure == measure)
         return next(found, None)
 
 
 def results(tables: Mapping[str, pa.Table], measures: Sequence[str], seed: int, test: str = "two-sided") -> Results:
-    """Means, intervals and comparisons of the systems' METRICS.
+    """Compute means, intervals and comparisons from the systems' METRICS.
 
     Args:
         tables: METRICS of each system, by its name.
-        measures: which to show, in order.
-        seed: of the bootstrap.
+        measures: the measures to show, in order.
+        seed: seed of the bootstrap.
         test: ``two-sided``, or ``one-sided``: whether ``tuned`` is better.
 
     Raises:
@@ -123,33 +123,33 @@ def results(tables: Mapping[str, pa.Table], measures: Sequence[str], seed: int, 
 
 
 def paired(differences: Values, seed: int, test: str = "two-sided") -> tuple[Mean, float | None]:
-    """The mean of a query's differences with its 95% bootstrap interval, and the p of a paired t-test."""
+    """Return the mean of per-query differences with its 95% bootstrap interval, and the p-value of a paired t-test."""
     return mean(differences, seed), p_value(differences, test)
 
 
 def name_of_test(test: str) -> str:
-    """As ``metrics.json`` has it: ``paired t``, or ``paired t, one-sided``."""
+    """Return the test's name in ``metrics.json``: ``paired t``, or ``paired t, one-sided``."""
     return "paired t" if test == "two-sided" else f"paired t, {test}"
 
 
 def order(systems: Mapping[str, object]) -> list[str]:
-    """bm25, base, tuned, teacher, and any others by name."""
+    """Return the systems in display order: bm25, base, tuned, teacher, then any others by name."""
     first = [name for name in _ORDER if name in systems]
     return first + sorted(set(systems) - set(first))
 
 
 def tested(measures: Sequence[str]) -> list[str]:
-    """Those whose differences are tested: a share of judged documents is no quality."""
+    """Return the measures whose differences are tested; the share of judged documents does not measure quality."""
     return [measure for measure in measures if not measure.lower().startswith("judged")]
 
 
 def headline_measure(measures: Sequence[str]) -> str | None:
-    """nDCG@10, or the first measure where that was not asked for."""
+    """Return nDCG@10, or the first measure if nDCG@10 is not among them."""
     return "nDCG@10" if "nDCG@10" in measures else next(iter(measures), None)
 
 
 def values_of(system: str, table: pa.Table, measures: Sequence[str]) -> tuple[tuple[str, ...], dict[str, Values]]:
-    """Query ids, sorted, and each measure's values in that order."""
+    """Return the query ids, sorted, and each measure's values in that order."""
     import numpy as np
     import pyarrow.compute as pc
 
@@ -166,14 +166,14 @@ def values_of(system: str, table: pa.Table, measures: Sequence[str]) -> tuple[tu
 
 
 def mean(values: Values, seed: int) -> Mean:
-    """The mean with its 95% interval: percentiles of 2,000 bootstrap samples of the queries."""
+    """Return the mean with its 95% interval: percentiles of 2,000 bootstrap samples of the queries."""
     import numpy as np
     from scipy.stats import bootstrap
 
     value = float(values.mean())
     if len(values) < 2:
         return Mean(value, None, None)
-    found = bootstrap(
+    result = bootstrap(
         (values,),
         np.mean,
         n_resamples=_RESAMPLES,
@@ -181,7 +181,7 @@ def mean(values: Values, seed: int) -> Mean:
         method="percentile",
         rng=np.random.default_rng(seed),
     )
-    return Mean(value, float(found.confidence_interval.low), float(found.confidence_interval.high))
+    return Mean(value, float(result.confidence_interval.low), float(result.confidence_interval.high))
 
 
 def _compare(values: Mapping[str, Mapping[str, Values]], measures: Sequence[str], test: str) -> tuple[Comparison, ...]:
@@ -194,11 +194,11 @@ def _compare(values: Mapping[str, Mapping[str, Values]], measures: Sequence[str]
 def compare_pairs(
     values: Mapping[str, Mapping[str, Values]], pairs: Sequence[tuple[str, str, str]], test: str = "two-sided"
 ) -> tuple[Comparison, ...]:
-    """Paired t-tests of ``(a, b, measure)``, corrected after Holm as one family.
+    """Run paired t-tests for each ``(a, b, measure)``, corrected by Holm's method as one family.
 
     Args:
-        values: a number a query, in one order, by system and measure.
-        pairs: what to compare.
+        values: one number per query, in the same order everywhere, by system and measure.
+        pairs: the comparisons.
         test: ``two-sided``, or ``one-sided``: whether ``a`` is better.
     """
     differences = [values[a][measure] - values[b][measure] for a, b, measure in pairs]
@@ -210,15 +210,15 @@ def compare_pairs(
 
 
 def significance(comparisons: Sequence[Comparison], test: str = "two-sided") -> list[dict[str, Any]]:
-    """The comparisons as JSON files have them."""
+    """Return the comparisons in the format of the JSON files."""
     return [vars(one) | {"test": name_of_test(test), "correction": "holm"} for one in comparisons]
 
 
 def p_value(differences: Values, test: str = "two-sided") -> float | None:
-    """Of a paired t-test, from a query's differences; None for fewer than two.
+    """Return the p-value of a paired t-test on per-query differences; None for fewer than two.
 
-    ``one-sided`` asks whether their mean is above 0. Differences that are all the same have no spread to
-    test against: 1.
+    ``one-sided`` tests whether their mean is above 0. If all differences are equal, their variance is 0, and the
+    result is 1.
     """
     from scipy.stats import ttest_1samp
 
@@ -231,7 +231,7 @@ def p_value(differences: Values, test: str = "two-sided") -> float | None:
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:
-    """p-values corrected after Holm (1979) as one family; those that are None stay so, and do not count."""
+    """Correct p-values by the method of Holm (1979) as one family; None stays None and is not counted."""
     known = [p for p in ps if p is not None]
     if not known:
         return list(ps)
@@ -242,7 +242,7 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
 
 
 def p_text(p: float | None) -> str:
-    """``p = 0.012``, ``p < 0.001``, or ``p unknown``."""
+    """Format a p-value: ``p = 0.012``, ``p < 0.001``, or ``p unknown``."""
     if p is None:
         return "p unknown"
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"

@@ -81,7 +81,7 @@ def test_a_text_is_looked_for_in_its_next_neighbours_and_in_those_of_the_next_pa
 def test_copies_are_those_of_the_slow_rule(config, ingested, monkeypatch, seed, window, shard, part_bytes, actors):
     draw = random.Random(seed)
     texts = some_texts(draw, 60)
-    monkeypatch.setattr(containment, "_PART_BYTES", part_bytes)
+    monkeypatch.setattr(containment, "_PARTITION_BYTES", part_bytes)
     order = draw.choice([sorted, lambda texts: sorted(texts, reverse=True)])
     settings = {"min_chars": 1, "window": window, "resources": {"actors": actors}}
     made = dedupe(config("x", dedupe=settings), ingested(texts, shard, order))
@@ -96,7 +96,7 @@ def test_copies_are_those_of_the_slow_rule(config, ingested, monkeypatch, seed, 
 
 def test_every_text_a_part_of_its_own(config, ingested, monkeypatch):
     texts = {str(n): "a" * n + "b" for n in range(1, 8)} | {f"x{n}": "a" * n for n in range(1, 8)}
-    monkeypatch.setattr(containment, "_PART_BYTES", 1)
+    monkeypatch.setattr(containment, "_PARTITION_BYTES", 1)
     made = dedupe(config("x", dedupe={"min_chars": 1, "window": 5}), ingested(texts, 4))
     assert found(made) == slow(texts, 5)
     assert found(made)["x1"] == ("7", "contained")
@@ -267,7 +267,7 @@ def test_the_sample_is_drawn_by_a_hash_of_seed_and_id(config, ingested):
 def test_a_run_that_stops_before_every_step_comes_to_the_same_result(config, ingested, monkeypatch):
     texts = some_texts(random.Random(0), 30)
     docs, settings = ingested(texts, 20), {"min_chars": 1, "near": 0.8}
-    monkeypatch.setattr(containment, "_PART_BYTES", 10_000)
+    monkeypatch.setattr(containment, "_PARTITION_BYTES", 10_000)
     whole = dedupe(config("x", storage=docs.path / "elsewhere", dedupe=settings), docs)
     begun, run_step = [], containment.run_step
 
@@ -322,7 +322,7 @@ def near_texts(draw):
 @pytest.mark.parametrize(("seed", "part_bytes", "shard"), [(0, 1 << 20, 1000), (1, 3000, 9)])
 def test_near_copies_are_the_groups_of_exact_jaccard(config, ingested, monkeypatch, seed, part_bytes, shard):
     texts = near_texts(random.Random(seed))
-    monkeypatch.setattr(containment, "_PART_BYTES", part_bytes)
+    monkeypatch.setattr(containment, "_PARTITION_BYTES", part_bytes)
     made = dedupe(config("x", dedupe={"near": 0.7}), ingested(texts, shard))
     surely, maybe = exactly_near(texts, 0.8), exactly_near(texts, 0.55)
     assert surely == maybe, "an estimate may be off by three standard errors, and nothing is that close"

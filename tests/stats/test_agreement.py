@@ -87,7 +87,7 @@ def test_equal_scores_become_the_grade_in_the_middle_of_their_places():
     scores = judged([-5.0, 0.5, 0.5, 0.5, 2.0, 2.0, 7.5])
     found = graded_alike(judged([0, 0, 1, 1, 2, 3, 3]), scores)
     assert list(found.values()) == [0, 1, 1, 1, 3, 3, 3]  # between 5 and 6 the higher
-    with pytest.raises(DataError, match="no pair of query and document in common"):
+    with pytest.raises(DataError, match="have no pair of query and document in common"):
         graded_alike(judged([1]), {("q9", "d9"): 1.0})
 
 
@@ -130,7 +130,7 @@ def test_what_cannot_be_computed_is_none():
 
 
 def test_what_is_no_judgment_of_the_same_is_refused():
-    with pytest.raises(DataError, match="no pair of query and document in common, of 2 and 1 judgments"):
+    with pytest.raises(DataError, match="the 2 and 1 judgments have no pair of query and document in common"):
         agreement(judged([1, 2]), {("other", "d"): 1})
     with pytest.raises(DataError, match=r"human grades must be whole numbers, got 0\.5 for query q1, document d1"):
         agreement(judged([1, 0.5]), judged([1, 2]))
@@ -202,7 +202,7 @@ def test_the_command_prints_each_file(tmp_path, capsys):
 
 def test_the_text_says_how_shares_became_grades():
     text = terminal_text({"a/judge.txt": agreement(judged([0, 1, 3]), judged([0.1, 0.4, 0.9]))})
-    assert "judge.txt: rows are human grades, columns its own (score * 3, rounded)" in text
+    assert "judge.txt: rows are human grades, columns are the file's (score * 3, rounded)" in text
 
 
 def artifact(storage: Path, stage, **tables) -> Artifact:
