@@ -1,1 +1,1 @@
-"""Locate and load models on disk, and run them over many texts."""
+"""Locate and load models, and run them on many texts."""

@@ -1,4 +1,4 @@
-"""A tokenizer's chat template, tried with marked texts before it is used: a template may drop what it is given."""
+"""Apply a tokenizer's chat template, after testing it with marked texts: a template may drop messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MARK = "gradret marks the {} text"
 
 
 class ChatTemplate:
-    """Writes messages as the prompt that a model was trained on, with the generation prompt.
+    """Formats messages in the model's chat format, with the generation prompt.
 
     Args:
         tokenizer: a tokenizer of transformers.
@@ -26,13 +26,13 @@ class ChatTemplate:
         self._tokenizer, self._template, self._variables = tokenizer, template, variables
 
     def text(self, messages: Iterable[Mapping[str, str]]) -> str:
-        """The prompt; where the template takes no system message, its text stands before the user's."""
+        """Return the prompt; if the template accepts no system message, its text is put before the user's."""
         if self.accepts_system:
             return self.render(messages)
         return self.render([{"role": "user", "content": "\n\n".join(message["content"] for message in messages)}])
 
     def render(self, messages: Iterable[Mapping[str, str]]) -> str:
-        """The messages as they are, rendered by transformers in its sandbox."""
+        """Return the unchanged messages, rendered by transformers in its sandbox."""
         text = self._tokenizer.apply_chat_template(
             list(messages),
             tokenize=False,
@@ -44,11 +44,11 @@ class ChatTemplate:
 
     @functools.cached_property
     def accepts_system(self) -> bool:
-        """Whether a system message beside a user message comes out; some templates refuse or drop it."""
+        """Whether the template renders a system message next to a user message; some reject or drop it."""
         return self.shows("system", "user")
 
     def shows(self, *roles: str) -> bool:
-        """Whether the text of one message of each role comes out."""
+        """Return whether the template renders the texts of one message per role."""
         from jinja2 import TemplateError
 
         marks = [_MARK.format(role) for role in roles]
@@ -59,17 +59,17 @@ class ChatTemplate:
         return all(mark in text for mark in marks)
 
     def require_user(self, where: str, advice: str) -> None:
-        """Check that the texts of a system and a user message come out, in two messages or in one.
+        """Check that the template renders a system and a user text, in two messages or in one.
 
         Args:
-            where: begins the error's message.
-            advice: ends it.
+            where: start of the error message.
+            advice: end of the error message.
 
         Raises:
-            ConfigError: they do not.
+            ConfigError: it does not.
         """
         if not (self.accepts_system or self.shows("user")):
             raise ConfigError(
-                f"{where}: its chat template leaves out the text of a system or user message, so "
-                f"prompts would lack what is asked (is it for other roles?); {advice}"
+                f"{where}: its chat template drops the text of system or user messages, so prompts "
+                f"would be incomplete (does it expect other roles?); {advice}"
             )

@@ -33,8 +33,8 @@ def input_embeddings(source: Path) -> tuple[Tokenizer, np.ndarray]:
     try:
         folder = _transformer(source)
         tokenizer, weight = _tokenizer(folder), _weight(folder)
-    except Exception as error:  # each library raises its own for a file that it cannot read
-        why = "it needs Python code of its own, which is not run" if "trust_remote_code" in str(error) else error
+    except Exception as error:  # each library raises its own error for an unreadable file
+        why = "it needs its own Python code, which is not run" if "trust_remote_code" in str(error) else error
         raise ConfigError(f"the model in {source} cannot be the base of a static encoder: {why}") from error
     return tokenizer, weight.numpy()[: 1 + max(tokenizer.get_vocab().values())]
 
@@ -79,5 +79,5 @@ def _weight(folder: Path) -> torch.Tensor:
         raise ValueError(f"its weights do not contain {name}")
     weight = weight.detach().float()
     if not weight.isfinite().all():
-        raise ValueError(f"{name} holds numbers that are not finite")
+        raise ValueError(f"{name} contains numbers that are not finite")
     return weight

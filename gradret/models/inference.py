@@ -1,4 +1,4 @@
-"""Run a loaded model over many texts: shared by encoding and by the teachers that score pairs."""
+"""Run a loaded model on many texts; shared by encoders and by teachers that score pairs."""
 
 from __future__ import annotations
 

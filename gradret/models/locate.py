@@ -68,7 +68,7 @@ def open_model(
     quiet()
     try:
         model = SentenceTransformer(str(folder), device=device, trust_remote_code=trust_remote_code, **options)
-    except Exception as error:  # each library raises its own for a file that it cannot read
+    except Exception as error:  # each library raises its own error for an unreadable file
         if not trust_remote_code and "trust_remote_code" in str(error):
             raise ConfigError(
                 f"the model in {folder} needs its own Python code, which is not run unless "

@@ -1,7 +1,7 @@
-"""Rank by inner product as a model's own similarity ranks.
+"""Make inner products rank as a model's own similarity does.
 
 Indexes, training and teachers compare vectors by inner product. So an encoder either writes a model whose inner
-products rank as the model's own similarity does in sentence-transformers, or refuses the model.
+products rank as the model's own similarity does in sentence-transformers, or rejects the model.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def similarity(folder: Path) -> str:
     name = _settings(folder).get("similarity_fn_name") or "cosine"
     if name not in ("cosine", "dot"):
         raise ConfigError(
-            f"the model in {folder} has similarity {name}; gradret ranks by cosine or inner product. To use one of "
-            "these, set the encoder's normalize to true (cosine) or false (inner product)"
+            f"the model in {folder} has similarity {name}; gradret ranks by cosine or inner product; to use one "
+            "of these, set the encoder's normalize to true (cosine) or false (inner product)"
         )
     return str(name)
 
@@ -67,13 +67,13 @@ def rank_by_inner_product(model: SentenceTransformer, folder: Path, *, normalize
 
 def _settings(folder: Path) -> dict[str, Any]:
     """Return the folder's sentence-transformers settings; a transformers folder has none."""
-    place = folder / _SETTINGS
-    if not place.is_file():
+    path = folder / _SETTINGS
+    if not path.is_file():
         return {}
     try:
-        settings: dict[str, Any] = dict(json.loads(place.read_text(encoding="utf-8")))
+        settings: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(f"{place} cannot be read ({error}); restore the model's folder") from error
+        raise ConfigError(f"{path} cannot be read ({error}); restore the model's folder") from error
     kind = settings.get("model_type") or "SentenceTransformer"
     if kind != "SentenceTransformer":
         raise ConfigError(f"the model in {folder} is a {kind}; expected a SentenceTransformer, one vector per text")

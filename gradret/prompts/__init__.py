@@ -1,8 +1,8 @@
-"""The text of all prompts: jinja files, which a config can replace by its own.
+"""Load the templates of all prompts: jinja files, which a config can replace.
 
-A template is named by its file here without the suffix (``queries/question``) or by the path of a
-user's file (``my/question.jinja``), in ``{% import %}`` too. Its content enters the fingerprint of
-whatever uses it, and so does that of what it imports.
+A template is named by its file in this folder without the suffix (``queries/question``) or by the path of
+a user's file (``my/question.jinja``), also in ``{% import %}``. Its content is part of the fingerprint of
+each stage that uses it, and so is the content of the templates that it imports.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _FOLDER = Path(__file__).parent
 
 
 def names(folder: str) -> list[str]:
-    """Templates of ``folder`` here, sorted, as ``template`` takes them; without ``_parts`` of others."""
+    """Return the names of the templates in this package's ``folder``, sorted; omit partials (``_NAME.jinja``)."""
     found = (path.stem for path in (_FOLDER / folder).glob("*.jinja"))
     return sorted(f"{folder}/{stem}" for stem in found if not stem.startswith("_"))
 
 
 def template(reference: str) -> Template:
-    """The template, which refuses names that it is not given.
+    """Return the template; rendering it fails for undefined names.
 
     Raises:
         ConfigError: there is no such file, or it is not valid jinja.
@@ -43,10 +43,10 @@ def template(reference: str) -> Template:
 
 
 def exported(reference: str, *wanted: str) -> list[Any]:
-    """What the template sets under each of ``wanted``: variables and macros.
+    """Return the variables or macros named ``wanted`` that the template sets.
 
     Raises:
-        ConfigError: it sets one of them not, or cannot be rendered.
+        ConfigError: it does not set one of them, or cannot be rendered.
     """
     from jinja2 import TemplateError
 
@@ -61,10 +61,10 @@ def exported(reference: str, *wanted: str) -> list[Any]:
 
 
 def messages(reference: str, **example: object) -> tuple[str, Callable[..., str]]:
-    """A template's text ``system`` and its macro ``user``, tried once with ``example``.
+    """Return a template's text ``system`` and its macro ``user``, after testing the macro with ``example``.
 
     Raises:
-        ConfigError: the template lacks one, or ``user`` does not take what it will be given.
+        ConfigError: the template lacks one, or ``user`` fails with ``example``.
     """
     from jinja2 import TemplateError
 
@@ -81,7 +81,7 @@ def messages(reference: str, **example: object) -> tuple[str, Callable[..., str]
 
 
 def source(reference: str) -> str:
-    """The template's text.
+    """Return the template's text.
 
     Raises:
         ConfigError: there is no such file.
@@ -90,15 +90,15 @@ def source(reference: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        folder = reference.rpartition("/")[0]
-        known = ", ".join(names(folder)) if folder else "none without a folder"
+        known = names(reference.rpartition("/")[0])
+        choices = f"one of {', '.join(known)}" if known else "a template of gradret, such as queries/question"
         raise ConfigError(
-            f"template {reference!r} cannot be read ({error}); name one of {known}, or a file that ends in .jinja"
+            f"template {reference!r} cannot be read ({error}); use {choices}, or a file that ends in .jinja"
         ) from error
 
 
 def digests(references: Iterable[str]) -> dict[str, str]:
-    """A hash of the text of each template, and of each that these import, for the fingerprint.
+    """Return a hash of the text of each template, and of each template that they import, for the fingerprint.
 
     Raises:
         ConfigError: there is no such file, or it is not valid jinja.
@@ -124,7 +124,7 @@ def _environment() -> Environment:
     from jinja2 import FunctionLoader, StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    # Sandboxed: a template from elsewhere cannot run code. Not escaped: it is plain text for a model, not HTML.
+    # Sandboxed, because a user's template must not run code. Not escaped, because the output is text, not HTML.
     return ImmutableSandboxedEnvironment(
         loader=FunctionLoader(source), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

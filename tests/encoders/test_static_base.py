@@ -255,7 +255,7 @@ def _bag_of_words(source):
         (_without_tokenizer, "its tokenizer has no vocabulary"),
         (_junk_tokenizer, ""),
         (_larger_vocabulary, "input embeddings for [0-9]+ tokens, but its tokenizer has ids up to 5,002"),
-        (_own_code, "needs Python code of its own"),
+        (_own_code, "needs its own Python code"),
         (_unknown, "no-such-model"),
         (_bag_of_words, "its first module is .*BoW; expected a Transformer"),
     ],

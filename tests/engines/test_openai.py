@@ -462,7 +462,7 @@ def test_a_tokenizer_whose_template_takes_no_system_message_counts_one_message(t
 
 
 def test_a_tokenizer_whose_template_shows_nothing_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"engine openai: tokenizer .* leaves out the text.*or null"):
+    with pytest.raises(ConfigError, match=r"engine openai: tokenizer .* drops the text.*or null"):
         Tokenizer(str(tiny_llm.write(tmp_path, "{{ messages[0].role }}")))
 
 

@@ -101,7 +101,7 @@ def test_what_cannot_work_is_refused_before_it_starts(llm, tmp_path, ray_session
     with pytest.raises(ConfigError, match="has no chat template"):
         engine(plain).check()
     (tmp_path / "deaf.jinja").write_text("{% for m in messages if m.role == 'query' %}{{ m.content }}{% endfor %}")
-    with pytest.raises(ConfigError, match=r"leaves out the text.*set chat_template to a Jinja file"):
+    with pytest.raises(ConfigError, match=r"drops the text.*set chat_template to a Jinja file"):
         engine(llm, chat_template=str(tmp_path / "deaf.jinja")).check()
     with pytest.raises(ConfigError, match=r"cannot load model .*nowhere"):
         engine(tmp_path / "nowhere").check()

@@ -39,7 +39,7 @@ def test_what_is_asked_comes_out(template, said):
 
 @pytest.mark.parametrize("template", [PAIRS, PARTS, BREAKS, "<bot>", "{{ messages[0].role }}", ""])
 def test_a_template_that_drops_what_is_asked_is_refused(template):
-    with pytest.raises(ConfigError, match=r"^engine x: its chat template leaves out the text .*; do y$"):
+    with pytest.raises(ConfigError, match=r"^engine x: its chat template drops the text .*; do y$"):
         chat(template).require_user("engine x", "do y")
 
 

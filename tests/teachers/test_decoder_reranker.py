@@ -114,5 +114,5 @@ def test_a_template_without_a_system_role_gets_its_text_with_the_users(tmp_path)
 
 def test_a_template_that_shows_no_pair_is_refused_before_a_worker_starts(prepare, tmp_path):
     folder = str(tiny_models.decoder(tmp_path / "deaf", "<|user|>{{ messages[0].role }}<|assistant|>"))
-    with pytest.raises(ConfigError, match=r"decoder_reranker: .*deaf: its chat template leaves out the text"):
+    with pytest.raises(ConfigError, match=r"decoder_reranker: .*deaf: its chat template drops the text"):
         prepare(DecoderReranker(folder))
