@@ -1,4 +1,4 @@
-"""gradret turns a corpus into a dense retriever specialised to it.
+"""Turn a corpus into a dense retriever specialised to it.
 
     import gradret
 
@@ -37,13 +37,13 @@ __version__ = VERSION
 
 
 def run(config: Config | str | Path | Mapping[str, object]) -> Path:
-    """Run all stages, reusing what is done, and return the run's folder.
+    """Run all stages, reuse finished artifacts, and return the run's folder.
 
     Args:
-        config: a ``Config``, the path of a YAML file, or plain mappings.
+        config: a ``Config``, the path of a YAML file, or nested mappings.
 
     Raises:
-        GradretError: what went wrong and what to do.
+        GradretError: the run failed; the message says why and what to do.
     """
     from gradret.config.loading import parse
     from gradret.flow import Flow

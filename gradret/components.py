@@ -1,8 +1,8 @@
-"""Components are found by their file name: ``losses/kl.py`` holds the class of ``{name: kl}``.
+"""Find components by their file name: ``losses/kl.py`` contains the class of ``{name: kl}``.
 
 A component is a frozen dataclass. Its fields are its config keys; its docstring is its page in
-``gradret show``. The class bears the file's name: ``sum_marg_lh.py`` holds ``SumMargLH``, any
-capitals. Code from outside is named ``package.module:Class``.
+``gradret show``. The class is named after the file, ignoring case: ``sum_marg_lh.py`` contains
+``SumMargLH``. A class outside gradret is named ``package.module:Class``.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ KINDS = ("datasets", "encoders", "engines", "generators", "losses", "retrievers"
 
 
 def names(kind: str) -> list[str]:
-    """Names of all components of ``kind``, sorted; imports none of them."""
+    """Return the names of all components of ``kind``, sorted, without importing them."""
     package = importlib.import_module(f"gradret.{kind}")
     return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_"))
 
 
 def find(kind: str, name: str) -> type:
-    """The class called ``name``.
+    """Return the class named ``name``.
 
     Raises:
         ConfigError: there is no such component, or it is not a dataclass.
@@ -41,11 +41,11 @@ def find(kind: str, name: str) -> type:
         return _outside(kind, name)
     if name not in names(kind):
         raise ConfigError(unknown(name, names(kind), f"one of the {kind}"))
-    return _class_in(importlib.import_module(f"gradret.{kind}.{name}"), name)
+    return _class_of_file(importlib.import_module(f"gradret.{kind}.{name}"), name)
 
 
 def name_of(component: object) -> str:
-    """The config name of a component or its class: its file name, or ``module:Class`` for outside code."""
+    """Return the config name of a component or its class: its file name, or ``module:Class`` outside gradret."""
     cls = component if isinstance(component, type) else type(component)
     if cls.__module__.startswith("gradret."):
         return cls.__module__.rpartition(".")[2]
@@ -53,33 +53,33 @@ def name_of(component: object) -> str:
 
 
 def field_docs(component: type) -> dict[str, str]:
-    """What stands under each field in the source of the class and its bases; empty where nothing does."""
+    """Return the docstring under each field in the source of the class and its bases; empty if there is none."""
     classes = [cls for cls in reversed(component.__mro__) if is_dataclass(cls)]
-    return {name: text for cls in classes for name, text in _own_field_docs(cls).items()}
+    return {name: text for cls in classes for name, text in _field_docs_of(cls).items()}
 
 
-def _own_field_docs(component: type) -> dict[str, str]:
+def _field_docs_of(component: type) -> dict[str, str]:
     body = ast.parse(textwrap.dedent(inspect.getsource(component))).body[0]
     assert isinstance(body, ast.ClassDef)
-    named = {f.name for f in fields(component)}  # annotations of the class itself are no fields
-    found = {}
+    named = {f.name for f in fields(component)}  # class variables are not fields
+    docs = {}
     for node, following in zip(body.body, [*body.body[1:], None], strict=True):
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id in named:
             text = following.value if isinstance(following, ast.Expr) else None
             documented = isinstance(text, ast.Constant) and isinstance(text.value, str)
-            found[node.target.id] = inspect.cleandoc(str(text.value)) if documented else ""  # type: ignore[union-attr]
-    return found
+            docs[node.target.id] = inspect.cleandoc(str(text.value)) if documented else ""  # type: ignore[union-attr]
+    return docs
 
 
 def unknown(got: str, known: list[str], what: str) -> str:
-    """A sentence for a name that is not ``known``, with the nearest one that is."""
+    """Return a message for a name that is not ``known``, which suggests the most similar known name."""
     near = difflib.get_close_matches(got, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
     return f"{got!r} is not {what}; {hint}"
 
 
 def _outside(kind: str, name: str) -> type:
-    """The class ``package.module:Class``. Importing it runs its module."""
+    """Return the class ``package.module:Class``. Importing it runs its module."""
     module_name, _, class_name = name.partition(":")
     if not all(part.isidentifier() for part in [*module_name.split("."), *class_name.split(".")]):
         raise ConfigError(f"{name!r} is not the name of a class; expected package.module:Class")
@@ -94,16 +94,16 @@ def _outside(kind: str, name: str) -> type:
 
 
 def _check_kind(kind: str, component: type, name: str) -> None:
-    """Refuse a class of another kind, or one that lacks what its kind must have."""
+    """Reject a class of another kind, or one that lacks a required member of its kind."""
     protocol = _protocol(kind)
     others = [other for other in KINDS if other != kind and _protocol(other) in component.__mro__]
     if others and protocol not in component.__mro__:
         raise ConfigError(f"{name} is one of the {others[0]}, not one of the {kind}")
-    lost = [each for cls in component.__mro__ if is_dataclass(cls) for each in _without_default(cls)]
-    if lost:
+    shadowed = [each for cls in component.__mro__ if is_dataclass(cls) for each in _without_default(cls)]
+    if shadowed:
         raise ConfigError(
-            f"{name}: the field {', '.join(lost)} has no default of its own and would take that of an inherited "
-            "attribute; give it one"
+            f"{name}: the field {', '.join(shadowed)} has no default and would get the value of an inherited "
+            "attribute; give it a default"
         )
     missing = sorted(_members(protocol) - {*dir(component), *(f.name for f in fields(component))})
     if missing:
@@ -112,7 +112,7 @@ def _check_kind(kind: str, component: type, name: str) -> None:
 
 
 def _protocol(kind: str) -> type:
-    """What a component of ``kind`` must have; it holds the defaults."""
+    """Return the protocol of ``kind``, which also defines the defaults."""
     name = {"losses": "Loss"}.get(kind, kind.removesuffix("s").capitalize())
     return typing.cast("type", getattr(importlib.import_module(f"gradret.{kind}"), name))
 
@@ -122,14 +122,14 @@ def _members(protocol: type) -> set[str]:
 
 
 def _without_default(cls: type) -> list[str]:
-    """Fields without a default of their own, which silently take the value of an inherited attribute."""
+    """Return the fields without a default that silently get the value of an inherited attribute."""
     own = inspect.get_annotations(cls).keys() - vars(cls).keys()
     return [f.name for f in fields(cls) if f.name in own and f.default is not MISSING]
 
 
-def _class_in(module: ModuleType, name: str) -> type:
+def _class_of_file(module: ModuleType, name: str) -> type:
     wanted = name.replace("_", "")
     for attribute in vars(module).values():
         if isinstance(attribute, type) and attribute.__name__.lower() == wanted and is_dataclass(attribute):
             return attribute
-    raise ConfigError(f"{module.__name__} holds no dataclass named like its file ({name})")
+    raise ConfigError(f"{module.__name__} contains no dataclass named after its file ({name})")

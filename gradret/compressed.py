@@ -1,4 +1,4 @@
-"""Open a text file for reading, compressed or not; its last suffix says which."""
+"""Read text files, compressed or not, according to their last suffix."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ __all__ = ["is_compressed", "lines", "open_bytes", "plain_name"]
 
 
 def is_compressed(path: Path) -> bool:
-    """Whether the suffix is ``.gz``, ``.bz2`` or ``.zst``."""
+    """Return whether the suffix is ``.gz``, ``.bz2`` or ``.zst``."""
     return path.suffix in _OPENERS
 
 
 def plain_name(path: Path) -> Path:
-    """The path without the suffix of a compression."""
+    """Return the path without a compression suffix."""
     return path.with_suffix("") if is_compressed(path) else path
 
 
 @contextmanager
 def open_bytes(path: Path) -> Iterator[typing.BinaryIO]:
-    """The bytes of a file, decompressed as they are read; ``seek`` goes forward only.
+    """Open a file and decompress it as it is read; ``seek`` only works forward.
 
     Raises:
-        DataError: the file cannot be opened or read, or is not whole.
+        DataError: the file cannot be opened or read, or is truncated.
     """
     try:
         with _OPENERS.get(path.suffix, _plain)(path) as file:
             yield file
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path} cannot be decompressed: {error}; is it whole?") from error
+        raise DataError(f"{path} cannot be decompressed: {error}; is the file complete?") from error
     except OSError as error:
-        if error.errno is None:  # a decompressor's, not the file system's
-            raise DataError(f"{path} cannot be decompressed: {error}; is it whole?") from error
+        if error.errno is None:  # from a decompressor, not the file system
+            raise DataError(f"{path} cannot be decompressed: {error}; is the file complete?") from error
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a UTF-8 file that are not blank, without their ends, numbered from 1.
+    """Yield the lines of a UTF-8 file that are not blank, without line ends, with their numbers from 1.
 
     Raises:
-        DataError: as ``open_bytes``, or a line is not UTF-8.
+        DataError: raised by ``open_bytes``, or a line is not UTF-8.
     """
     with open_bytes(path) as file:
         for number, line in enumerate(file, 1):
@@ -76,15 +76,15 @@ def _bz2(path: Path) -> typing.BinaryIO:
 def _zstd(path: Path) -> typing.BinaryIO:
     import pyarrow as pa
 
-    path.stat()  # else a missing file is an error without errno
-    return io.BufferedReader(_Forward(pa.input_stream(path, compression="zstd")))
+    path.stat()  # otherwise, the error for a missing file has no errno
+    return io.BufferedReader(_ForwardStream(pa.input_stream(path, compression="zstd")))
 
 
-class _Forward(io.RawIOBase):
-    """A stream of pyarrow as a raw file, which can be read and skipped."""
+class _ForwardStream(io.RawIOBase):
+    """Wraps a pyarrow stream as a raw file that can be read and can seek forward."""
 
     def __init__(self, stream: typing.Any) -> None:
-        self.stream, self.place = stream, 0
+        self.stream, self.position = stream, 0
 
     def readable(self) -> bool:
         return True
@@ -93,20 +93,20 @@ class _Forward(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        return self.place
+        return self.position
 
     def readinto(self, buffer: typing.Any) -> int:
         data = self.stream.read(len(buffer))
         buffer[: len(data)] = data
-        self.place += len(data)
+        self.position += len(data)
         return len(data)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        if whence != io.SEEK_SET or offset < self.place:
-            raise io.UnsupportedOperation("a zstd stream is read forward only")
-        while self.place < offset and (skipped := len(self.stream.read(min(offset - self.place, 1 << 20)))):
-            self.place += skipped
-        return self.place
+        if whence != io.SEEK_SET or offset < self.position:
+            raise io.UnsupportedOperation("a zstd stream can only be read forward")
+        while self.position < offset and (skipped := len(self.stream.read(min(offset - self.position, 1 << 20)))):
+            self.position += skipped
+        return self.position
 
 
 _OPENERS = {".gz": _gzip, ".bz2": _bz2, ".zst": _zstd}

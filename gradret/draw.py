@@ -1,4 +1,4 @@
-"""Seeded draws by hash: they depend on what is drawn for, not on its place, its order or what else there is."""
+"""Draw random numbers by hash: a draw depends on its seed and id, not on the order or number of other draws."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["draw", "generator"]
 
 
 def draw(*parts: object) -> int:
-    """A number from 0 to 2**64 - 1 for these parts, such as a purpose, the seed and an id."""
+    """Return a number from 0 to 2**64 - 1 for the parts of a key, such as a purpose, the seed and an id."""
     return int.from_bytes(_digest(parts), "big")
 
 
 def generator(*parts: object) -> np.random.Generator:
-    """A generator of random numbers for these parts, for more than one draw."""
+    """Return a random number generator for the parts of a key, for more than one draw."""
     import numpy as np
 
     return np.random.Generator(np.random.PCG64(int.from_bytes(_digest(parts), "little")))

@@ -1,8 +1,8 @@
-"""Every exception gradret raises on purpose.
+"""Define all exceptions that gradret raises on purpose.
 
     GradretError
     |-- ConfigError      a key, value or component of the config is wrong          (exit 2)
-    |-- DataError        the dataset cannot be used as it is                       (exit 2)
+    |-- DataError        the dataset cannot be used                                (exit 2)
     |-- StorageError     the storage cannot be read or written                     (exit 2)
     |-- ContractError    a table between two stages breaks its contract: a bug     (exit 1)
     `-- StageError       a stage could not finish                                  (exit 1)
@@ -35,11 +35,11 @@ class ConfigError(GradretError, ValueError):
 
     exit_code = 2
     problems: Sequence[str] = ()
-    """One line each, where there may be several."""
+    """One line per problem, if there may be several."""
 
     @classmethod
     def of(cls, problems: list[str]) -> ConfigError:
-        """One error for all ``problems``, so that they are mended in one go."""
+        """Return one error for all ``problems``, so that they can be fixed together."""
         head = "the config has 1 error" if len(problems) == 1 else f"the config has {len(problems)} errors"
         error = cls("\n".join([f"{head}:", *(f"  {problem}" for problem in problems)]))
         error.problems = tuple(problems)
@@ -47,7 +47,7 @@ class ConfigError(GradretError, ValueError):
 
 
 class DataError(GradretError, ValueError):
-    """The dataset cannot be used as it is."""
+    """The dataset cannot be used."""
 
     exit_code = 2
 

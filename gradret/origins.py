@@ -1,4 +1,4 @@
-"""What PAIRS calls the retrievers that found a document, and which of these search."""
+"""Name the retrievers that found a document, as PAIRS does, and tell which of them search."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ __all__ = ["origins", "retriever", "searching"]
 
 
 def origins(retrievers: Iterable[Any]) -> list[str]:
-    """What PAIRS calls each retriever: the name of the one that searches, from the second of a name on with its number.
+    """Return the name of each retriever in PAIRS: that of the retriever that searches, numbered from its second use.
 
-    ``bm25``, ``ranks`` of ``bm25`` and ``dense`` are ``bm25``, ``bm25.2`` and ``dense``.
+    For ``bm25``, ``ranks`` of ``bm25`` and ``dense``, these are ``bm25``, ``bm25.2`` and ``dense``.
     """
-    called: list[str] = []
+    unique: list[str] = []
     names: list[str] = []
     for retriever in retrievers:
         name = name_of(retriever.ranks_of)
         names.append(name)
-        called.append(name if names.count(name) == 1 else f"{name}.{names.count(name)}")
-    return called
+        unique.append(name if names.count(name) == 1 else f"{name}.{names.count(name)}")
+    return unique
 
 
 @functools.cache
 def retriever(origin: str) -> str:
-    """The name of the retriever that PAIRS calls ``origin``: ``bm25`` of ``bm25.2``."""
+    """Return the name of the retriever of ``origin`` in PAIRS: ``bm25`` for ``bm25.2``."""
     return re.sub(r"\.\d+$", "", origin)
 
 
 def searching(retrievers: Iterable[Any]) -> frozenset[str]:
-    """The origins whose ranks are those of a search, by what the retrievers declare."""
+    """Return the origins whose ranks come from a search, as the retrievers declare."""
     retrievers = list(retrievers)
     named = zip(origins(retrievers), retrievers, strict=True)
-    return frozenset(origin for origin, one in named if one.ranks_of.searches)
+    return frozenset(origin for origin, each in named if each.ranks_of.searches)

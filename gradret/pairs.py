@@ -1,4 +1,4 @@
-"""Pairs of a query and a document: the hash that names one, and what a teacher said of a shard of them."""
+"""Name pairs of a query and a document, and turn a teacher's scores of a shard of pairs into LABELS."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["labels", "pair_id"]
 
 
 def pair_id(query_id: str, doc_id: str) -> str:
-    """A hash that names the pair."""
+    """Return a hash that identifies the pair."""
     return hashlib.sha1(f"{query_id}\0{doc_id}".encode(), usedforsecurity=False).hexdigest()[:16]
 
 
 def labels(pairs: pa.Table, scores: Sequence[float | Quarantined], source: str) -> Result:
-    """LABELS of the pairs that have a finite score; the others are quarantined as ``QUERY_ID DOC_ID``.
+    """Return LABELS for the pairs with a finite score, and quarantine the others as ``QUERY_ID DOC_ID``.
 
     Args:
         pairs: a shard of PAIRS.
-        scores: the score of each pair, or why it has none; where that stands is filled in here.
+        scores: the score of each pair, or a ``Quarantined`` with the reason; its ``where`` is filled in here.
         source: the teacher's name.
     """
     import pyarrow as pa

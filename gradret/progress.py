@@ -1,7 +1,7 @@
-"""Lines about long work, on standard error: rows, rate, time left.
+"""Show the progress of long work on standard error: rows, rate, remaining time.
 
-On a terminal the line of a running stage is rewritten in place; elsewhere one plain line an
-interval is printed, so that logs stay readable.
+On a terminal, the line of a running stage is rewritten in place; otherwise one plain line per interval
+is printed, so that logs stay readable.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def say(text: str) -> None:
 
 
 class Progress:
-    """Counts ``done`` of ``total`` units and says so every ``interval`` seconds."""
+    """Counts ``done`` of ``total`` units and prints them every ``interval`` seconds."""
 
     def __init__(self, what: str, total: int, unit: str = "rows", interval: float = 5.0) -> None:
         self.what, self.total, self.unit = what, total, unit
@@ -28,12 +28,12 @@ class Progress:
         self.started = self.last = time.monotonic()
 
     def skip(self, count: int) -> None:
-        """Count units that an earlier run did; they do not enter the rate."""
+        """Count units done by an earlier run; they do not affect the rate."""
         self.done += count
         self.resumed += count
 
     def add(self, count: int, note: str = "") -> None:
-        """Count units that this run did."""
+        """Count units done by this run."""
         self.done += count
         now = time.monotonic()
         if now - self.last >= self.interval:
@@ -41,7 +41,7 @@ class Progress:
             self._print(now, note)
 
     def due(self) -> bool:
-        """Whether the next ``add`` prints a line."""
+        """Return whether the next ``add`` prints a line."""
         return time.monotonic() - self.last >= self.interval
 
     def _print(self, now: float, note: str) -> None:
@@ -57,6 +57,6 @@ class Progress:
             say(text)
 
     def close(self) -> None:
-        """End the rewritten line, if there is one."""
+        """Clear the rewritten line, if there is one."""
         if sys.stderr.isatty():
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)

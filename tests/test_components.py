@@ -74,7 +74,7 @@ def test_names_that_are_no_components(name):
 
 def test_a_file_without_its_class(monkeypatch):
     monkeypatch.setattr(components, "names", lambda kind: ["__init__"])
-    with pytest.raises(ConfigError, match="holds no dataclass named like its file"):
+    with pytest.raises(ConfigError, match="contains no dataclass named after its file"):
         components.find("losses", "__init__")
 
 

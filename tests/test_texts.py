@@ -18,7 +18,7 @@ def test_texts_are_found_in_all_shards_of_all_artifacts(tmp_path):
 
 def test_a_document_that_is_nowhere_is_named(tmp_path):
     corpus = tiny.artifact(tmp_path, "ingest", {"docs": [[tiny.doc(0, "text")]]})
-    with pytest.raises(ContractError, match=r"2 of 3 documents that PAIRS names are not there, 'd007' first"):
+    with pytest.raises(ContractError, match=r"2 of the 3 documents in PAIRS are missing, the first is 'd007'"):
         doc_texts([corpus], ["d000", "d008", "d007"])
 
 
@@ -32,5 +32,5 @@ def test_queries_are_found_in_all_shards(tmp_path):
 
 def test_a_query_that_is_nowhere_is_named(tmp_path):
     queries = tiny.artifact(tmp_path, "generate", {"queries": [[tiny.query(2, "b")], [tiny.query(1, "a")]]})
-    with pytest.raises(ContractError, match=r"1 of 2 queries that PAIRS names are not there, 'q009' first"):
+    with pytest.raises(ContractError, match=r"1 of the 2 queries in PAIRS are missing, the first is 'q009'"):
         query_rows(queries, ["q009", "q001"])

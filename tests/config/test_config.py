@@ -270,7 +270,7 @@ def test_a_retriever_of_ones_own_goes_by_what_it_declares(name, accepted):
 
 def test_a_field_that_would_take_the_protocols_default():
     tree = {"name": "toy", "dataset": "pydocs", "mine": {"retrievers": [{"name": "tests.config.outside:Lost", "k": 3}]}}
-    with pytest.raises(ConfigError, match="the field k has no default of its own"):
+    with pytest.raises(ConfigError, match="the field k has no default and would get"):
         parse(tree)
 
 

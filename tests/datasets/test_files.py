@@ -338,7 +338,7 @@ def test_compressed_files_in_pieces(files, monkeypatch, suffix, compress):
     packed = files((f"c.tsv.{suffix}", compress(whole)), (f"q.tsv.{suffix}", compress(whole)))
     assert len(packed.parts("docs")) > 3
     assert rows(packed, "docs") == rows(files(("c.tsv", whole)), "docs")
-    with pytest.raises(DataError, match=r"cannot be decompressed: .*; is it whole\?"):
+    with pytest.raises(DataError, match=r"cannot be decompressed: .*; is the file complete\?"):
         files((f"c.tsv.{suffix}", compress(whole)[:-20])).parts("docs")
 
 
@@ -353,7 +353,7 @@ def test_compressed_files_in_pieces(files, monkeypatch, suffix, compress):
 )
 def test_a_damaged_gzip(files, damage):
     data = gzip.compress(tsv(drawn(200)))
-    with pytest.raises(DataError, match=r"c\.tsv\.gz cannot be decompressed: .*; is it whole\?"):
+    with pytest.raises(DataError, match=r"c\.tsv\.gz cannot be decompressed: .*; is the file complete\?"):
         files(("c.tsv.gz", damage(data))).parts("docs")
 
 

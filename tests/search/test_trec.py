@@ -122,5 +122,5 @@ def test_a_file_that_is_not_there_or_not_whole(tmp_path):
         read_run(tmp_path / "nowhere.trec")
     packed = gzip.compress(b"q Q0 d 1 1 t\n" * 1000)
     for content in (packed[:-9], b"q Q0 d 1 1 t\n"):
-        with pytest.raises(DataError, match=r"a\.gz cannot be decompressed: .*; is it whole\?"):
+        with pytest.raises(DataError, match=r"a\.gz cannot be decompressed: .*; is the file complete\?"):
             read_run(write(tmp_path, content, "a.gz"))
