@@ -1,7 +1,7 @@
-"""Measures of a run: trec_eval's, through ir_measures, one value a query.
+"""Compute the measures of a run with ir_measures, as trec_eval does, one value per query.
 
 Measures keep the config's spelling, which ir_measures would change (Recall@100 to R@100, MRR@10 to RR@10, MAP to
-AP). Shares of judged documents come beside every nDCG: what is not judged counts as not relevant.
+AP). Every nDCG is accompanied by the share of judged documents, because unjudged documents count as not relevant.
 """
 
 from __future__ import annotations
@@ -20,25 +20,26 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from ir_measures import Measure, Metric
 
-__all__ = ["Judgments", "check_grades", "measured", "parse_measures"]
+__all__ = ["Judgments", "check_grades", "compute_metrics", "parse_measures"]
 
 
-_QUERIES_AT_ONCE = 500
-_GDEVAL_HIGHEST = 4
+_QUERIES_PER_BLOCK = 500
+_GDEVAL_MAX_GRADE = 4
 
 Judgments = dict[str, dict[str, int]]
-"""Relevance by doc_id by query_id."""
-Found = dict[str, dict[str, float]]
+"""Relevance by query_id, then doc_id."""
+Run = dict[str, dict[str, float]]
+"""Scores by query_id, then doc_id."""
 
 
 def parse_measures(spellings: Sequence[str]) -> dict[str, Measure]:
-    """Each spelling with the measure it names, in order; a spelling given twice counts once.
+    """Return the measure of each spelling, in order; duplicate spellings count once.
 
-    ``judged@k`` comes last for every nDCG@k, if it was not asked for.
+    ``judged@k`` is appended for every nDCG@k, unless it is among them.
 
     Raises:
-        ConfigError: a spelling names no measure, has a bad parameter, or needs a package that is
-            not installed; all are named.
+        ConfigError: a spelling names no measure, has an invalid parameter, or needs a package that is
+            not installed; the message lists all such spellings.
     """
     measures, problems = {}, []
     for spelling in spellings:
@@ -47,37 +48,37 @@ def parse_measures(spellings: Sequence[str]) -> dict[str, Measure]:
         except ValueError as error:
             problems.append(f"evaluate.measures: {spelling!r}: {error}")
     if not spellings:
-        problems.append("evaluate.measures: is empty; name at least one, such as nDCG@10")
+        problems.append("evaluate.measures: is empty; set at least one, such as nDCG@10")
     if problems:
         raise ConfigError.of(problems)
     return _with_judged(measures)
 
 
-def measured(
+def compute_metrics(
     measures: Mapping[str, Measure], judgments: Judgments, parts: Iterable[pa.Table], name: str
 ) -> tuple[pa.Table, dict[str, int]]:
-    """METRICS of a run, for every judged query, and what was counted.
+    """Return METRICS of a run for every judged query, and counts.
 
     Args:
-        measures: as ``parse_measures`` gives them.
-        judgments: all that count; a query that the run lacks has the value 0, as with ``trec_eval -c``.
-        parts: the run, a part of its rows at a time, in any order; all rows of a query stand in one part.
-        name: of the run, for messages.
+        measures: the result of ``parse_measures``.
+        judgments: all judgments; a query that is missing from the run gets the value 0, as with ``trec_eval -c``.
+        parts: tables of the run's rows, in any order; all rows of a query must be in the same part.
+        name: the run's name in messages.
 
     Raises:
-        ContractError: a query lists a document twice, or stands in two parts.
-        DataError: as ``check_grades``.
+        ContractError: a query lists a document twice, or is in two parts.
+        DataError: raised by ``check_grades``.
     """
     check_grades(measures, judgments)
     left, seen, unjudged = dict(judgments), set[str](), 0
     values = []
-    for found in (block for part in parts for block in _blocks(part, name)):
-        again = seen & found.keys()
-        if again:
-            raise ContractError(f"{name}: rows of query {min(again)!r} stand in two places")
-        seen |= found.keys()
-        judged = {query_id: docs for query_id, docs in found.items() if query_id in left}
-        unjudged += len(found) - len(judged)
+    for block in (block for part in parts for block in _blocks(part, name)):
+        repeated = seen & block.keys()
+        if repeated:
+            raise ContractError(f"{name}: the rows of query {min(repeated)!r} are split over two parts")
+        seen |= block.keys()
+        judged = {query_id: docs for query_id, docs in block.items() if query_id in left}
+        unjudged += len(block) - len(judged)
         values.append(_values(measures, {query_id: left.pop(query_id) for query_id in judged}, judged))
     values.append(_values(measures, left, {}))
     rows = _concat(values)
@@ -86,20 +87,20 @@ def measured(
 
 
 def check_grades(measures: Mapping[str, Measure], judgments: Judgments) -> None:
-    """Refuse grades that a measure cannot take.
+    """Check that every measure supports the grades.
 
     Raises:
-        DataError: a grade is above 4, and a measure is gdeval's, whose gain is ``2**grade / 16``.
+        DataError: a grade is above 4, and a measure is computed by gdeval, whose gain is ``2**grade / 16``.
     """
     limited = [spelling for spelling, measure in measures.items() if _is_gdeval(measure)]
     if not limited:
         return
     for query_id, docs in judgments.items():
         for doc_id, grade in docs.items():
-            if grade > _GDEVAL_HIGHEST:
+            if grade > _GDEVAL_MAX_GRADE:
                 raise DataError(
-                    f"{limited[0]} takes grades up to {_GDEVAL_HIGHEST}; query {query_id!r} has {grade} for document "
-                    f"{doc_id!r}; leave {' and '.join(limited)} out of the measures"
+                    f"{limited[0]} supports grades up to {_GDEVAL_MAX_GRADE}; query {query_id!r} has {grade} for "
+                    f"document {doc_id!r}; remove {' and '.join(limited)} from the measures"
                 )
 
 
@@ -111,7 +112,7 @@ def _parse(spelling: str) -> Measure:
     from ir_measures import DefaultPipeline, parse_measure
     from ir_measures.measures import registry
 
-    # Our judged@10 is their Judged@10: capitals do not count.
+    # Ignore case: gradret's judged@10 is Judged@10 in ir_measures.
     names = {name.lower(): name for name in registry} | {name: name for name in registry}
     name = re.match(r"\w*", spelling)[0]  # type: ignore[index]
     known = names.get(name) or names.get(name.lower())
@@ -121,42 +122,42 @@ def _parse(spelling: str) -> Measure:
         measure = parse_measure(known + spelling[len(name) :])
         supported = DefaultPipeline.supports(measure)  # type: ignore[no-untyped-call]
     except (ValueError, TypeError, AssertionError, KeyError):
-        raise ValueError("its parameters are missing or wrong; write it like nDCG@10 or P(rel=2)@5") from None
+        raise ValueError("parameters are missing or invalid; expected a form such as nDCG@10 or P(rel=2)@5") from None
     cutoff = measure.params.get("cutoff", 1)
-    # trec_eval ends the whole process over a cutoff of 0.
+    # trec_eval terminates the process if a cutoff is 0.
     if not isinstance(cutoff, int) or cutoff < 1:
-        raise ValueError(f"the cutoff {cutoff} is not a whole number of at least 1")
+        raise ValueError(f"the cutoff must be a whole number of at least 1, got {cutoff}")
     if not supported:
         raise ValueError("no installed package computes it")
     return measure
 
 
 def _with_judged(measures: dict[str, Measure]) -> dict[str, Measure]:
-    """``judged@k`` beside every nDCG@k: how many of the first k documents have a judgment at all."""
+    """Add ``judged@k`` for every nDCG@k: the share of the first k documents that have a judgment."""
     cutoffs = [one.params["cutoff"] for one in measures.values() if one.NAME == "nDCG" and "cutoff" in one.params]
     asked = set(measures.values())
     more = {f"judged@{cutoff}": _parse(f"judged@{cutoff}") for cutoff in cutoffs}
     return measures | {spelling: measure for spelling, measure in more.items() if measure not in asked}
 
 
-def _blocks(part: pa.Table, name: str) -> Iterator[Found]:
-    """Some queries at a time, so that a long run never stands in memory as Python objects.
+def _blocks(part: pa.Table, name: str) -> Iterator[Run]:
+    """Yield blocks of queries, so that a long run is never in memory as Python objects.
 
-    The score is made from the rank: providers break ties differently, and so there are none.
+    Scores are negative ranks: they have no ties, which providers break differently.
     """
     rows = part.sort_by([("query_id", "ascending"), ("rank", "ascending")])
-    found: Found = {}
+    run: Run = {}
     for query_id, group in itertools.groupby(_rows(rows), key=itemgetter(0)):
-        if len(found) == _QUERIES_AT_ONCE:
-            yield found
-            found = {}
+        if len(run) == _QUERIES_PER_BLOCK:
+            yield run
+            run = {}
         docs: dict[str, float] = {}
         for _, doc_id, rank in group:
             if doc_id in docs:
                 raise ContractError(f"{name}: query {query_id!r} lists document {doc_id!r} twice")
             docs[doc_id] = -float(rank)
-        found[query_id] = docs
-    yield found
+        run[query_id] = docs
+    yield run
 
 
 def _rows(rows: pa.Table) -> Iterator[tuple[str, str, int]]:
@@ -164,19 +165,19 @@ def _rows(rows: pa.Table) -> Iterator[tuple[str, str, int]]:
         yield from zip(*(batch.column(name).to_pylist() for name in ("query_id", "doc_id", "rank")), strict=True)
 
 
-def _values(measures: Mapping[str, Measure], judgments: Judgments, found: Found) -> pa.Table:
+def _values(measures: Mapping[str, Measure], judgments: Judgments, run: Run) -> pa.Table:
     import pyarrow as pa
 
     from gradret.store.contracts import schema
 
-    # The provider of ERR takes numbers for query ids, and no others.
+    # The provider of ERR only accepts numbers as query ids.
     query_ids = list(judgments)
     numbered = {query_id: str(number) for number, query_id in enumerate(query_ids)}
     spellings = _spellings(measures)
     grades, ranked = (
-        {numbered[query_id]: _written(docs) for query_id, docs in by_query.items()} for by_query in (judgments, found)
+        {numbered[query_id]: _escape_ids(docs) for query_id, docs in by_query.items()} for by_query in (judgments, run)
     )
-    metrics = _calculated(spellings, grades, ranked)
+    metrics = _compute(spellings, grades, ranked)
     rows = [
         {"query_id": query_ids[int(metric.query_id)], "measure": spelling, "value": float(metric.value)}
         for metric in metrics
@@ -185,33 +186,33 @@ def _values(measures: Mapping[str, Measure], judgments: Judgments, found: Found)
     return pa.Table.from_pylist(rows, schema("metrics"))
 
 
-def _calculated(measures: Iterable[Measure], grades: Judgments, found: Found) -> list[Metric]:
-    """Every measure of every judged query.
+def _compute(measures: Iterable[Measure], grades: Judgments, run: Run) -> list[Metric]:
+    """Compute every measure of every judged query.
 
     Raises:
-        ConfigError: the package that computes one of them fails.
+        ConfigError: a package that computes one of them fails.
     """
     from ir_measures import DefaultPipeline
 
     try:
-        return list(DefaultPipeline.iter_calc(list(measures), grades, found)) if grades else []
+        return list(DefaultPipeline.iter_calc(list(measures), grades, run)) if grades else []
     except (ArithmeticError, RuntimeError, ValueError, SubprocessError) as error:
         names = ", ".join(map(str, measures))
         raise ConfigError(
-            f"evaluate.measures: a package of ir_measures fails on these judgments: {error!r}; leave out one of {names}"
+            f"evaluate.measures: a package of ir_measures fails on these judgments: {error!r}; remove one of {names}"
         ) from error
 
 
 def _spellings(measures: Mapping[str, Measure]) -> dict[Measure, list[str]]:
-    """Spellings of each measure: MAP and AP are one."""
+    """Return the spellings of each measure: MAP and AP are the same measure."""
     spellings: dict[Measure, list[str]] = {}
     for spelling, measure in measures.items():
         spellings.setdefault(measure, []).append(spelling)
     return spellings
 
 
-def _written(docs: dict[str, Any]) -> dict[str, Any]:
-    """Ids without blanks: the provider of ERR writes a file of columns that blanks separate."""
+def _escape_ids(docs: dict[str, Any]) -> dict[str, Any]:
+    """Escape spaces in document ids: the provider of ERR writes a file with columns separated by spaces."""
     return {doc_id.replace("%", "%25").replace(" ", "%20"): value for doc_id, value in docs.items()}
 
 

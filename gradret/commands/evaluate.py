@@ -19,7 +19,7 @@ __all__ = ["evaluate_on", "run_evaluation"]
 
 
 def evaluate_on(evaluation: Evaluation, dataset: str) -> dict[str, Artifact]:
-    """Run an evaluation on one of its datasets; returns the artifacts by name, as in ``Flow.made``."""
+    """Run an evaluation on one of its datasets; returns the artifacts by name, as in ``Flow.artifacts``."""
     config = evaluation.config(dataset)
     docs = ingest(config)
     human = queries(config, docs)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gradret.compressed import plain_name
 from gradret.errors import DataError
 from gradret.judgments import read_qrels, whole_number
-from gradret.measures import Judgments, measured, parse_measures
+from gradret.measures import Judgments, compute_metrics, parse_measures
 from gradret.report.comparison import Table, compare
 from gradret.search.trec import read_run
 from gradret.stats.significance import values_of
@@ -67,7 +67,7 @@ def compare_runs(
     values: dict[str, dict[str, Values]] = {}
     counts: dict[str, dict[str, int]] = {}
     for path, name in zip(runs, _names(runs), strict=True):
-        metrics, counts[name] = measured(parsed, judgments, [read_run(path)], str(path))
+        metrics, counts[name] = compute_metrics(parsed, judgments, [read_run(path)], str(path))
         if counts[name]["without_results"] == len(judgments):
             raise DataError(f"{path}: none of its queries has a judgment in {qrels}")
         values[name] = values_of(name, metrics, list(parsed))[1]

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from gradret.search.searcher import Searcher
     from gradret.store.artifacts import Artifact
 
-__all__ = ["measured", "recall"]
+__all__ = ["measure_index", "recall"]
 
 _QUERIES, _SINGLE_QUERIES = 200, 20
 
 
-def measured(searcher: Searcher, inputs: dict[str, Artifact], query_ids: pa.Array, seed: int) -> dict[str, Any]:
+def measure_index(searcher: Searcher, inputs: dict[str, Artifact], query_ids: pa.Array, seed: int) -> dict[str, Any]:
     """Measure recall against exact search and milliseconds per query, on at most 200 queries.
 
     An exact index has recall 1 by construction and is not searched again.

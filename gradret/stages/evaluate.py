@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from gradret.measures import Judgments, check_grades, measured, parse_measures
+from gradret.measures import Judgments, check_grades, compute_metrics, parse_measures
 from gradret.store.artifacts import Artifact, Draft, make, read_shard
 
 if TYPE_CHECKING:
@@ -63,6 +63,6 @@ def read_judgments(queries: Artifact) -> Judgments:
 
 def _evaluate(measures: dict[str, Measure], queries: Artifact, run: Artifact, draft: Draft) -> None:
     parts = (read_shard(path, "run", ["query_id", "doc_id", "rank"]) for path in run.shards("run"))
-    rows, counts = measured(measures, read_judgments(queries), parts, str(run.path))
+    rows, counts = compute_metrics(measures, read_judgments(queries), parts, str(run.path))
     draft.count(**counts)
     draft.write("metrics", rows)

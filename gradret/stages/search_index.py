@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradret.errors import ConfigError, GradretError, StageError
 from gradret.progress import Progress
-from gradret.search.recall import measured
+from gradret.search.recall import measure_index
 from gradret.search.searcher import Searcher
 from gradret.search.vectors import as_matrix
 from gradret.stages.encode import encode
@@ -98,7 +98,7 @@ def _search(inputs: dict[str, Artifact], search: Search, settings: dict[str, Any
             draft.write("run", run.table, number)
             progress.add(run.queries)
         if settings["measure"] and len(query_ids):
-            draft.notes["index"] = measured(searcher, inputs, query_ids, settings["seed"])
+            draft.notes["index"] = measure_index(searcher, inputs, query_ids, settings["seed"])
     except RayError as error:
         cause = getattr(error, "cause", None)
         raise (cause if isinstance(cause, GradretError) else StageError(f"{draft.stage}: {error}")) from error

@@ -17,7 +17,7 @@ import pytest
 
 from gradret.config.run import Config, Evaluate
 from gradret.errors import ConfigError, ContractError, DataError
-from gradret.measures import measured, parse_measures
+from gradret.measures import compute_metrics, parse_measures
 from gradret.stages import evaluate as module
 from gradret.stages.evaluate import check_judgments, evaluate
 from gradret.store import contracts
@@ -124,7 +124,7 @@ def toy(seed: int, count: int) -> tuple[dict[str, dict[str, int]], dict[str, lis
 
 @pytest.mark.parametrize("at_once", [2, 500])
 def test_measures_equal_the_loops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
-    monkeypatch.setattr("gradret.measures._QUERIES_AT_ONCE", at_once)
+    monkeypatch.setattr("gradret.measures._QUERIES_PER_BLOCK", at_once)
     judgments, found = toy(seed=1, count=9)
     got = values(evaluate(config(tmp_path), queries(tmp_path, judgments), run(tmp_path, found)))
     assert len(got) == 9 * (len(MEASURES) + 1)  # judged@3 comes beside nDCG@3
@@ -177,7 +177,7 @@ def test_ids_with_blanks_are_measured_by_every_provider(tmp_path: Path) -> None:
 @needs_perl
 @pytest.mark.parametrize("measure", ["ERR@10", "nDCG(dcg='exp-log2')@10"])
 def test_grades_that_a_measure_cannot_take_are_refused(tmp_path: Path, measure: str) -> None:
-    said = re.escape(f"{measure} takes grades up to 4; query 'q' has 5 for document 'd'; leave {measure} out")
+    said = re.escape(f"{measure} supports grades up to 4; query 'q' has 5 for document 'd'; remove {measure} from")
     with pytest.raises(DataError, match=said):
         check_judgments(config(tmp_path, ["nDCG@10", measure]), queries(tmp_path, {"q": {"d": 5, "e": 4}}))
     check_judgments(config(tmp_path, ["nDCG@10"]), queries(tmp_path, {"q": {"d": 5}}))
@@ -229,10 +229,10 @@ def test_an_empty_run_and_no_test_judgments(tmp_path: Path) -> None:
     [
         ("nDGC@10", "evaluate.measures: 'nDGC@10': 'nDGC' is not a measure of ir_measures; did you mean 'nDCG'?"),
         ("@10", "evaluate.measures: '@10': '@10' is not a measure"),
-        ("nDCG@ten", "evaluate.measures: 'nDCG@ten': its parameters are missing or wrong"),
-        ("nDCG(depth=3)", "evaluate.measures: 'nDCG(depth=3)': its parameters are missing or wrong"),
-        ("P", "evaluate.measures: 'P': its parameters are missing or wrong"),
-        ("P@0", "evaluate.measures: 'P@0': the cutoff 0 is not a whole number of at least 1"),
+        ("nDCG@ten", "evaluate.measures: 'nDCG@ten': parameters are missing or invalid"),
+        ("nDCG(depth=3)", "evaluate.measures: 'nDCG(depth=3)': parameters are missing or invalid"),
+        ("P", "evaluate.measures: 'P': parameters are missing or invalid"),
+        ("P@0", "evaluate.measures: 'P@0': the cutoff must be a whole number of at least 1, got 0"),
         ("RBP", "evaluate.measures: 'RBP': no installed package computes it"),
     ],
 )
@@ -259,12 +259,12 @@ def test_shards_are_measured_one_after_the_other(tmp_path: Path) -> None:
     halves = [
         rows.filter(pc.is_in(rows["query_id"], pa.array(ids))) for ids in (["q0", "q4"], ["q1", "q2", "q5", "q9"])
     ]
-    whole, counts = measured(parse_measures(MEASURES), judgments, [rows], "run")
-    parted, again = measured(parse_measures(MEASURES), judgments, halves, "run")
+    whole, counts = compute_metrics(parse_measures(MEASURES), judgments, [rows], "run")
+    parted, again = compute_metrics(parse_measures(MEASURES), judgments, halves, "run")
     assert whole == parted
     assert counts == again
-    with pytest.raises(ContractError, match="run: rows of query 'q0' stand in two places"):
-        measured(parse_measures(MEASURES), judgments, [*halves, halves[0]], "run")
+    with pytest.raises(ContractError, match="run: the rows of query 'q0' are split over two parts"):
+        compute_metrics(parse_measures(MEASURES), judgments, [*halves, halves[0]], "run")
 
 
 @needs_perl
@@ -282,7 +282,7 @@ def test_ids_that_are_no_numbers_and_a_package_that_takes_none(tmp_path: Path) -
 
 def test_a_package_that_fails_is_an_error_of_the_config(tmp_path: Path) -> None:
     given = queries(tmp_path, {"q": {"a": 1}})
-    with pytest.raises(ConfigError, match=r"ZeroDivisionError.*leave out one of Accuracy@10, AP"):
+    with pytest.raises(ConfigError, match=r"ZeroDivisionError.*remove one of Accuracy@10, AP"):
         evaluate(config(tmp_path, ["Accuracy@10", "AP"]), given, run(tmp_path, {"q": ["a"]}))
 
 
