@@ -1,8 +1,8 @@
-"""What a passage, a word, a sentence and a normalised text are: the same for every stage, and in every script.
+"""Define passages, words, sentences and normalised texts, the same way for every stage and script.
 
-A word is a run of letters, digits and underscores with their combining marks (UTS #18, Annex C), so a vowel sign of
-Devanagari does not end it. Where a script writes no blanks between words, each letter counts as a word, as in
-UAX #29, and what is indexed are pairs of neighbouring letters. docs/languages.md has the reasons.
+A word is a sequence of letters, digits and underscores with their combining marks (UTS #18, Annex C), so a vowel sign
+of Devanagari does not end it. In scripts without spaces between words, each letter counts as a word, as in UAX #29,
+and pairs of adjacent letters are indexed. docs/languages.md gives the reasons.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import unicodedata
 
 __all__ = ["fold", "normalise", "passage", "pieces", "sentences", "terms", "words"]
 
-# Composed Latin, Greek and Cyrillic, punctuation and symbols, which Python's re reads as gradret.scripts does, faster.
+# Composed Latin, Greek and Cyrillic, punctuation and symbols: Python's re gives the result of gradret.scripts, faster.
 _PLAIN = re.compile(
     "[\0-\xac\xae-\u02ff\u0386\u0388-\u03ff\u0400-\u0482\u048a-\u052f\u2010-\u2027\u2030-\u203b\u20a0-\u20bf"
     "\u2100-\u2125\u2127-\u2129\u212c-\u214f\u2190-\u22ff]*"
@@ -24,12 +24,12 @@ _NO_LETTERS = re.compile(r"[\W\d_]+", re.ASCII)
 
 
 def passage(title: str | None, text: str) -> str:
-    """Title and text with one space between; the text alone where there is no title."""
+    """Return title and text, joined by a space; only the text if there is no title."""
     return f"{title} {text}".strip() if title else text
 
 
 def words(text: str) -> list[str]:
-    """The words without case and punctuation; each letter of a script without blanks is a word."""
+    """Return the words without case and punctuation; each letter of a script without spaces is a word."""
     text = text.casefold()
     if _is_plain(text):
         return _WORD.findall(text)
@@ -39,10 +39,10 @@ def words(text: str) -> list[str]:
 
 
 def terms(text: str) -> list[str]:
-    """What a text is indexed by: lower-case words of two characters or more.
+    """Return the terms by which a text is indexed: lower-case words of at least two characters.
 
-    Chinese, Japanese, Korean, Thai, Lao, Khmer and Burmese words are replaced by every two neighbouring letters, and
-    Chinese, Korean, Khmer and Burmese letters by themselves too.
+    Chinese, Japanese, Korean, Thai, Lao, Khmer and Burmese words are replaced by all pairs of adjacent letters;
+    Chinese, Korean, Khmer and Burmese letters are also terms by themselves.
     """
     text = text.lower()
     if _is_plain(text):
@@ -53,9 +53,9 @@ def terms(text: str) -> list[str]:
 
 
 def pieces(text: str) -> list[str]:
-    """Where a text may be cut: after a blank, and after each letter of a script without blanks.
+    """Split a text wherever it may be cut: after a space, and after each letter of a script without spaces.
 
-    ``"".join(pieces(text))`` is the text with single blanks, and maybe one more at its end.
+    ``"".join(pieces(text))`` is the text with single spaces, and possibly an additional one at the end.
     """
     if _is_plain(text):
         return [f"{word} " for word in text.split()]
@@ -65,7 +65,7 @@ def pieces(text: str) -> list[str]:
 
 
 def sentences(text: str) -> list[str]:
-    """Sentences by the marks of the text's script, and paragraphs; none is empty."""
+    """Split a text into sentences, by the punctuation of its script, and paragraphs; none is empty."""
     if _is_plain(text):
         parts = _SENTENCE_END.split(text)
     else:
@@ -76,7 +76,7 @@ def sentences(text: str) -> list[str]:
 
 
 def normalise(text: str) -> str:
-    """Letters only, lower case, single spaces, without accents; vowel signs and the like are no accents."""
+    """Return only the letters, in lower case, with single spaces and without accents, but with vowel signs."""
     if text.isascii():
         return _NO_LETTERS.sub(" ", text.lower()).strip()
     from gradret import scripts
@@ -86,17 +86,17 @@ def normalise(text: str) -> str:
 
 
 def fold(text: str) -> str:
-    """The text with one spelling for what readers take for the same, in Unicode's NFC.
+    """Return the text in Unicode's NFC, with one spelling for what readers consider the same.
 
-    Without characters that Unicode calls ignorable (joiners, soft hyphens), Hebrew and Arabic vowel points and
-    tatweels; fullwidth, halfwidth and Arabic presentation forms become the letters they stand for.
+    Removes characters that Unicode calls ignorable (joiners, soft hyphens), Hebrew and Arabic vowel points and
+    tatweels; replaces fullwidth, halfwidth and Arabic presentation forms by the letters they represent.
     """
     if _is_plain(text):
         return text
     from gradret import scripts
 
     text = scripts.without_ignorable(text)
-    text = scripts.FORMS.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)
+    text = scripts.FORMS.sub(lambda match: unicodedata.normalize("NFKC", match[0]), text)
     return scripts.POINTS.sub("", unicodedata.normalize("NFC", text))
 
 
