@@ -1,7 +1,7 @@
-"""What a line of judgments says: TREC's four columns, BEIR's three, or those that a header names.
+"""Parse lines of judgments: TREC's four columns, BEIR's three, or the columns named by a header.
 
-Tabs separate the columns; where there is none, blanks do. A header is known by its words, never by a value that is
-no number: that is a broken line.
+Columns are separated by tabs; in a line without tabs, by other whitespace. A header is recognised by its column names;
+a line whose value is not a number is not a header, but invalid.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 _LARGEST = (1 << 31) - 1
-_BLANKS = " \t\n\r\v\f"  # no others: an id may contain a no-break or an ideographic space
+_BLANKS = " \t\n\r\v\f"  # not all of Unicode: an id may contain a no-break or an ideographic space
 # Some files have one id per line, so an id must not contain a line end, Unicode's included.
 _CONTROL = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
 _WHOLE = re.compile(r"[+-]?[0-9]+(\.0*)?")
@@ -41,72 +41,72 @@ _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _QUERY = ["query", "queryid", "qid", "topic", "topicid"]
 _DOC = ["corpus", "corpusid", "doc", "docid", "docno", "document", "documentid", "passageid", "pid"]
 _VALUE = ["score", "rel", "relevance", "grade", "label", "judgment", "judgement", "rating"]
-EXPECTED = "'query_id iteration doc_id {value}' or, with tabs between, 'query_id doc_id {value}'"
+EXPECTED = "'query_id iteration doc_id {value}' or, separated by tabs, 'query_id doc_id {value}'"
 
 
 @dataclass(frozen=True)
 class Header:
-    """Where a file's first line says that its fields stand."""
+    """The positions of the fields according to a file's first line."""
 
-    places: tuple[int, ...]
-    """Of each field that was looked for, in their order; -1 where the file lacks it."""
+    positions: tuple[int, ...]
+    """Column index of each field, in the order given to ``find_header``; -1 if the file lacks it."""
     columns: int
-    """How many a line must have."""
+    """Number of columns that every line must have."""
 
     def fields(self, columns: Sequence[str]) -> list[str] | None:
-        """The fields of a line, an empty text for one that the file lacks; None where the line has other columns."""
+        """Return a line's fields, empty if the file lacks one; None if the line has another number of columns."""
         if len(columns) != self.columns:
             return None
-        return [columns[place] if place >= 0 else "" for place in self.places]
+        return [columns[position] if position >= 0 else "" for position in self.positions]
 
 
 def find_header(columns: Sequence[str], wanted: Sequence[Sequence[str]], needed: int | None = None) -> Header | None:
-    """The header that a line is, or None.
+    """Return the header if a file's first line is one, else None.
 
     Args:
-        columns: of the file's first line.
-        wanted: for each field, the names it may have; case and all but letters and digits do not count.
-        needed: how many of the fields, from the first on, a header must have; all if not given.
+        columns: the columns of the first line.
+        wanted: the accepted names of each field; case, and all characters but letters and digits, are ignored.
+        needed: how many of the first fields a header must have; by default all.
     """
     names = [re.sub(r"[\W_]", "", column.lower()) for column in columns]
     spelled = [[re.sub(r"[\W_]", "", name.lower()) for name in field] for field in wanted]
-    places = [next((place for place, name in enumerate(names) if name in field), -1) for field in spelled]
-    found = all(place >= 0 for place in places[:needed])
-    return Header(tuple(places), len(columns)) if found else None
+    positions = [next((position for position, name in enumerate(names) if name in field), -1) for field in spelled]
+    found = all(position >= 0 for position in positions[:needed])
+    return Header(tuple(positions), len(columns)) if found else None
 
 
 def judgment_header(columns: Sequence[str], more: Sequence[str] = ()) -> Header | None:
-    """The header of a file of judgments; ``more`` are the file's own names of query, document and value."""
-    own = [[name] for name in more] or [[], [], []]
-    return find_header(columns, [[*_QUERY, *own[0]], [*_DOC, *own[1]], [*_VALUE, *own[2]]])
+    """Return the header of a file of judgments; ``more`` are additional names of query, document and value."""
+    extra = [[name] for name in more] or [[], [], []]
+    return find_header(columns, [[*_QUERY, *extra[0]], [*_DOC, *extra[1]], [*_VALUE, *extra[2]]])
 
 
 def split_columns(line: str) -> list[str]:
-    """The columns of a line: between tabs if it has one, else between blanks, as C's ``isspace`` knows them."""
+    """Split a line at tabs, or if it has none, at whitespace as defined by C's ``isspace``."""
     return line.split("\t") if "\t" in line else re.findall(f"[^{_BLANKS}]+", line)
 
 
 def judgment_fields(columns: Sequence[str], header: Header | None) -> Sequence[str] | None:
-    """Query, document and value of a line; None if it has not the columns that it must have."""
+    """Return query, document and value of a line; None if its number of columns is wrong."""
     if header:
         return header.fields(columns)
     return [columns[0], columns[-2], columns[-1]] if len(columns) in (3, 4) else None
 
 
 def read_values(path: Path, value: str = "relevance") -> Iterator[tuple[int, str, str, float]]:
-    """Line number, query_id, doc_id and value of each line of a text file.
+    """Yield line number, query_id, doc_id and value of each line of a text file.
 
     Args:
         path: the file, compressed or not.
-        value: what the value is called in messages.
+        value: name of the value in messages.
 
     Raises:
-        DataError: the file cannot be read, or a line has not three or four columns or no number as its value.
+        DataError: the file cannot be read, a line does not have three or four columns, or its value is no number.
     """
     header = None
-    for place, (line_number, line) in enumerate(lines(path)):
+    for index, (line_number, line) in enumerate(lines(path)):
         columns = split_columns(line)
-        if not place and (header := judgment_header(columns)):
+        if not index and (header := judgment_header(columns)):
             continue
         fields = judgment_fields(columns, header)
         found = number(fields[2]) if fields else None
@@ -119,10 +119,10 @@ def read_values(path: Path, value: str = "relevance") -> Iterator[tuple[int, str
 
 
 def read_qrels(path: str | Path) -> dict[tuple[str, str], float]:
-    """Relevance by (query_id, doc_id), which may be a fraction; of two judgments of a pair the last counts.
+    """Return relevance, which may be fractional, by (query_id, doc_id); the last judgment of a pair counts.
 
     Raises:
-        DataError: as ``read_values``.
+        DataError: raised by ``read_values``.
     """
     judgments: dict[tuple[str, str], float] = {}
     changed = set()
@@ -136,16 +136,16 @@ def read_qrels(path: str | Path) -> dict[tuple[str, str], float]:
 
 
 def number(text: str) -> float | None:
-    """A finite decimal number; None for anything else, other spellings that Python reads included."""
+    """Parse a finite decimal number; None for anything else, including other spellings that Python accepts."""
     value = float(text) if _NUMBER.fullmatch(text.strip(" ")) else math.nan
     return value if math.isfinite(value) else None
 
 
 def whole_number(value: object) -> int | None:
-    """A grade as an int, where it is one: ``1``, ``1.0`` and ``"1.0"`` are, ``True``, ``"1_0"`` and NaN are not.
+    """Return a grade as an int: ``1``, ``1.0`` and ``"1.0"`` are grades; for ``True``, ``"1_0"`` or NaN, return None.
 
     Raises:
-        OverflowError: it has more than 31 bits.
+        OverflowError: the grade has more than 31 bits.
     """
     if isinstance(value, str):
         whole = int(Decimal(value.strip(" "))) if _WHOLE.fullmatch(value.strip(" ")) else None
@@ -159,12 +159,12 @@ def whole_number(value: object) -> int | None:
 
 
 def id_problem(key: object, name: str) -> str:
-    """Why ``key`` cannot be an id, which is called ``name`` in its file; empty if it can."""
+    """Return why ``key`` cannot be an id, which its file calls ``name``; empty if it can."""
     if not isinstance(key, (str, int)) or isinstance(key, bool) or key == "":
         return f"no {name}"
     return f"{name} with a line break or another control character" if _CONTROL.search(str(key)) else ""
 
 
 def is_missing(value: object) -> bool:
-    """Whether a value is none at all, as tools write that: null, NaN, or nothing."""
+    """Return whether a value is missing, in one of the forms that tools write: null, NaN or empty."""
     return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
