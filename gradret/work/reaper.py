@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+from pathlib import Path
 
 __all__ = ["guard", "watch"]
 
@@ -16,13 +17,13 @@ _POLL_SECONDS = 1.0
 _GRACE_SECONDS = 3.0
 
 
-def guard() -> None:
-    """Start a process that watches the raylet of this driver."""
+def guard(token: Path) -> None:
+    """Start a process that watches the raylet of this driver; ``token`` is the file of its token."""
     import psutil
 
     for child in psutil.Process().children():
         if child.name() == "raylet":
-            command = [sys.executable, "-m", "gradret.work.reaper", str(child.pid)]
+            command = [sys.executable, "-m", "gradret.work.reaper", str(child.pid), str(token)]
             subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, close_fds=True)  # noqa: S603
 
 
@@ -45,3 +46,4 @@ def watch(pid: int) -> None:
 
 if __name__ == "__main__":
     watch(int(sys.argv[1]))
+    Path(sys.argv[2]).unlink(missing_ok=True)

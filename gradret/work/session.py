@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from gradret.errors import StageError
+from gradret.work.confined import confined
 from gradret.work.reaper import guard
 from gradret.work.signals import kept_handlers
 
@@ -79,14 +80,14 @@ def _start(*, dashboard: bool) -> None:
     settings = {"address": "local", "num_cpus": max(4, 2 * cores()), "include_dashboard": dashboard, **_UNLOGGED}
     for last in (False, True):
         try:
-            with _silenced():
+            with _silenced(), confined() as token:
                 ray.init(**settings)
             break
         except Exception as error:
             ray.shutdown()
             if last:
                 raise StageError(f"Ray does not start on this machine: {error}") from error
-    guard()
+    guard(token)
 
 
 @contextmanager

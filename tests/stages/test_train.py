@@ -147,17 +147,18 @@ def test_a_killed_worker_changes_nothing(settings, tmp_path, ray_session):
         )
         return train(config, tiny.model(storage, "transformer"), *groups(storage)).path
 
-    killed = []
-    killer = threading.Thread(target=kill_worker, args=(tmp_path / "killed", 4, killed), daemon=True)
+    killed, listened = [], set()
+    killer = threading.Thread(target=kill_worker, args=(tmp_path / "killed", 4, killed, listened), daemon=True)
     killer.start()
     disturbed, whole = trained(tmp_path / "killed", 0.3), trained(tmp_path / "whole", 0.0)
     assert 4 <= killed[0] < 9
+    assert listened == {"::ffff:127.0.0.1"}
     (weights,), (others,) = (list((path / "model").rglob("*.safetensors")) for path in (whole, disturbed))
     assert weights.read_bytes() == others.read_bytes()
     assert (whole / "metrics.jsonl").read_text() == (disturbed / "metrics.jsonl").read_text()
 
 
-def kill_worker(storage, step, killed):
+def kill_worker(storage, step, killed, listened):
     while True:
         for path in storage.glob("artifacts/train/*/metrics.jsonl"):
             lines = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
@@ -165,6 +166,7 @@ def kill_worker(storage, step, killed):
                 children = psutil.Process().children(recursive=True)
                 (worker,) = (child for child in children if "RayTrainWorker" in " ".join(child.cmdline()))
                 killed.append(lines[-1]["step"])
+                listened |= {each.laddr.ip for each in worker.net_connections() if each.status == psutil.CONN_LISTEN}
                 worker.kill()
                 return
         time.sleep(0.05)
