@@ -1,1 +1,1 @@
-"""What is measured, against whom: ``python -m benchmarks.NAME``; README.md is the index, results/ the numbers."""
+"""Benchmarks: run one with ``python -m benchmarks.NAME``; README.md is the index, results/ has the numbers."""

@@ -1,4 +1,4 @@
-"""The result file of ``benchmarks.index_scale``."""
+"""Write the result file of ``benchmarks.index_scale``."""
 
 from __future__ import annotations
 

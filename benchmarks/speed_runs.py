@@ -1,4 +1,4 @@
-"""What both sides of ``benchmarks.speed`` train on, and what a training counts."""
+"""Training data of both sides of ``benchmarks.speed``, and the counts that a training reports."""
 
 from __future__ import annotations
 

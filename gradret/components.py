@@ -123,8 +123,8 @@ def _members(protocol: type) -> set[str]:
 
 def _without_default(cls: type) -> list[str]:
     """Return the fields without a default that silently get the value of an inherited attribute."""
-    own = inspect.get_annotations(cls).keys() - vars(cls).keys()
-    return [f.name for f in fields(cls) if f.name in own and f.default is not MISSING]
+    annotated = inspect.get_annotations(cls).keys() - vars(cls).keys()
+    return [f.name for f in fields(cls) if f.name in annotated and f.default is not MISSING]
 
 
 def _class_of_file(module: ModuleType, name: str) -> type:

@@ -71,8 +71,8 @@ def find_header(columns: Sequence[str], wanted: Sequence[Sequence[str]], needed:
     names = [re.sub(r"[\W_]", "", column.lower()) for column in columns]
     spelled = [[re.sub(r"[\W_]", "", name.lower()) for name in field] for field in wanted]
     positions = [next((position for position, name in enumerate(names) if name in field), -1) for field in spelled]
-    found = all(position >= 0 for position in positions[:needed])
-    return Header(tuple(positions), len(columns)) if found else None
+    complete = all(position >= 0 for position in positions[:needed])
+    return Header(tuple(positions), len(columns)) if complete else None
 
 
 def judgment_header(columns: Sequence[str], more: Sequence[str] = ()) -> Header | None:
@@ -109,13 +109,13 @@ def read_values(path: Path, value: str = "relevance") -> Iterator[tuple[int, str
         if not index and (header := judgment_header(columns)):
             continue
         fields = judgment_fields(columns, header)
-        found = number(fields[2]) if fields else None
+        parsed = number(fields[2]) if fields else None
         expected = f"the header's {header.columns} columns" if header else EXPECTED.format(value=value)
-        if not fields or found is None:
+        if not fields or parsed is None:
             raise DataError(f"{path}:{line_number}: expected {expected}, got {line.strip()[:80]!r}")
         if problem := id_problem(fields[0], "query_id") or id_problem(fields[1], "doc_id"):
             raise DataError(f"{path}:{line_number}: {problem}; expected {expected}, got {line.strip()[:80]!r}")
-        yield line_number, fields[0], fields[1], found
+        yield line_number, fields[0], fields[1], parsed
 
 
 def read_qrels(path: str | Path) -> dict[tuple[str, str], float]:

@@ -134,7 +134,7 @@ def _parse(spelling: str) -> Measure:
 
 def _with_judged(measures: dict[str, Measure]) -> dict[str, Measure]:
     """Add ``judged@k`` for every nDCG@k: the share of the first k documents that have a judgment."""
-    cutoffs = [one.params["cutoff"] for one in measures.values() if one.NAME == "nDCG" and "cutoff" in one.params]
+    cutoffs = [each.params["cutoff"] for each in measures.values() if each.NAME == "nDCG" and "cutoff" in each.params]
     asked = set(measures.values())
     more = {f"judged@{cutoff}": _parse(f"judged@{cutoff}") for cutoff in cutoffs}
     return measures | {spelling: measure for spelling, measure in more.items() if measure not in asked}

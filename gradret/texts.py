@@ -32,15 +32,15 @@ def doc_texts(artifacts: Iterable[Artifact], doc_ids: Collection[str]) -> dict[s
     import pyarrow.compute as pc
 
     wanted = pa.array(sorted(set(doc_ids)), pa.string())
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for artifact in artifacts:
         for path in artifact.shards("docs"):
             rows = read_shard(path, "docs", ["doc_id", "title", "text"])
             rows = rows.filter(pc.is_in(rows["doc_id"], value_set=wanted))
             for row in rows.to_pylist():
-                found[row["doc_id"]] = passage(row["title"], row["text"])
-    _require_all("DOCS", "documents", wanted, found)
-    return found
+                texts[row["doc_id"]] = passage(row["title"], row["text"])
+    _require_all("DOCS", "documents", wanted, texts)
+    return texts
 
 
 def query_rows(queries: Artifact, query_ids: Collection[str]) -> dict[str, dict[str, Any]]:
@@ -53,11 +53,11 @@ def query_rows(queries: Artifact, query_ids: Collection[str]) -> dict[str, dict[
     import pyarrow.compute as pc
 
     wanted = pa.array(sorted(set(query_ids)), pa.string())
-    found: dict[str, dict[str, Any]] = {}
+    by_id: dict[str, dict[str, Any]] = {}
     for rows in queries.batches("queries"):
-        found |= {row["query_id"]: row for row in rows.filter(pc.is_in(rows["query_id"], value_set=wanted)).to_pylist()}
-    _require_all("QUERIES", "queries", wanted, found)
-    return found
+        by_id |= {row["query_id"]: row for row in rows.filter(pc.is_in(rows["query_id"], value_set=wanted)).to_pylist()}
+    _require_all("QUERIES", "queries", wanted, by_id)
+    return by_id
 
 
 def query_texts(queries: Artifact, query_ids: Collection[str]) -> dict[str, str]:

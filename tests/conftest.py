@@ -1,4 +1,4 @@
-"""What many tests share: one Ray for the whole session, and a small BEIR folder."""
+"""Fixtures shared by many tests: one Ray instance per session, a small BEIR folder, configs and artifacts."""
 
 import json
 import os
@@ -17,7 +17,7 @@ QRELS = {"test": [("q1", "d1", 2), ("q2", "d3", 1)]}
 
 @pytest.fixture(scope="session")
 def ray_session():
-    """Ray, started once; tests that run a stage on it take this fixture."""
+    """Start Ray once per session, for tests that run a stage on it."""
     import ray
 
     from gradret.work.session import connect
@@ -29,7 +29,7 @@ def ray_session():
 
 @pytest.fixture
 def beir(tmp_path):
-    """Writes a BEIR folder; ``docs``, ``queries`` and each split of ``qrels`` as records or as raw bytes."""
+    """Return a function that writes a BEIR folder; ``docs``, ``queries`` and splits of ``qrels`` are records or bytes."""
 
     def write(docs=DOCS, queries=QUERIES, qrels=QRELS, name="data"):
         folder = tmp_path / name
@@ -46,7 +46,7 @@ def beir(tmp_path):
 
 @pytest.fixture
 def config(tmp_path):
-    """Makes the config of a BEIR folder, whose storage is in the test's own folder."""
+    """Return a function that builds the config of a BEIR folder, with storage in the test's temporary folder."""
     import gradret.config.loading
 
     def make(folder, storage=None, **blocks):
@@ -67,7 +67,7 @@ def judgments(rows):
 
 @pytest.fixture
 def artifact(tmp_path):
-    """Makes an artifact of a stage from rows by table."""
+    """Return a function that writes a stage's artifact from the rows of each table."""
     import pyarrow as pa
 
     from gradret.store import artifacts, contracts
@@ -85,11 +85,11 @@ def artifact(tmp_path):
 
 @pytest.fixture
 def tiny(tmp_path):
-    """A file system of 64 KiB, and a function that makes it larger."""
+    """Mount a file system of 64 KiB; return it and a function that enlarges it."""
     folder = tmp_path / "tiny"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", folder]
     if os.geteuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("mounting a tmpfs needs rights that this process lacks")
+        pytest.skip("no permission to mount a tmpfs")
     yield folder, lambda: subprocess.run(["mount", "-o", "remount,size=8m", folder], check=True)
     subprocess.run(["umount", folder], check=True)

@@ -214,10 +214,12 @@ class _Windows:
         rows = pq.read_table(self.parts[number]).to_pydict()
         following = list(itertools.islice(self._following(number), self.window))
         texts, ids = rows["text"], rows["doc_id"] + [doc_id for doc_id, _ in following]
-        found = dict(contained(texts, [text for _, text in following], self.window))
-        kept = [(texts[index][::-1], ids[index]) for index in range(len(texts)) if index not in found]
+        containing = dict(contained(texts, [text for _, text in following], self.window))
+        kept = [(texts[index][::-1], ids[index]) for index in range(len(texts)) if index not in containing]
         _write_partitioned(_partition_path(self.folder, number), kept, self.bounds)
-        copies = duplicates([ids[index] for index in found], [ids[other] for other in found.values()], "contained")
+        copies = duplicates(
+            [ids[index] for index in containing], [ids[other] for other in containing.values()], "contained"
+        )
         return Result({"duplicates": copies}, len(texts), len(texts))
 
     def _following(self, number: int) -> Iterator[tuple[str, str]]:

@@ -69,7 +69,7 @@ def families(copies: pa.Table, doc_ids: pa.ChunkedArray) -> dict[str, list[str]]
     kept = dict(zip(rows["doc_id"].to_pylist(), rows["kept_doc_id"].to_pylist(), strict=True))
     roots = pa.chunked_array([*doc_ids.chunks, *rows["kept_doc_id"].chunks], pa.string())
     members = copies.filter(pc.is_in(copies["kept_doc_id"], value_set=roots))
-    found: dict[str, list[str]] = {}
+    by_root: dict[str, list[str]] = {}
     for doc_id, root in zip(members["doc_id"].to_pylist(), members["kept_doc_id"].to_pylist(), strict=True):
-        found.setdefault(root, [root]).append(doc_id)
-    return found | {doc_id: found[root] for doc_id, root in kept.items()}
+        by_root.setdefault(root, [root]).append(doc_id)
+    return by_root | {doc_id: by_root[root] for doc_id, root in kept.items()}

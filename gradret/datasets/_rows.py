@@ -119,7 +119,7 @@ def from_fields(table: str, line: str, split: str, header: Header | None = None)
 
     Without a header, docs have an id and a text, or an id, url, title and text, as MS MARCO's passages and
     documents, and queries have an id and a text, separated by tabs. qrels have a query, a document and a grade,
-    or TREC's query, iteration, document and grade, separated by tabs or, if there is no tab, by blanks.
+    or TREC's query, iteration, document and grade, separated by tabs or, if there is no tab, by whitespace.
     """
     raw = line[:200]
     columns = split_columns(line) if table == "qrels" else line.split("\t")

@@ -26,7 +26,7 @@ class Vocabulary:
 
 
 def read_vocabulary(tokenizer: Tokenizer) -> Vocabulary:
-    """Decode each token after a letter: a token that starts a word comes out with a space before it."""
+    """Decode each token after a letter: a token that starts a word is decoded with a space before it."""
     size = 1 + max(tokenizer.get_vocab().values())
     tokens = [tokenizer.id_to_token(number) or "" for number in range(size)]
     added = tokenizer.get_added_tokens_decoder()

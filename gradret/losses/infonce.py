@@ -32,7 +32,7 @@ class InfoNCE:
     temperature: float = 0.05
     hard_negatives: bool = True
     """Every document of the batch is a candidate; false: only the first positives, and the other documents
-    of a list are not looked at."""
+    of a list are ignored."""
 
     needs: ClassVar = ("positive",)
     whole_batch: ClassVar = False

@@ -30,8 +30,8 @@ class KL:
     verified against the paper's text and code. The defaults here are for the default student on the
     embedded dataset. With ``columns: batch``, ``student_temperature: 1`` and ``teacher_temperature``
     1 / (levels - 1), which makes grades integers again, it is the KL that SyCL (2503.23239) compares
-    with; verified against the authors' code, which has a document once for every list that holds it
-    and masks none.
+    with; verified against the authors' code, which repeats a document for every list that contains
+    it and masks none.
     """
 
     weight: float = 1.0

@@ -76,7 +76,7 @@ def probe(job: Job, folder: Path, seed: int) -> Probe:
 
 
 def _item(job: Job, folder: Path) -> Path:
-    """One shard of the sample's rows. A second shard could be dealt to the only worker before the first."""
+    """One shard of the sample's rows. A second shard could be assigned to the only worker before the first."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

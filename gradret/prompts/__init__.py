@@ -24,8 +24,8 @@ _FOLDER = Path(__file__).parent
 
 def names(folder: str) -> list[str]:
     """Return the names of the templates in this package's ``folder``, sorted; omit partials (``_NAME.jinja``)."""
-    found = (path.stem for path in (_FOLDER / folder).glob("*.jinja"))
-    return sorted(f"{folder}/{stem}" for stem in found if not stem.startswith("_"))
+    stems = (path.stem for path in (_FOLDER / folder).glob("*.jinja"))
+    return sorted(f"{folder}/{stem}" for stem in stems if not stem.startswith("_"))
 
 
 def template(reference: str) -> Template:
@@ -105,19 +105,19 @@ def digests(references: Iterable[str]) -> dict[str, str]:
     """
     from jinja2 import TemplateSyntaxError, meta
 
-    todo, found = list(references), dict[str, str]()
+    todo, hashes = list(references), dict[str, str]()
     while todo:
         reference = todo.pop()
-        if reference in found:
+        if reference in hashes:
             continue
         text = source(reference)
-        found[reference] = hashlib.sha256(text.encode()).hexdigest()[:16]
+        hashes[reference] = hashlib.sha256(text.encode()).hexdigest()[:16]
         try:
             imported = meta.find_referenced_templates(_environment().parse(text))
         except TemplateSyntaxError as error:
             raise _invalid(reference, error) from error
         todo += [name for name in imported if name]
-    return dict(sorted(found.items()))
+    return dict(sorted(hashes.items()))
 
 
 def _environment() -> Environment:

@@ -19,16 +19,16 @@ __all__ = ["results_folder"]
 
 Kind = Literal["runs", "comparisons", "searches", "evaluations"]
 
-# Blocks that decide nothing of what a folder holds. Blocks called resources, and where the storage lies, never do.
+# Blocks that do not affect the content of a folder. Blocks called resources, and the storage path, never affect it.
 _WITHOUT = {"runs": {"compare", "tune"}, "comparisons": {"tune"}, "searches": {"compare"}, "evaluations": set[str]()}
 _SHOWN = 3
 
 
 def results_folder(config: Config | Evaluation, kind: Kind) -> Path:
-    """The folder that the results of ``config`` go to. Call it before work starts: it makes the storage alone.
+    """Return the folder for the results of ``config``; creates only the storage, so call it before work starts.
 
     Raises:
-        ConfigError: the folder holds the results of another config, or the storage cannot be made.
+        ConfigError: the folder contains the results of another config, or the storage cannot be created.
     """
     folder = storage_folder(config.storage_path) / kind / config.name
     if not (folder / "config.yaml").exists():

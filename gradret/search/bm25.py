@@ -216,19 +216,19 @@ def stopwords(language: str) -> frozenset[str]:
 
 
 def tokenize(texts: list[str], language: str) -> list[list[str]]:
-    """The terms of each text (``gradret.text.terms``) without stop words, stemmed."""
-    found = [lower_terms(text, language) for text in texts]
-    stem = stems({term for row in found for term in row}, language)
-    return [[stem[term] for term in row if term in stem] for row in found]
+    """Return the terms of each text (``gradret.text.terms``), stemmed and without stop words."""
+    term_lists = [lower_terms(text, language) for text in texts]
+    stem = stems({term for row in term_lists for term in row}, language)
+    return [[stem[term] for term in row if term in stem] for row in term_lists]
 
 
 def lower_terms(text: str, language: str) -> list[str]:
-    """``gradret.text.terms``, in lower case as the language writes it."""
+    """Return ``gradret.text.terms``, with the language's rules for lower case."""
     return terms(text.translate(_TURKISH) if language == "turkish" else text)
 
 
 def stems(terms: Iterable[str], language: str) -> dict[str, str]:
-    """The Snowball stem of every term that is no stop word; the term itself where ``language`` is ``none``."""
+    """Return the Snowball stem of each term that is not a stop word; the term itself if ``language`` is ``none``."""
     import Stemmer
 
     kept = sorted(set(terms) - stopwords(language))

@@ -40,10 +40,10 @@ def evaluate(config: Config, queries: Artifact, run: Artifact) -> Artifact:
 
 
 def check_judgments(config: Config, queries: Artifact) -> None:
-    """Refuse, before anything is trained, test judgments that a measure cannot take.
+    """Reject test judgments that a measure does not support, before anything is trained.
 
     Raises:
-        DataError: as ``gradret.measures.check_grades``.
+        DataError: raised by ``gradret.measures.check_grades``.
     """
     check_grades(parse_measures(config.evaluate.measures), read_judgments(queries))
 

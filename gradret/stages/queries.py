@@ -181,7 +181,7 @@ def _splits(query_ids: pa.ChunkedArray, judgments: pa.Table) -> pa.ChunkedArray:
 
 
 def _same_texts(ingested: Artifact, queries: pa.Table) -> int:
-    """How many queries have the id and the text of a document, as those of ArguAna and Quora."""
+    """Count the queries that have the id and the text of a document, as in ArguAna and Quora."""
     import pyarrow.compute as pc
 
     doc_ids = known_docs(ingested, queries["query_id"])

@@ -51,7 +51,7 @@ def rerank(
 
 
 def _pairs(config: Config, queries: Artifact, runs: Mapping[str, Artifact], k: int) -> Artifact:
-    """PAIRS: one row a pair, with the systems that returned it and their ranks."""
+    """PAIRS: one row per pair, with the systems that returned it and their ranks."""
     body = functools.partial(_collect, queries, runs, k)
     inputs = {"queries": queries} | {f"run.{system}": run for system, run in runs.items()}
     settings = {"k": k, "systems": list(runs)}

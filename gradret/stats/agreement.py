@@ -190,35 +190,36 @@ def compare(human: str | Path, others: Sequence[str | Path]) -> dict[str, Agreem
     Raises:
         DataError: raised by ``read_qrels`` or ``agreement``; the message names the files.
     """
-    human_grades, found = read_qrels(human), {}
+    human_grades, agreements = read_qrels(human), {}
     for other in others:
         judgments = read_qrels(other)
         try:
-            found[str(other)] = agreement(human_grades, judgments)
+            agreements[str(other)] = agreement(human_grades, judgments)
         except DataError as error:
             raise DataError(f"{other} against {human}: {error}") from None
-    return found
+    return agreements
 
 
-def terminal_text(found: Mapping[str, Agreement]) -> str:
+def terminal_text(agreements: Mapping[str, Agreement]) -> str:
     """Format a table with one line per file, and each file's confusion matrix."""
-    names = {file: Path(file).name for file in found}
+    names = {file: Path(file).name for file in agreements}
     width = max(map(len, names.values()))
     binary = [f"kappa >={least}" for least in THRESHOLDS]
     lines = [_line(" " * width, ["pairs", "kappa", "quadratic", *binary, "Kendall", "Spearman"])]
-    for file, one in found.items():
-        values = [one.kappa, one.quadratic_kappa, *one.binary_kappa.values(), one.kendall_tau, one.spearman]
+    for file, result in agreements.items():
+        kappas = [result.kappa, result.quadratic_kappa, *result.binary_kappa.values()]
+        values = [*kappas, result.kendall_tau, result.spearman]
         numbers = ["-" if value is None else f"{value:.4f}" for value in values]
-        lines.append(_line(names[file].ljust(width), [f"{one.pairs:,}", *numbers]))
-    return "\n".join([*lines, *(_matrix(names[file], one) for file, one in found.items() if one.grades)])
+        lines.append(_line(names[file].ljust(width), [f"{result.pairs:,}", *numbers]))
+    return "\n".join([*lines, *(_matrix(names[file], result) for file, result in agreements.items() if result.grades)])
 
 
-def _matrix(name: str, one: Agreement) -> str:
-    width = max(len(str(grade)) for grade in one.grades)
+def _matrix(name: str, result: Agreement) -> str:
+    width = max(len(str(grade)) for grade in result.grades)
     head = f"\n{name}: rows are human grades, columns are the file's"
-    head += "" if one.share_of is None else f" (score * {one.share_of}, rounded)"
-    lines = [_line(" " * width, list(map(str, one.grades)))]
-    for grade, row in zip(one.grades, one.confusion, strict=True):
+    head += "" if result.share_of is None else f" (score * {result.share_of}, rounded)"
+    lines = [_line(" " * width, list(map(str, result.grades)))]
+    for grade, row in zip(result.grades, result.confusion, strict=True):
         lines.append(_line(str(grade).rjust(width), [f"{count:,}" for count in row]))
     return "\n".join([head, *lines])
 

@@ -91,8 +91,8 @@ class Results:
 
     def comparison(self, other: str, measure: str) -> Comparison | None:
         """Return the comparison of ``tuned`` with ``other``, if both were evaluated."""
-        found = (c for c in self.comparisons if c.b == other and c.measure == measure)
-        return next(found, None)
+        matches = (c for c in self.comparisons if c.b == other and c.measure == measure)
+        return next(matches, None)
 
 
 def results(tables: Mapping[str, pa.Table], measures: Sequence[str], seed: int, test: str = "two-sided") -> Results:
@@ -211,7 +211,7 @@ def compare_pairs(
 
 def significance(comparisons: Sequence[Comparison], test: str = "two-sided") -> list[dict[str, Any]]:
     """Return the comparisons in the format of the JSON files."""
-    return [vars(one) | {"test": name_of_test(test), "correction": "holm"} for one in comparisons]
+    return [vars(comparison) | {"test": name_of_test(test), "correction": "holm"} for comparison in comparisons]
 
 
 def p_value(differences: Values, test: str = "two-sided") -> float | None:

@@ -1,1 +1,1 @@
-"""What train needs and nothing else uses: tokens, batches, the step, the loop."""
+"""Training of the student: tokens, batches, the step and the loop."""
