@@ -29,7 +29,7 @@ def ray_session():
 
 @pytest.fixture
 def beir(tmp_path):
-    """Return a function that writes a BEIR folder; ``docs``, ``queries`` and splits of ``qrels`` are records or bytes."""
+    """Return a function that writes a BEIR folder from ``docs``, ``queries`` and ``qrels``: records, or bytes."""
 
     def write(docs=DOCS, queries=QUERIES, qrels=QRELS, name="data"):
         folder = tmp_path / name
