@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gradret.errors import ConfigError, GradretError
+from gradret.progress import printable, say
 from gradret.version import VERSION
 from gradret.work.signals import Terminated, raised_signals
 
@@ -52,10 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status: int = parsed.command(parsed)
         sys.stdout.flush()
     except GradretError as error:
-        print(f"gradret: {error}", file=sys.stderr)
+        say(f"gradret: {error}")
         return error.exit_code
     except KeyboardInterrupt as interruption:
-        print("gradret: interrupted; run the same command again to resume", file=sys.stderr)
+        say("gradret: interrupted; run the same command again to resume")
         return 143 if isinstance(interruption, Terminated) else 130
     except BrokenPipeError:
         # The reader of the output has exited; without this, Python fails to flush stdout on exit.
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in _STORAGE_ERRORS:
             raise
-        print(f"gradret: {error}", file=sys.stderr)
+        say(f"gradret: {error}")
         return 2
     return status
 
@@ -187,8 +188,12 @@ def _run(parsed: argparse.Namespace) -> int:
 def _print_result(parsed: argparse.Namespace, file: Path, text: Callable[[Any], str]) -> int:
     """Print the result that a command wrote to ``file``, as JSON or as text."""
     data = json.loads(file.read_text(encoding="utf-8"))
-    print(json.dumps(data, indent=2) if parsed.json else text(data))
+    _print(json.dumps(data, indent=2) if parsed.json else text(data))
     return 0
+
+
+def _print(text: str) -> None:
+    print(printable(text), flush=True)
 
 
 def _report(folder: Path) -> str:
@@ -205,7 +210,7 @@ def _stage(parsed: argparse.Namespace) -> int:
         output = getattr(flow, parsed.stage)
     artifacts = output if isinstance(output, dict) else {parsed.stage: output}
     paths = {name: str(getattr(artifact, "path", artifact)) for name, artifact in artifacts.items()}
-    print(json.dumps(paths, indent=2) if parsed.json else "\n".join(paths.values()))
+    _print(json.dumps(paths, indent=2) if parsed.json else "\n".join(paths.values()))
     return 0
 
 
@@ -219,7 +224,7 @@ def _check(parsed: argparse.Namespace) -> int:
     config = gradret.load(parsed.config, parsed.overrides)
     with session():
         artifact = Flow(config).check
-    print(json.dumps(as_data(artifact), indent=2) if parsed.json else terminal_text(artifact), flush=True)
+    _print(json.dumps(as_data(artifact), indent=2) if parsed.json else terminal_text(artifact))
     require(config, artifact)
     return 0
 
@@ -256,7 +261,7 @@ def _plan(parsed: argparse.Namespace) -> int:
     options = PlanOptions(parsed.gpu, parsed.parameters, parsed.tokens_in_per_second, parsed.tokens_out_per_second)
     with session():
         estimate = plan(config, options, with_probe=parsed.probe)
-    print(json.dumps(estimate, indent=2) if parsed.json else as_text(estimate))
+    _print(json.dumps(estimate, indent=2) if parsed.json else as_text(estimate))
     return 0
 
 
@@ -270,10 +275,10 @@ def _search(parsed: argparse.Namespace) -> int:
         raise ConfigError('expected one query: gradret search RUN "query"')
     hits = lookup(run, parsed.overrides[0])
     if parsed.json:
-        print(json.dumps(hits, indent=2))
+        _print(json.dumps(hits, indent=2))
         return 0
     for hit in hits:
-        print(f"{hit['rank']:>3}  {hit['score']:.4f}  {hit['doc_id']}  {hit['title']}\n     {hit['text'][:160]}")
+        _print(f"{hit['rank']:>3}  {hit['score']:.4f}  {hit['doc_id']}  {hit['title']}\n     {hit['text'][:160]}")
     return 0
 
 
@@ -296,11 +301,7 @@ def _evaluation(parsed: argparse.Namespace) -> int:
     evaluation = load_evaluation(parsed.config, parsed.overrides)
     with session():
         folder, table = run_evaluation(evaluation)
-    if parsed.json:
-        print((folder / "metrics.json").read_text(encoding="utf-8"), end="")
-    else:
-        print(f"{terminal_text(table)}\n\nreport: {folder / 'report.html'}")
-    return 0
+    return _print_result(parsed, folder / "metrics.json", lambda _: f"{terminal_text(table)}\n\n{_report(folder)}")
 
 
 def _compare_runs(parsed: argparse.Namespace) -> int:
@@ -310,10 +311,9 @@ def _compare_runs(parsed: argparse.Namespace) -> int:
     runs = [parsed.config, *parsed.overrides]
     measures = re.split(r",(?![^(]*\))", parsed.measures or _MEASURES)
     comparison = compare_runs(parsed.qrels, runs, measures, "one-sided" if parsed.one_sided else "two-sided")
-    if parsed.json:
-        print(json.dumps({**as_data(comparison.table), "counts": comparison.counts}, indent=2))
-    else:
-        print("\n".join([terminal_text(comparison.table), *comparison.remarks]))
+    text = "\n".join([terminal_text(comparison.table), *comparison.remarks])
+    data = {**as_data(comparison.table), "counts": comparison.counts}
+    _print(json.dumps(data, indent=2) if parsed.json else text)
     return 0
 
 
@@ -321,7 +321,7 @@ def _export(parsed: argparse.Namespace) -> int:
     from gradret.commands.export import export
 
     folder = str(export(parsed.run, parsed.folder))
-    print(json.dumps({"model": folder}, indent=2) if parsed.json else folder)
+    _print(json.dumps({"model": folder}, indent=2) if parsed.json else folder)
     return 0
 
 
@@ -332,7 +332,7 @@ def _agreement(parsed: argparse.Namespace) -> int:
 
     agreements = compare(parsed.human, parsed.others)
     data = {file: asdict(measured) for file, measured in agreements.items()}
-    print(json.dumps(data, indent=2) if parsed.json else terminal_text(agreements))
+    _print(json.dumps(data, indent=2) if parsed.json else terminal_text(agreements))
     return 0
 
 
@@ -340,7 +340,7 @@ def _show(parsed: argparse.Namespace) -> int:
     from gradret.commands.show import describe
 
     description = describe(parsed.kind, parsed.name)
-    print(json.dumps(description.data, indent=2) if parsed.json else description.text)
+    _print(json.dumps(description.data, indent=2) if parsed.json else description.text)
     return 0
 
 

@@ -6,15 +6,24 @@ is printed, so that logs stay readable.
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 
-__all__ = ["Progress", "say"]
+__all__ = ["Progress", "printable", "say"]
+
+# Controls of a terminal, except tab and line end; marks that reorder a line's letters; halves of surrogate pairs.
+_CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def say(text: str) -> None:
     """Print one line."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    """``text`` with escape sequences for its control characters: texts of others must not steer a terminal."""
+    return _CONTROLS.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
 
 
 class Progress:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -110,6 +111,24 @@ def test_a_signal(monkeypatch, capsys, number, status):
     assert main(["show"]) == status
     assert signal.getsignal(number) is before
     assert said(capsys) == "gradret: interrupted; run the same command again to resume\n"
+
+
+def test_control_characters_reach_no_terminal(tmp_path, capsys):
+    (tmp_path / "qrels").write_text("q1 0 d1 1\n")
+    runs = [tmp_path / "a\x1b[2J.trec", tmp_path / "b\x9b2J.trec"]
+    for run in runs:
+        run.write_text("q1 Q0 d1 1 0.5 x\n")
+    assert main(["evaluate", *map(str, runs), "--qrels", str(tmp_path / "qrels")]) == 0
+    assert main(["run", f"{runs[0]}.yaml"]) == 2
+    out, err = capsys.readouterr()
+    assert "\\x1b[2J" in out
+    assert "\\x1b[2J" in err
+    assert not {"\x1b", "\x9b"} & {*out, *err}
+
+
+def test_every_line_of_the_command_line_is_printable():
+    """One print, of a text that passed `printable`; all else goes through it or `say`."""
+    assert Path(cli.__file__).read_text(encoding="utf-8").count(" print(") == 1
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch):

@@ -1,13 +1,25 @@
 """Lines about long work."""
 
 import sys
+import unicodedata
 
-from gradret.progress import Progress, say
+from gradret.progress import Progress, printable, say
+
+DIRECTIONS = {"LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"}  # UAX #9, 3.1
 
 
 def test_lines_go_to_standard_error(capsys):
     say("words")
     assert capsys.readouterr() == ("", "words\n")
+
+
+def test_every_control_character_is_written_out(capsys):
+    """Unicode's control characters, marks of direction that stay open, and what UTF-8 has no bytes for."""
+    bad = {chr(n) for n in range(sys.maxunicode + 1) if unicodedata.category(chr(n)) in {"Cc", "Cs"}} - {"\t", "\n"}
+    bad |= {chr(n) for n in range(sys.maxunicode + 1) if unicodedata.bidirectional(chr(n)) in DIRECTIONS}
+    assert {char for char in map(chr, range(sys.maxunicode + 1)) if printable(char) != char} == bad
+    say("\x1b]0;title\x07 \x9b2J \u202e \ud800 \tä\n漢")
+    assert capsys.readouterr().err == "\\x1b]0;title\\x07 \\x9b2J \\u202e \\ud800 \tä\n漢\n"
 
 
 def test_rate_and_time_left_leave_out_what_was_resumed(monkeypatch, capsys):

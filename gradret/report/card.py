@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from importlib import resources
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradret.components import name_of
+from gradret.progress import printable
 from gradret.report.page import headline, kinds
 from gradret.stats.significance import p_text
 from gradret.version import VERSION
@@ -47,9 +49,9 @@ def card(config: Config, artifacts: Mapping[str, Artifact], results: Results, li
     """
     from jinja2 import Environment, StrictUndefined
 
-    # Markdown needs no HTML escaping.
+    # Markdown needs no HTML escaping: names and texts that others chose pass the filters `code` or `plain`.
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # noqa: S701
-    environment.filters |= {"p_text": p_text, "shown": _one_line}
+    environment.filters |= {"p_text": p_text, "shown": _one_line, "code": _code, "plain": _plain}
     source = resources.files("gradret.report").joinpath("card.md.jinja").read_text(encoding="utf-8")
     trained = artifacts["train"]
     return environment.from_string(source).render(
@@ -83,6 +85,18 @@ def _hub_id(reference: str) -> str:
     except HFValidationError:
         return ""
     return "" if Path(reference).is_dir() else reference
+
+
+def _code(text: str) -> str:
+    """``text`` as a code span, which ends at no backtick of the text (CommonMark, 6.1)."""
+    fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
+    space = " " if len(fence) > 1 else ""
+    return f"{fence}{space}{printable(text)}{space}{fence}"
+
+
+def _plain(text: str) -> str:
+    """``text`` in one line, without meaning in Markdown or HTML (CommonMark, 2.4)."""
+    return re.sub(r"([\\`*\[\]<>#!|&~$]|(?<!\w)_|_(?!\w))", r"\\\1", printable(" ".join(text.split())))
 
 
 def _one_line(value: object) -> str:

@@ -9,6 +9,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from gradret.components import name_of
+from gradret.progress import printable
 from gradret.report import data
 from gradret.report.copies import Copies, Leaks, copies, leaks
 from gradret.report.indexes import indexes
@@ -85,11 +86,18 @@ def render(template: str, **values: object) -> str:
     """Render a template of this folder with the common style sheet."""
     from jinja2 import Environment, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, finalize=_visible, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters |= {"p_text": p_text, "snippet": _snippet}
     folder = resources.files("gradret.report")
     source, style = (folder.joinpath(name).read_text(encoding="utf-8") for name in (template, "page.css"))
     return environment.from_string(source).render(style=style, **values)
+
+
+def _visible(value: object) -> object:
+    """A text with its control characters written out; not what the template marks as HTML."""
+    return printable(value) if type(value) is str else value
 
 
 def headline(results: Results) -> str:

@@ -6,10 +6,12 @@ import ast
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 from huggingface_hub import ModelCard
+from markdown_it import MarkdownIt
 
 from gradret.config.loading import parse
 from gradret.report import card as module
@@ -203,6 +205,39 @@ def test_a_long_text_of_the_config_stays_on_its_line(tmp_path: Path) -> None:
     text = card(config(tmp_path, train={"encoder": encoder}), {"train": trained(tmp_path)}, NOTHING, {})
     (line,) = re.findall("^- Encoder: .*$", text, re.MULTILINE)
     assert f"query_prompt Find: {'what is asked ' * 49}what is asked," in line
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a` <img src=x> [b](https://c) `",
+        "``` \n---\nlicense: evil\n---\n# Title",
+        "`\x1b[2J\u202e`",
+        "| cell |",
+    ],
+)
+def test_names_and_texts_of_others_form_no_markdown(tmp_path: Path, artifact: Any, text: str) -> None:
+    """Read by another implementation of Markdown: their characters come out, as code or as text."""
+    generated = artifact("generate", queries=[{"query_id": "g", "text": "x", "generator": "mine", "kind": text}])
+    settings = config(tmp_path, train={"encoder": {"name": "transformer", "query_prompt": text}})
+    made = card(settings, {"train": trained(tmp_path), "generate": generated}, NOTHING, LINEAGE)
+    plain = card(config(tmp_path), {"train": trained(tmp_path)}, NOTHING, LINEAGE)
+    assert ModelCard(made).data.to_dict() == ModelCard(plain).data.to_dict()
+    body = MarkdownIt("commonmark").enable("table").parse(ModelCard(made).text)
+    leaves = [leaf for token in body for leaf in token.children or [token]]
+    assert not {leaf.type for leaf in leaves} & {"html_block", "html_inline", "image", "hr"}
+    assert "c" not in {urlsplit(str(leaf.attrs["href"])).hostname for leaf in leaves if "href" in leaf.attrs}
+    assert [leaf.content for leaf in leaves if leaf.type == "code_inline" and shown(text) in leaf.content]
+    assert [leaf for leaf in body if leaf.type == "inline" and f"1 {shown(text)}" in spoken(leaf)]
+    assert not re.search("[\x1b\u202e]", made)
+
+
+def shown(text: str) -> str:
+    return " ".join(text.split()).replace("\x1b", "\\x1b").replace("\u202e", "\\u202e")
+
+
+def spoken(token: Any) -> str:
+    return "".join(leaf.content for leaf in token.children)
 
 
 def test_what_was_not_made_is_left_out(tmp_path: Path) -> None:

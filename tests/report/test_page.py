@@ -100,7 +100,7 @@ def given(storage: Path) -> dict[str, Artifact]:
         for n in range(40)
     ]
     bad = [
-        {"table": "docs", "where": f"corpus.jsonl:{n}", "reason": "empty text", "raw": "<script>x</script>"}
+        {"table": "docs", "where": f"corpus.jsonl:{n}", "reason": "empty text", "raw": "<script>x</script>\x1b[2J"}
         for n in range(12)
     ]
     human = [
@@ -294,7 +294,8 @@ def test_the_page_shows_every_section_and_escapes(folder: Path) -> None:
         assert f"<h2>{text}" in html or f"<summary>{text}" in html, text
     assert html.count("<svg") == 4
     assert "On wing flutter &amp; &lt;b&gt;more&lt;/b&gt;" in html
-    assert html.count("&lt;script&gt;x&lt;/script&gt;") == 10
+    assert html.count(r"&lt;script&gt;x&lt;/script&gt;\x1b[2J") == 10
+    assert "\x1b" not in html
     assert "4 keywords, 4 sentence, 4 title" in html
     assert "top 4 of 4 documents" in html
     assert "generated-1" in html
