@@ -34,7 +34,7 @@ DEV = {"scifact": "train", "cranfield": "dev"}
 SEEDS = (0, 1, 2)
 QUERIES, EPOCHS = 3000, 2
 SMALL = (
-    "generate.training_queries=false",  # they judge
+    "generate.training_queries=false",  # the training queries are used for evaluation
     f"generate.generator.queries={QUERIES}",
     "generate.generator.per_doc=12",
     f"train.epochs={EPOCHS}",
@@ -76,9 +76,9 @@ VARIANTS: dict[str, dict[str, tuple[str, ...]]] = {
 def main() -> None:
     """Run the missing variants, collection by collection, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("data", type=Path, help="holds the BEIR folders")
-    parser.add_argument("--storage", type=Path, help="keeps what was made, and goes on from there")
-    parser.add_argument("--collections", nargs="*", default=COLLECTIONS, help="measure these and write no result")
+    parser.add_argument("data", type=Path, help="contains the BEIR folders")
+    parser.add_argument("--storage", type=Path, help="keep artifacts here, and resume from them")
+    parser.add_argument("--collections", nargs="*", default=COLLECTIONS, help="measure only these; writes no result")
     parsed = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         storage = parsed.storage or Path(temporary)
@@ -102,7 +102,7 @@ def main() -> None:
 
 
 def _split(folder: Path, target: Path) -> Path:
-    """The collection with the judgments of even query numbers as ``dev`` and of odd ones as ``test``."""
+    """Return the collection, with judgments of even query numbers as ``dev`` and of odd ones as ``test``."""
     if not (target / "qrels").exists():
         shutil.copytree(folder, target, dirs_exist_ok=True)
         header, *lines = (folder / "qrels" / "test.tsv").read_text(encoding="utf-8").splitlines()
@@ -113,7 +113,7 @@ def _split(folder: Path, target: Path) -> Path:
 
 
 def measured(place: str, folder: Path, storage: Path, overrides: tuple[str, ...], seed: int) -> dict:
-    """Lists kept, and measures on the dev and test queries."""
+    """Return the number of lists kept, and the measures on dev and test queries."""
     given = ["dataset.name=beir", f"dataset.path={folder}", f"name={place}", f"storage_path={storage}", f"seed={seed}"]
     config = gradret.load("configs/quickstart.yaml", [*given, *SMALL, *overrides])
     flow = Flow(config)
@@ -131,7 +131,7 @@ def measured(place: str, folder: Path, storage: Path, overrides: tuple[str, ...]
 
 
 def markdown(rows: list[dict]) -> str:
-    """The result file."""
+    """Format the result file."""
     lines = [
         "# Effect of filters, candidates and list settings",
         "",

@@ -68,17 +68,17 @@ from gradret.work.session import cores, session
 def main() -> None:
     """Build the lists, run the missing trainings, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("data", type=Path, help="holds the BEIR folders")
-    parser.add_argument("--storage", type=Path, help="keeps what was made, and goes on from there")
+    parser.add_argument("data", type=Path, help="contains the BEIR folders")
+    parser.add_argument("--storage", type=Path, help="keep artifacts here, and resume from them")
     parser.add_argument("--workers", type=int, default=cores())
-    parser.add_argument("--only", nargs="*", default=[], help="train for these claims (1 to 5) and write no result")
+    parser.add_argument("--only", nargs="*", default=[], help="train only for these claims (1 to 5); writes no result")
     parsed = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         run(parsed, (parsed.storage or Path(temporary)).resolve())
 
 
 def run(parsed: argparse.Namespace, storage: Path) -> None:
-    """All of it, with what is made in ``storage``."""
+    """Run the benchmark, with artifacts in ``storage``."""
     with session():
         for name in COLLECTIONS:
             kept(storage / "lists" / f"{name}.pickle", functools.partial(synthetic, name, parsed.data / name, storage))
@@ -97,7 +97,7 @@ def run(parsed: argparse.Namespace, storage: Path) -> None:
 
 
 def measured_all(cells: Sequence[Cell], storage: Path, workers: int) -> dict[Cell, Any]:
-    """Values of every cell, read from earlier runs where they exist."""
+    """Return the values of every cell, reusing those of earlier runs."""
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         asked = {pool.submit(measured, cell, storage): cell for cell in cells}
         found = {}
@@ -109,7 +109,7 @@ def measured_all(cells: Sequence[Cell], storage: Path, workers: int) -> dict[Cel
 
 
 def measured(cell: Cell, storage: Path) -> dict[str, Any]:
-    """``values`` by collection that was searched, and seconds."""
+    """Return ``values`` by searched collection, and the seconds of the training."""
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
 
@@ -138,7 +138,7 @@ def measured(cell: Cell, storage: Path) -> dict[str, Any]:
         list_length=24,
         dev_docs=0,
     )
-    # Lists, and so what is kept of them, depend on the seed where it draws noise or folds.
+    # If noise or folds are drawn, lists depend on the seed, and so must the name under which they are cached.
     drawn = (cell.seed, cell.noisy, cell.noise, cell.fold) if cell.noisy or cell.fold >= 0 else ()
     ready = storage / "prepared" / f"{cell.place} {cell.lists} {drawn}".replace("/", " ")
     model = trained(here, texts, rows, settings, cell.seed, ready)
@@ -155,19 +155,19 @@ def measured(cell: Cell, storage: Path) -> dict[str, Any]:
 
 
 def fold_of(here: Place, seed: int, fold: int) -> set[str]:
-    """Query ids of a fold."""
+    """Return the query ids of a fold."""
     order = sorted(here.queries["test"])
     drawing(f"folds {seed}").shuffle(order)
     return set(order[fold::FOLDS])
 
 
 def of_seeds(cells: Iterator[Cell] | Sequence[Cell], **wanted: Any) -> list[Cell]:
-    """Cells with these fields."""
+    """Return the cells with these fields."""
     return [cell for cell in cells if all(getattr(cell, name) == value for name, value in wanted.items())]
 
 
 def before(storage: Path, name: str, there: str = "") -> Values:
-    """The student before training."""
+    """Return the values of the student before training."""
     source = loaded(storage / "lists" / f"{name}.pickle")[0]
     here = loaded(storage / "lists" / f"{there or name}.pickle")[0]
     return searched(here, "test", None, source)
@@ -264,7 +264,7 @@ TITLES = {
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """The result file."""
+    """Format the result file."""
     lines = [
         "# The papers' claims, tested on small collections",
         "",

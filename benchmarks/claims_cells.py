@@ -69,7 +69,7 @@ class Cell:
 
 
 def over_folds(name: str, recipe: str, seed: int, noisy: str = "", noise: float = 0.0) -> list[Cell]:
-    """One training per fold."""
+    """Yield one training per fold."""
     return [Cell(name, "judged", recipe, FOLD_EPOCHS[name], seed, noise, noisy, fold) for fold in range(FOLDS)]
 
 

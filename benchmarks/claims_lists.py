@@ -26,7 +26,7 @@ POSITIVE, MAX_POSITIVES = 0.5, 4
 
 
 def kept(path: Path, make: Callable[[], Any]) -> Any:
-    """The result of ``make``, cached in a file."""
+    """Return the result of ``make``, cached in a file."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(".draft")
@@ -37,7 +37,7 @@ def kept(path: Path, make: Callable[[], Any]) -> Any:
 
 @functools.cache
 def loaded(path: Path) -> Any:
-    """The content of a file written by ``kept``."""
+    """Return the content of a file written by ``kept``."""
     return pickle.loads(path.read_bytes())  # noqa: S301 - written by kept()
 
 
@@ -46,7 +46,7 @@ Lists = tuple[Place, pa.Table, dict[str, list[dict[str, Any]]]]
 
 
 def flow_of(name: str, folder: Path, storage: Path, *more: str) -> Flow:
-    """The quickstart's flow on extractive queries only."""
+    """Return the quickstart's flow with extractive queries only."""
     given = ["dataset.name=beir", f"dataset.path={folder.resolve()}", f"name={name}", f"storage_path={storage}"]
     return Flow(gradret.load("configs/quickstart.yaml", [*given, *EXTRACTIVE, *more]))
 
@@ -115,9 +115,9 @@ def judged(name: str, data: Path, storage: Path) -> Lists:
 
 
 def graded(here: Place, labels: Sequence[Any], highest: int, run: pa.Table | None) -> Iterator[dict[str, Any]]:
-    """A list per query: up to four documents of each grade, and up to eight of BM25's first unjudged documents.
+    """Yield one list per query: up to four documents of each grade, and up to eight of BM25's first unjudged documents.
 
-    Unjudged documents get grade 0. cranfield's grade 0 marks the paper that prompted the query; it is left out.
+    Unjudged documents get grade 0. cranfield's grade 0 marks the paper that prompted the query; it is omitted.
     """
     found: dict[str, list[str]] = {}
     if run is not None:
@@ -137,7 +137,7 @@ def graded(here: Place, labels: Sequence[Any], highest: int, run: pa.Table | Non
 
 
 def relabelled(row: dict[str, Any], grades: Mapping[str, float]) -> dict[str, Any]:
-    """A list with these grades, positives first: grades of at least ``POSITIVE``, or the highest grade."""
+    """Return the list with these grades, positives first: grades of at least ``POSITIVE``, or the highest grade."""
     positive = min(POSITIVE, max(grades.values()))
     order = sorted(grades, key=lambda doc_id: (-grades[doc_id], doc_id))
     values = [grades[doc_id] for doc_id in order]
@@ -182,5 +182,5 @@ def noisy_positives(rows: Sequence[dict[str, Any]], share: float, seed: int) -> 
 
 
 def drawing(what: str) -> np.random.Generator:
-    """The same draws for the same words."""
+    """Return a random generator seeded by a text."""
     return np.random.default_rng(list(what.encode()))

@@ -23,7 +23,7 @@ class Tables:
         self.pairs: list[tuple[str, str, str]] = []
 
     def add(self, where: str, label: str, cells: Sequence[Any], searched_in: str = "", **more: Any) -> None:
-        """An arm's values in the group ``where``: per query, the mean over seeds."""
+        """Add an arm's values to the group ``where``: for each query, the mean over seeds."""
         name = f"{where}: {label}"
         row = {"where": where, "label": label, **more}
         for measure in MEASURES:
@@ -38,7 +38,7 @@ class Tables:
         self.rows.append(row)
 
     def fixed(self, where: str, label: str, values: Values, **more: Any) -> None:
-        """An arm measured without training."""
+        """Add an arm that was measured without training."""
         row = {"where": where, "label": label, **more}
         for measure, own in values.items():
             array = np.array([own[query_id] for query_id in sorted(own)])
@@ -51,7 +51,7 @@ class Tables:
         self.pairs += [(f"{where}: {better}", f"{where}: {worse}", measure) for measure in MEASURES]
 
     def compare_losses_of(self, where: str, one: tuple[str, str], other: tuple[str, str]) -> None:
-        """Test whether ``one`` falls less from its second to its first arm than ``other`` does."""
+        """Test whether ``one`` drops less than ``other`` does, from its second to its first arm."""
         names = []
         for bad, good in (one, other):
             name = f"{where}: {bad} less {good}"
@@ -63,7 +63,7 @@ class Tables:
         self.pairs += [(*names, measure) for measure in MEASURES]
 
     def data(self) -> dict[str, Any]:
-        """Rows, and comparisons corrected after Holm as one family."""
+        """Return the rows, and comparisons corrected by Holm's method as one family."""
         made = compare_pairs(self.values, self.pairs)
         comparisons = [
             {
@@ -89,7 +89,7 @@ def verdict(difference: float, p: float | None) -> str:
 
 
 def plot(title: str, rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """A panel per collection: lines over epochs or noise, or bars; the dotted line is the student before training."""
+    """Plot one panel per collection: lines over epochs or noise, or bars; the dotted line is before training."""
     import matplotlib as mpl
 
     mpl.use("svg")
@@ -114,7 +114,7 @@ def plot(title: str, rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def panel(axis: Any, where: str, rows: Sequence[dict[str, Any]]) -> None:
-    """One place."""
+    """Plot the panel of one collection."""
     untrained = [row["nDCG@10"] for row in rows if row["label"] == "untrained"]
     arms = [row for row in rows if row["label"] != "untrained"]
     for value in untrained:

@@ -13,7 +13,7 @@ DIMENSION, CLUSTERS, SEED, BLOCK = 384, 4096, 0, 50_000
 
 
 def vectors_of(size: int) -> Iterator[np.ndarray]:
-    """Blocks of unit vectors, float32."""
+    """Yield blocks of unit vectors, float32."""
     for number in range(-(-size // BLOCK)):
         yield _block(number)[: size - number * BLOCK]
 
@@ -44,7 +44,7 @@ def _unit(matrix: np.ndarray) -> np.ndarray:
 
 
 def query_vectors(size: int, number: int) -> np.ndarray:
-    """Queries near documents of the first block."""
+    """Return queries near documents of the first block."""
     draw = np.random.default_rng([SEED, 1 << 20])
     near = _block(0)[draw.integers(min(size, BLOCK), size=number)]
     return _unit(near + _noise(draw, number, 0.6))

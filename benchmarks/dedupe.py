@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def command(stage: str, folder: Path, near: float) -> list[str]:
-    """The command that a user would type."""
+    """Run the command that a user would type."""
     overrides = ["dataset.name=beir", f"dataset.path={folder / 'data'}", "name=dedupe", f"dedupe.near={near}"]
     overrides.append(f"storage_path={folder / 'storage'}")
     return [sys.executable, "-m", "gradret.cli", stage, "configs/quickstart.yaml", *overrides]
@@ -75,7 +75,7 @@ def write_collection(folder: Path, size: int) -> None:
 
 
 def copy_of(text: np.ndarray, kind: str, draw: np.random.Generator) -> np.ndarray:
-    """Words of a copy."""
+    """Return the words of a copy."""
     if kind == "equal":
         return np.char.add(np.char.upper(text), ",")
     if kind == "near":
@@ -86,7 +86,7 @@ def copy_of(text: np.ndarray, kind: str, draw: np.random.Generator) -> np.ndarra
 
 
 def found(folder: Path, size: int, near: float) -> dict:
-    """Recall of the planted copies by kind, and the number of documents wrongly dropped as copies."""
+    """Return the recall of the planted copies by kind, and the number of documents wrongly dropped as copies."""
     paths = (folder / "storage" / "artifacts" / "dedupe").glob("*/manifest.json")
     manifests = {path.parent: json.loads(path.read_text(encoding="utf-8")) for path in paths}
     (path,) = [path for path, manifest in manifests.items() if manifest["settings"]["dedupe"]["near"] == near]
@@ -103,7 +103,7 @@ def found(folder: Path, size: int, near: float) -> dict:
 
 
 def markdown(rows: list[dict]) -> str:
-    """The result file."""
+    """Format the result file."""
     lines = [
         "# Deduplication",
         "",

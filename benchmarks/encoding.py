@@ -64,7 +64,7 @@ GPU = (Case("minilm", "vaswani", 11429), Case("minilm", "scifact", 5183))
 
 
 def main() -> None:
-    """Measure, and write the result."""
+    """Measure all cases and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", type=Path, help="a folder with cranfield, vaswani and scifact, as BEIR stores them")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def measured(case: Case, data: Path, folder: Path, device: str, runs: int) -> dict[str, Any]:
-    """Times of every side, in seconds."""
+    """Return the times of every side, in seconds."""
     lines = (data / case.collection / "corpus.jsonl").read_text(encoding="utf-8").splitlines()[: case.passages]
     stage = Stage(case.model, lines, folder, device)
     texts = [passage(row.get("title"), row["text"]) for row in map(json.loads, lines)]
@@ -98,7 +98,7 @@ def measured(case: Case, data: Path, folder: Path, device: str, runs: int) -> di
         "stage, tenth": lambda: stage("tenth"),
         "stage": lambda: stage("whole"),
     }
-    for name in ("encode", "loop"):  # start everything
+    for name in ("encode", "loop"):  # warm up
         sides[name]()
     stage("tenth")
     apart = float(np.abs(sides["loop"]() - sides["encode"]()).max())
@@ -156,12 +156,12 @@ class Stage:
 
 
 def flat(vectors: np.ndarray) -> tuple[pa.Array, int]:
-    """Numbers one after the other, and how many a vector has."""
+    """Return all numbers in one array, and the dimension of a vector."""
     return pa.array(vectors.ravel()), vectors.shape[1]
 
 
 def config(name: str, folder: Path, lines: list[str], device: str) -> Config:
-    """Config of a collection with ``lines``."""
+    """Return the config of a collection with ``lines``."""
     data = folder / name
     (data / "qrels").mkdir(parents=True)
     (data / "corpus.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -180,7 +180,7 @@ def config(name: str, folder: Path, lines: list[str], device: str) -> Config:
 
 
 def tokens(model: SentenceTransformer, texts: list[str]) -> int:
-    """Number of tokens that the model reads, without padding."""
+    """Return the number of tokens that the model reads, without padding."""
     tokenizer = model.tokenizer
     if hasattr(tokenizer, "encode_batch"):
         return sum(len(found.ids) for found in tokenizer.encode_batch(texts, add_special_tokens=False))
@@ -189,7 +189,7 @@ def tokens(model: SentenceTransformer, texts: list[str]) -> int:
 
 
 def linear(model: SentenceTransformer) -> int:
-    """Number of parameters of the linear layers."""
+    """Return the number of parameters of the linear layers."""
     layers = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
     return sum(parameter.numel() for layer in layers for parameter in layer.parameters())
 
@@ -211,7 +211,7 @@ def matmul_rate(device: str) -> float:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The result file."""
+    """Format the result file."""
     command = "python -m benchmarks.encoding DATA" + (" --device cuda" if result["device"] == "cuda" else "")
     lines = [
         "# Encoding against SentenceTransformer.encode",
@@ -251,7 +251,7 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def rates(case: dict[str, Any], seconds: float, share: float) -> list[str]:
-    """Passages and tokens per second, and the share of a matrix product's rate."""
+    """Return passages and tokens per second, and the share of a matrix product's rate."""
     shown = f"{share:.0%}" if case["parameters"] else ""
     return [f"{case['passages'] / seconds:,.0f}", f"{case['tokens'] / seconds:,.0f}", shown]
 

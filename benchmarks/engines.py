@@ -45,7 +45,7 @@ def main() -> None:
             for rows in (FEW, ROWS):
                 collection = write_collection(folder / f"data{rows}", docs[:rows])
                 tree = tree_of(model, collection, folder / f"storage{run}.{rows}")
-                Flow(parse(tree)).make("dedupe")  # not a part of what is measured
+                Flow(parse(tree)).make("dedupe")  # not included in the measured time
                 tokens["vllm"] = add(seconds["vllm"], rows, bare(tree))
                 tokens["gradret"] = add(seconds["gradret"], rows, stage(parse(tree)))
                 print(run, rows, {side: values[rows][-1] for side, values in seconds.items()}, file=sys.stderr)
@@ -94,7 +94,7 @@ def write_collection(folder: Path, docs: list[dict[str, str]]) -> Path:
 
 
 def stage(config: Config) -> dict[str, Any]:
-    """The stage, from its inputs to its artifact."""
+    """Run the stage, from its inputs to its artifact."""
     from gradret.flow import Flow
 
     flow = Flow(config)
@@ -105,7 +105,7 @@ def stage(config: Config) -> dict[str, Any]:
 
 
 def bare(tree: dict[str, Any]) -> dict[str, Any]:
-    """The same prompts by vLLM's LLM in a fresh process, from import to the last answer."""
+    """Answer the same prompts with vLLM's LLM in a new process, from import to the last answer."""
     command = [sys.executable, "-m", "benchmarks.engines", "--bare", json.dumps(tree)]
     started = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -51,8 +51,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--documents", type=int, default=2_000_000)
     parser.add_argument("--queries", type=int, default=1_000)
-    parser.add_argument("--storage", type=Path, help="goes on with what was made")
-    parser.add_argument("--stage", choices=STAGES[:-1], help="only this one, of the storage's config")
+    parser.add_argument("--storage", type=Path, help="keep artifacts here, and resume from them")
+    parser.add_argument("--stage", choices=STAGES[:-1], help="run only this stage, with the storage's config")
     parsed = parser.parse_args()
     if parsed.stage:
         with session():
@@ -132,7 +132,7 @@ def write_queries(folder: Path, documents: int, wanted: int) -> None:
 
 
 def markdown(storage: Path, found: dict, peaks: dict[str, Peak]) -> str:
-    """The result file."""
+    """Format the result file."""
     size = sum(path.stat().st_size for path in (storage / "artifacts").rglob("*") if path.is_file()) / 2**30
     corpus = (storage / "data" / "corpus.jsonl").stat().st_size / 2**30
     quality = ", ".join(f"{measure} {value:.4f}" for measure, value in found["metrics"].items())

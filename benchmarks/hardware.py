@@ -11,7 +11,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def hardware() -> str:
-    """A sentence that describes the hardware of the measurement."""
+    """Describe the hardware of the measurement in a line."""
     model = "unknown CPU"
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -27,7 +27,7 @@ def hardware() -> str:
 
 
 def result_path(what: str, ending: str) -> Path:
-    """``results/<what>_<cores>cpu_<date>.<ending>``."""
+    """Return ``results/<what>_<cores>cpu_<date>.<ending>``."""
     RESULTS.mkdir(exist_ok=True)
     date = datetime.datetime.now(tz=datetime.UTC).date()
     return RESULTS / f"{what}_{len(os.sched_getaffinity(0))}cpu_{date}.{ending}"

@@ -17,7 +17,7 @@ from gradret.search.plan import plan
 
 
 def paper(found: dict[str, Any]) -> str:
-    """Estimates for larger collections from measured rates, as a Markdown table."""
+    """Format estimates for larger collections from measured rates, as a Markdown table."""
     largest = found["sizes"][-1]
     flat, ivfpq = largest["flat"], largest["ivfpq"]
     work = largest["vectors"] * found["dimension"] * found["queries"]
@@ -42,7 +42,7 @@ def paper(found: dict[str, Any]) -> str:
 
 
 def _on_paper(name: str, factory: str, vectors: int, dimension: int, rates: tuple[float, float, float, int]) -> str:
-    """A table row, for nodes of 16 cores and 64 GiB, of which the index may use 48."""
+    """Format a table row, for nodes of 16 cores and 64 GiB, of which the index may use 48."""
     compared, scanned, added, measured = rates
     planned = plan(factory, vectors, dimension, max(1, -(-vectors // 2_000_000)), BLOCK)
     memory = planned.shard * planned.shards

@@ -49,14 +49,14 @@ LISTS = {250_000: 2048, 1_000_000: 4096, 2_000_000: 4096}
 
 
 def main() -> None:
-    """Measure."""
+    """Measure all sizes and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--sizes", default="250000,1000000,2000000")
     parser.add_argument("--kinds", default="flat,ivfpq")
     parser.add_argument("--queries", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=5, help="of the largest size; the others have one")
-    parser.add_argument("--actors", type=int, default=0, help="that hold the shards; 0 is the default")
-    parser.add_argument("--storage", type=Path, help="kept, and gone on with")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds at the largest size; other sizes have one")
+    parser.add_argument("--actors", type=int, default=0, help="number of actors for the shards; 0 is gradret's default")
+    parser.add_argument("--storage", type=Path, help="keep artifacts here, and resume from them")
     parser.add_argument("--alone", nargs=3, metavar=("VECTORS", "QUERIES", "EMPTY"), help=argparse.SUPPRESS)
     parser.add_argument("--refined", action="store_true", help=argparse.SUPPRESS)
     parsed = parser.parse_args()
@@ -91,7 +91,7 @@ def measure(parsed: argparse.Namespace) -> None:
 
 
 def one_size(storage: Path, size: int, queries: int, rounds: int, kinds: list[str], search: Search) -> dict[str, Any]:
-    """Both index types over the first ``size`` vectors."""
+    """Measure both index types over the first ``size`` vectors."""
     vectors, asked = generated(storage, size), query_vectors(size, queries)
     np.save(storage / "queries.npy", asked)
     measured: dict[str, Any] = {"vectors": size}
@@ -117,7 +117,7 @@ def one_size(storage: Path, size: int, queries: int, rounds: int, kinds: list[st
 def one_index(
     storage: Path, factory: str, vectors: Artifact, asked: np.ndarray, rounds: int, search: Search
 ) -> tuple[dict[str, Any], pa.Table]:
-    """Time and memory of building and searching, and the RUN."""
+    """Return the time and memory of building and searching, and the RUN."""
     config = Config("scale", Pydocs(), str(storage), index=Index(factory, SHARDS), search=search)
     with watched() as built_memory:
         started = time.perf_counter()
@@ -183,7 +183,7 @@ def halved(
 
 
 def started_parameters(searcher: Searcher) -> str:
-    """The search parameters; every actor has loaded its shards then."""
+    """Return the search parameters, after every actor has loaded its shards."""
     import ray
 
     parameters: list[str] = ray.get([actor.parameters.remote() for actor in searcher.actors])
@@ -191,7 +191,7 @@ def started_parameters(searcher: Searcher) -> str:
 
 
 def search_once(searcher: Searcher, asked: np.ndarray, folder: Path) -> tuple[float, pa.Table]:
-    """Seconds to search all queries and write the run."""
+    """Return the seconds to search all queries and write the run, and the run."""
     shutil.rmtree(folder, ignore_errors=True)
     ids = query_ids(len(asked))
     blocks = (
@@ -218,11 +218,11 @@ class Alone:
         self.add_seconds = float(self._ask(parameters))
 
     def search(self) -> float:
-        """Seconds."""
+        """Search; return the seconds."""
         return float(self._ask("search"))
 
     def close(self) -> dict[str, Any]:
-        """Seconds of adding, and the results of the last search."""
+        """Return the seconds of adding vectors, and the results of the last search."""
         self._ask("write")
         self.process.communicate("")
         places = np.load(self.storage / "alone.npy")
@@ -264,7 +264,7 @@ def alone(folder: Path, storage: Path, empty: Path, *, refined: bool) -> None:
         faiss.ParameterSpace().set_index_parameters(index, parameters)
     if refined:
         index = faiss.IndexRefine(index, exact)
-        # Half a candidate more: k times the factor is cut to a whole number.
+        # Add half a candidate, because FAISS truncates k times the factor to a whole number.
         index.k_factor = (K + MARGIN + 0.5) / K
     print(seconds, flush=True)
     asked, places = np.load(storage / "queries.npy"), None
@@ -313,7 +313,7 @@ def _kind(process: psutil.Process, own: int, beside: int) -> str:
 
 
 def generated(storage: Path, size: int) -> Artifact:
-    """VECTORS of ``size`` documents."""
+    """Write VECTORS of ``size`` documents."""
 
     def body(draft: Draft) -> None:
         for number, matrix in enumerate(vectors_of(size)):
@@ -327,12 +327,12 @@ def generated(storage: Path, size: int) -> Artifact:
 
 
 def doc_ids(numbers: np.ndarray) -> pa.Array:
-    """Ids in the order of the numbers."""
+    """Return document ids in the order of ``numbers``."""
     return pa.array([f"d{number:08d}" for number in numbers.tolist()], pa.string())
 
 
 def query_ids(number: int) -> pa.Array:
-    """Ids in order."""
+    """Return the first query ids."""
     return pa.array([f"q{n:06d}" for n in range(number)], pa.string())
 
 

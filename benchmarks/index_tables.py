@@ -7,7 +7,7 @@ from typing import Any
 
 
 def markdown(found: dict[str, Any]) -> str:
-    """The result file."""
+    """Format the result file."""
     recalls = ["recall@10", f"recall@{found['k']}", f"alone: recall@{found['k']}"]
     holders = ["builder: holds", "actor: holds", "actor: with mapped", "driver: holds", "alone: holds"]
     lines = [
@@ -67,7 +67,7 @@ def markdown(found: dict[str, Any]) -> str:
 def _beside(
     vectors: int, what: str, parameters: str, ours: dict[str, Any], theirs: dict[str, Any], recalls: list[float]
 ) -> str:
-    """A table row for an index of an earlier row, searched in another way."""
+    """Format a row for the index of an earlier row, searched in another way."""
     ratio = statistics.median(theirs["seconds"]) / statistics.median(ours["seconds"])
     seconds = [_spread(side["seconds"]) for side in (ours, theirs)]
     cells = [f"{vectors:,}", what, parameters, "", "", *seconds, f"{ratio:.2f}", ""]

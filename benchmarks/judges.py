@@ -30,7 +30,7 @@ def main(data: str) -> int:
 
 
 def markdown(found: dict[str, Agreement]) -> str:
-    """The agreement of all judges, and the confusion matrix of each."""
+    """Format the agreement of all judges, and the confusion matrix of each."""
     measures = ["kappa", "quadratic kappa", *(f"kappa of >= {least}" for least in THRESHOLDS), "Kendall", "Spearman"]
     lines = [
         "# Three judges against human grades",

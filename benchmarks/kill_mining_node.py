@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def tables(data: Path, storage: Path, *, killer: bool) -> dict[str, Any]:
-    """The tables that the stages wrote."""
+    """Return the tables that the stages wrote."""
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     nodes = [cluster.add_node(num_cpus=2) for _ in range(2)]
     ray.init(address=cluster.address, log_to_driver=False)

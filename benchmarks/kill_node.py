@@ -62,7 +62,7 @@ def main() -> int:
 
 
 def trained(storage: Path, **losses: Any) -> Path:
-    """The artifact of a small training on one worker."""
+    """Train a small student on one worker; return its artifact."""
     settings = Train(
         encoder=Transformer(dropout=0.1, query_length=16, document_length=16),
         loss=(outside.SlowKL(**losses),),
@@ -94,7 +94,7 @@ def kill(cluster: Cluster, nodes: list[Any], storage: Path, killed: list[tuple[s
 
 
 def workers(nodes: list[Any]) -> dict[int, Any]:
-    """Process id and node of every training worker."""
+    """Return process id and node of every training worker."""
     found = {}
     for node in nodes:
         raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
@@ -103,7 +103,7 @@ def workers(nodes: list[Any]) -> dict[int, Any]:
 
 
 def reached(storage: Path) -> int:
-    """The last step in the training curve."""
+    """Return the last step in the training curve."""
     for path in storage.glob("artifacts/train/*/metrics.jsonl"):
         lines = path.read_text(encoding="utf-8").splitlines()
         return max((json.loads(line)["step"] for line in lines if line.endswith("}")), default=0)
@@ -111,7 +111,7 @@ def reached(storage: Path) -> int:
 
 
 def content(artifact: Path) -> list[bytes]:
-    """The artifact's weights and training curve."""
+    """Return the artifact's weights and training curve."""
     (weights,) = (artifact / "model").rglob("*.safetensors")
     return [weights.read_bytes(), (artifact / "metrics.jsonl").read_bytes()]
 

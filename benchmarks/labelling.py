@@ -71,7 +71,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--k", type=int, default=20)
-    parser.add_argument("--out", type=Path, help="where the result goes; benchmarks/results/ if not given")
+    parser.add_argument("--out", type=Path, help="folder of the result; by default benchmarks/results/")
     return parser.parse_args()
 
 
@@ -138,7 +138,7 @@ class World:
         return self.first(len(self.queries))
 
     def first(self, count: int) -> list[tuple[str, str]]:
-        """Texts of the first queries' pairs."""
+        """Return the texts of the first queries' pairs."""
         asked = zip(self.queries[:count], self.found, strict=False)
         return [(query["text"], self.texts[doc_id]) for query, doc_ids in asked for doc_id in doc_ids]
 
@@ -175,7 +175,7 @@ class World:
 
 
 def bare_sides(config: Config, device: str) -> dict[str, tuple[Any, Score]]:
-    """Each side's model, and the function that scores with it in this process."""
+    """Return each side's model, and the function that scores with it in this process."""
     import torch
     from sentence_transformers import CrossEncoder
 
@@ -189,7 +189,7 @@ def bare_sides(config: Config, device: str) -> dict[str, tuple[Any, Score]]:
 
 
 def padding(transformer: Any, score: Score, pairs: list[tuple[str, str]]) -> dict[str, float]:
-    """Share of padding among the tokens that the model read, number of batches, and tokens without padding."""
+    """Return the share of padding, and the numbers of batches and of tokens without padding."""
     masks: list[tuple[int, int]] = []
 
     def count(_module: Any, _args: Any, kwargs: dict[str, Any]) -> None:
@@ -222,7 +222,7 @@ def timed(run: Callable[[], object]) -> float:
 
 def measured(runs: dict[str, Callable[[int], object]], sizes: tuple[int, int]) -> dict[str, dict[int, list[float]]]:
     for run in runs.values():
-        run(sizes[0])  # start everything
+        run(sizes[0])  # warm up
     seconds: dict[str, dict[int, list[float]]] = {side: {size: [] for size in sizes} for side in runs}
     for number in range(RUNS):
         for size in sizes:

@@ -32,7 +32,7 @@ from gradret.work.session import session
 COLLECTIONS = ("scifact", "cranfield")
 SEEDS = (0, 1, 2)
 QUERIES, EPOCHS, LIST_LENGTH, BATCH = 6000, 2, 16, 128
-# What the teacher must grade a document to make it a positive beside the source, and how many there may be.
+# Lowest teacher grade of an additional positive, and the maximum number of positives.
 POSITIVE_GRADE, MAX_POSITIVES = 0.8, 4
 RATE, OTHER_RATES = 2e-3, (1e-3, 5e-3)
 # A loss's name in the table, its component and fields; one of GRID's fields is tried at each of its values.
@@ -68,9 +68,9 @@ class Collection:
 def main() -> None:
     """Choose settings on scifact's training queries, then measure every loss with every seed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("data", type=Path, help="holds the BEIR folders")
-    parser.add_argument("--storage", type=Path, help="keeps the lists, and goes on with what was measured")
-    parser.add_argument("--only", nargs="*", default=list(LOSSES), help="measure these losses and write no result")
+    parser.add_argument("data", type=Path, help="contains the BEIR folders")
+    parser.add_argument("--storage", type=Path, help="keep lists and measurements here, and resume from them")
+    parser.add_argument("--only", nargs="*", default=list(LOSSES), help="measure only these losses; writes no result")
     parsed = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         storage = parsed.storage or Path(temporary)
@@ -96,7 +96,7 @@ def main() -> None:
 
 
 def collection(name: str, folder: Path, storage: Path) -> Collection:
-    """The flow up to the lists, and human queries of both splits."""
+    """Run the flow up to the lists; return them, and human queries of both splits."""
     given = ["dataset.name=beir", f"dataset.path={folder}", f"name={name}", f"storage_path={storage}"]
     config = gradret.load("configs/quickstart.yaml", [*given, *EXTRACTIVE, f"generate.generator.queries={QUERIES}"])
     flow = Flow(config)
@@ -106,7 +106,7 @@ def collection(name: str, folder: Path, storage: Path) -> Collection:
 
 
 def with_more_positives(row: dict) -> dict:
-    """The list with highly graded documents as further positives, sorted by grade after the source."""
+    """Return the list with highly graded documents as additional positives, sorted by grade after the source."""
     order = sorted(range(len(row["doc_ids"])), key=lambda n: (not row["positives"][n], -row["grades"][n]))
     listed = {name: [row[name][n] for n in order] for name in ("doc_ids", "grades", "scores", "positives")}
     known = sum(listed["positives"])
@@ -148,18 +148,18 @@ def measured(here: Collection, component: str, fields: dict, rate: float, seed: 
 
 
 def means(here: Place, split: str, model: Trained | None) -> dict:
-    """Measures of an exact search over the whole corpus."""
+    """Return the measures of an exact search over the whole corpus."""
     found = searched(here, split, model)
     return {name: round(statistics.mean(found[name].values()), 4) for name in MEASURES}
 
 
 def untrained(collections: dict[str, Collection]) -> dict:
-    """The student before training."""
+    """Return the measures of the student before training."""
     return {name: means(here.place, "test", None) for name, here in collections.items()}
 
 
 def markdown(results: dict) -> str:
-    """The result file."""
+    """Format the result file."""
     lines = [
         "# All losses on the same lists",
         "",

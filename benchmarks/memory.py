@@ -134,7 +134,7 @@ def scoring(case: Scoring) -> dict:
 
 
 def apart(queries: int) -> Batch:
-    """A batch whose lists share no document, with random grades."""
+    """Return a batch whose lists share no document, with random grades."""
     draw = np.random.default_rng(0)
     columns_QG = np.arange(queries * DOCUMENTS).reshape(queries, DOCUMENTS)
     positives_QG = np.zeros(columns_QG.shape, bool)
@@ -155,7 +155,7 @@ def apart(queries: int) -> Batch:
 
 
 def tokens(folder: Path, count: int, longest: int) -> Tokens:
-    """Random texts of up to ``longest`` tokens."""
+    """Return random texts of up to ``longest`` tokens."""
     draw = np.random.default_rng(count)
     rows = [draw.integers(1000, 30_000, length, np.int32) for length in draw.integers(4, longest + 1, count)]
     write_tokens(folder, [""] * count, lambda *_: rows, "docs")
@@ -163,7 +163,7 @@ def tokens(folder: Path, count: int, longest: int) -> Tokens:
 
 
 def static(folder: Path) -> torch.nn.Module:
-    """A random static encoder over MiniLM's tokens."""
+    """Return a random static encoder over MiniLM's tokens."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.models import Normalize, StaticEmbedding
 
@@ -173,7 +173,7 @@ def static(folder: Path) -> torch.nn.Module:
 
 
 def transformer(folder: Path) -> torch.nn.Module:
-    """A random BERT of 2 layers, 64 wide, over MiniLM's tokens."""
+    """Return a random BERT of 2 layers, 64 wide, over MiniLM's tokens."""
     from transformers import BertConfig, BertModel
 
     tokenizer = open_model(locate(MODEL)).tokenizer
@@ -209,10 +209,10 @@ class Kept:
 
 
 class Saved:
-    """A tensor for as long as autograd keeps it."""
+    """Counts a tensor for as long as autograd keeps it."""
 
     def __init__(self, kept: Kept, tensor: torch.Tensor) -> None:
-        # Detached: else a module's output would hold itself through its own graph.
+        # Detached, because otherwise a module's output would keep itself alive through its graph.
         self.kept, self.tensor = kept, tensor.detach()
         kept.change(tensor, 1)
 
@@ -221,7 +221,7 @@ class Saved:
 
 
 def storage(tensor: torch.Tensor) -> tuple[int, int]:
-    """The tensor's address and size in bytes."""
+    """Return the tensor's address and size in bytes."""
     memory = tensor.untyped_storage()
     return memory.data_ptr(), memory.nbytes()
 
@@ -230,11 +230,11 @@ class Memory:
     """Peak memory of this process from now on, and its increase over the current memory."""
 
     def __init__(self) -> None:
-        Path("/proc/self/clear_refs").write_text("5")  # takes the peak back to what is held now
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak to the current memory
         self.before = _resident("VmRSS")
 
     def found(self) -> dict[str, int]:
-        """Bytes."""
+        """Return the peak and its growth in bytes."""
         peak = _resident("VmHWM")
         return {"peak": peak, "growth": peak - self.before}
 
@@ -246,7 +246,7 @@ def _resident(what: str) -> int:
 
 
 def markdown(results: dict) -> str:
-    """The result file."""
+    """Format the result file."""
     lines = [
         "# Memory of the training step",
         "",

@@ -37,7 +37,7 @@ from gradret.work.session import session
 NEGATIVES = 20
 CONFIG = "configs/quickstart.yaml"
 PEER, FAISS = "mine_hard_negatives", "mine_hard_negatives, use_faiss"
-# What a side needs before it can begin: imports, and Ray.
+# Start-up of each side: imports, and Ray.
 STARTS = {
     "gradret": "import gradret.cli; from gradret.work.session import connect; connect(); import ray.data",
     PEER: "import datasets, sentence_transformers",
@@ -54,10 +54,10 @@ class Case:
     queries: int
     encoder: str
     documents: int = 0
-    """To generate; 0 where the collection is one of DATA's."""
+    """Number of documents to generate; 0 for a collection in DATA."""
 
     def overrides(self, folder: Path, storage: Path) -> list[str]:
-        """Of the quickstart's config."""
+        """Return overrides of the quickstart's config."""
         return [
             "dataset.name=beir",
             f"dataset.path={folder}",
@@ -81,9 +81,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--queries", type=int, help="of each case, to try it with few")
-    parser.add_argument("--cases", type=int, nargs="*", default=range(len(CASES)), help="which, from 0")
-    parser.add_argument("--documents", type=int, default=1_000_000, help="of the BM25 index")
+    parser.add_argument("--queries", type=int, help="queries per case; fewer for a trial run")
+    parser.add_argument("--cases", type=int, nargs="*", default=range(len(CASES)), help="case numbers, from 0")
+    parser.add_argument("--documents", type=int, default=1_000_000, help="documents in the BM25 index")
     parsed = parser.parse_args()
     found = []
     for case in (CASES[number] for number in parsed.cases):
@@ -98,7 +98,7 @@ def main() -> None:
 
 
 def compare(case: Case, data: Path, folder: Path, rounds: int) -> dict[str, Any]:
-    """All runs of each side, and the overlap of their results."""
+    """Return all runs of each side, and the overlap of their results."""
     ready, texts, source = folder / "ready", folder / "texts.json", data / case.collection
     if case.documents:
         source = folder / "data"
@@ -107,7 +107,7 @@ def compare(case: Case, data: Path, folder: Path, rounds: int) -> dict[str, Any]
         flow = Flow(load(CONFIG, case.overrides(source, ready)))
         docs, queries = flow.ingest.table("docs").to_pylist(), flow.generate.table("queries").to_pylist()
         model = flow.base.path / "model"
-        flow.make("leaks")  # and what it needs
+        flow.make("leaks")  # and the stages before it
     passages = {doc["doc_id"]: passage(doc["title"], doc["text"]) for doc in docs}
     held = {
         "corpus": list(passages.values()),
@@ -141,7 +141,7 @@ def compare(case: Case, data: Path, folder: Path, rounds: int) -> dict[str, Any]
 
 
 def mined(flow: Flow, passages: dict[str, str]) -> dict[str, set[str]]:
-    """Texts of the retrieved documents, by query text."""
+    """Return the texts of the retrieved documents, by query text."""
     found: dict[str, set[str]] = {}
     texts = {row["query_id"]: row["text"] for row in flow.generate.table("queries").to_pylist()}
     for row in flow.mine.table("pairs", ["query_id", "doc_id"]).to_pylist():
@@ -150,11 +150,11 @@ def mined(flow: Flow, passages: dict[str, str]) -> dict[str, set[str]]:
 
 
 def overlap(ours: dict[str, set[str]], peer: Path) -> float:
-    """Share of the peer's negatives that gradret also retrieves, compared as texts because the peer has no ids."""
+    """Return the share of the peer's negatives that gradret also retrieves, by text because the peer has no ids."""
     same = total = 0
     for rows in pq.read_table(peer).to_pylist():
         query, _, *negatives = rows.values()
-        # A query that is like a test query is not mined here.
+        # gradret does not mine queries that resemble a test query.
         if query in ours:
             same += len(ours[query] & set(negatives))
             total += len(negatives)
@@ -190,7 +190,7 @@ def index_words(folder: Path, documents: int) -> dict[str, Any]:
 
 
 def markdown(cases: list[dict[str, Any]], lexical: dict[str, Any], rounds: int) -> str:
-    """The result file."""
+    """Format the result file."""
     lines = [
         "# Mining compared with sentence-transformers, and a BM25 index",
         "",
@@ -226,7 +226,7 @@ def markdown(cases: list[dict[str, Any]], lexical: dict[str, Any], rounds: int) 
 
 
 def median(peaks: list[dict[str, float]], key: str) -> float:
-    """Median of ``key`` over the runs."""
+    """Return the median of ``key`` over the runs."""
     return statistics.median(peak[key] for peak in peaks)
 
 

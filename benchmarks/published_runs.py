@@ -45,7 +45,7 @@ def main(data: str) -> int:
 
 
 def read_grades(path: Path) -> dict[str, dict[str, int]]:
-    """Grades by document and query."""
+    """Return the grades by query, then document."""
     grades: dict[str, dict[str, int]] = {}
     for line in path.read_text(encoding="utf-8").splitlines()[1:]:
         query_id, doc_id, grade = line.split("\t")
@@ -54,7 +54,7 @@ def read_grades(path: Path) -> dict[str, dict[str, int]]:
 
 
 def by_loops(path: Path, grades: dict[str, dict[str, int]]) -> dict[str, float]:
-    """Means of all measures. trec_eval holds scores in 32 bits; of equal ones the greater doc_id comes first."""
+    """Return the means of all measures. Like trec_eval: 32-bit scores, and ties broken by descending doc_id."""
     import numpy as np
 
     found: dict[str, list[tuple[float, str]]] = {}
@@ -70,7 +70,7 @@ def by_loops(path: Path, grades: dict[str, dict[str, int]]) -> dict[str, float]:
 
 
 def of_query(ranking: list[str], judged: dict[str, int]) -> dict[str, float]:
-    """The measures as plain loops."""
+    """Compute the measures with plain loops."""
     got = [judged.get(doc_id, 0) for doc_id in ranking]
     best = sorted(judged.values(), reverse=True)
     relevant = sum(grade > 0 for grade in best)
@@ -92,7 +92,7 @@ def of_query(ranking: list[str], judged: dict[str, int]) -> dict[str, float]:
 
 
 def markdown(found: dict[str, dict[str, float]], off: float, missed: list[str]) -> str:
-    """The result file."""
+    """Format the result file."""
     lines = [
         "# Published runs of TREC DL 2019, scored here",
         "",

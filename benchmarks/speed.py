@@ -53,10 +53,10 @@ SMALL = Sizes(batch=4, documents=4, chunk=8, steps=1, runs=1)
 def main() -> None:
     """Check that both sides compute the same loss, measure, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("data", type=Path, help="holds the BEIR folder")
+    parser.add_argument("data", type=Path, help="contains the BEIR folder")
     parser.add_argument("--collection", default="scifact")
     parser.add_argument("--device", choices=SIZES, default="cpu")
-    parser.add_argument("--lists", type=Path, help="keeps the lists")
+    parser.add_argument("--lists", type=Path, help="file in which to keep the lists")
     names = [field.name for field in dataclasses.fields(Sizes)]
     for name in names:
         parser.add_argument(f"--{name}", type=int)
@@ -66,7 +66,7 @@ def main() -> None:
     examples = kept(parsed.lists, parsed.data / parsed.collection, sizes).first(sizes)
     torch.set_num_threads(cores())
 
-    # Also the warm-up: what is slow only the first time happens here.
+    # This is also the warm-up.
     losses = [side(examples.first(SMALL), SMALL, parsed.device).losses[0] for side in (peer, apart)]
     tolerance = 1e-4 if PRECISION[parsed.device] == "float32" else 3e-2
     assert abs(losses[0] - losses[1]) < tolerance, f"the sides compute different losses: {losses}"
@@ -85,7 +85,7 @@ def main() -> None:
     for turn in range(sizes.runs):
         for name, side in SIDES.items():
             if turn and name not in (PEER, "gradret"):
-                continue  # what the difference comes from is counted; once is enough
+                continue  # these sides only explain the difference, so one run is enough
             runs[name].append(side(examples, sizes, parsed.device))
             print(name, runs[name][-1], flush=True)
     results["runs"] = {name: [dataclasses.asdict(run) for run in found] for name, found in runs.items()}
@@ -95,7 +95,7 @@ def main() -> None:
 
 
 def kept(path: Path | None, folder: Path, sizes: Sizes) -> Examples:
-    """The lists in the file ``path``, created if it does not exist."""
+    """Return the lists in the file ``path``, which is created if it does not exist."""
     if path and path.exists():
         return Examples(**json.loads(path.read_text(encoding="utf-8")))
     examples = drawn(folder, sizes)
@@ -105,12 +105,12 @@ def kept(path: Path | None, folder: Path, sizes: Sizes) -> Examples:
 
 
 def drawn(folder: Path, sizes: Sizes) -> Examples:
-    """Lists from the quickstart's flow, as a training's first epoch draws them."""
+    """Return lists from the quickstart's flow, as drawn in the first epoch of a training."""
     from gradret.flow import Flow
 
     wanted = sizes.batch * sizes.steps
     with tempfile.TemporaryDirectory() as storage, session():
-        # More than are wanted: some lists may be too short.
+        # More than needed, because some lists may be too short.
         limits = [f"dedupe.max_docs={2 * wanted}", f"generate.generator.queries={2 * wanted}"]
         source = ["dataset.name=beir", f"dataset.path={folder}", f"storage_path={storage}"]
         flow = Flow(gradret.load("configs/quickstart.yaml", [*source, *limits]))
@@ -135,7 +135,7 @@ def drawn(folder: Path, sizes: Sizes) -> Examples:
 
 
 def ours(examples: Examples, sizes: Sizes, device: str, *, by_length: bool = True) -> Run:
-    """The step of gradret, which tokenises every text once, within the measured time."""
+    """Time gradret's step, which tokenises every text once, within the measured time."""
     student = Transformer(precision=PRECISION[device]).student(locate(MODEL), device)
     objective = Objective([InfoNCE(temperature=TEMPERATURE)]).to(device)
     optimizer = torch.optim.AdamW(student.parameters(), lr=RATE, weight_decay=0.0, fused=True)
@@ -154,12 +154,12 @@ def ours(examples: Examples, sizes: Sizes, device: str, *, by_length: bool = Tru
 
 
 def apart(examples: Examples, sizes: Sizes, device: str) -> Run:
-    """The step of gradret with every document encoded once per list that contains it."""
+    """Time gradret's step with every document encoded once per list that contains it."""
     return ours(examples.apart(), sizes, device)
 
 
 def tokenised(examples: Examples, sizes: Sizes, student: torch.nn.Module, folder: Path) -> tuple[Groups, Texts]:
-    """The examples in the form that training reads."""
+    """Write the examples in the format that training reads."""
     doc_ids = sorted(examples.passages)
     rows = [
         {
@@ -186,12 +186,12 @@ class InOrder:
         self.take = tokens.take
 
     def lengths(self, rows: np.ndarray) -> np.ndarray:
-        """The same for all."""
+        """Return the same length for all, so that chunks keep the stored order."""
         return np.zeros(len(rows), np.int64)
 
 
 def peer(examples: Examples, sizes: Sizes, device: str) -> Run:
-    """sentence-transformers' trainer, which tokenises in its collator."""
+    """Time sentence-transformers' trainer, which tokenises in its collator."""
     from datasets import Dataset
     from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
     from sentence_transformers.base.sampler import DefaultBatchSampler
@@ -294,7 +294,7 @@ def matmul_rate(device: str) -> float:
 
 
 def markdown(results: dict, runs: dict[str, list[Run]]) -> str:
-    """The result file."""
+    """Format the result file."""
     sizes, batch, least = Sizes(**results["sizes"]), results["batch"], results["predicted"]
     where = "" if results["device"] == "cpu" else f" GPU: {results['device']}."
     median = {name: statistics.median(run.seconds for run in found) / sizes.steps for name, found in runs.items()}

@@ -41,14 +41,14 @@ class Examples:
     passages: dict[str, str]
 
     def first(self, sizes: Sizes) -> Examples:
-        """The part of them that ``sizes`` uses."""
+        """Return the examples that ``sizes`` uses."""
         queries = sizes.batch * sizes.steps
         return Examples(
             self.queries[:queries], [docs[: sizes.documents] for docs in self.docs[:queries]], self.passages
         )
 
     def apart(self) -> Examples:
-        """The same texts, but without documents shared between lists."""
+        """Return the same texts, but without documents shared between lists."""
         docs = [[f"{query:07}-{place:03}" for place in range(len(row))] for query, row in enumerate(self.docs)]
         texts = [self.passages[doc] for row in self.docs for doc in row]
         return Examples(self.queries, docs, dict(zip([doc for row in docs for doc in row], texts, strict=True)))
@@ -88,17 +88,17 @@ class Passes:
 
     def _count(self, _: torch.nn.Module, given: tuple[dict[str, torch.Tensor]]) -> None:
         mask = given[0]["attention_mask"]
-        # Read at the end: a GPU is not waited for.
+        # Converted at the end, so as not to synchronise with the GPU here.
         self.masks.append((len(mask), mask.numel(), mask.sum()))
 
     def run(self, seconds: float, tokenising: float, losses: list[float]) -> Run:
-        """With what was counted."""
+        """Return the run with the counts."""
         texts, padded, tokens = (int(sum(values)) for values in zip(*self.masks, strict=True))
         return Run(seconds, tokenising, losses, texts, tokens, padded)
 
 
 def finished(device: str) -> float:
-    """The time after the device has finished its work."""
+    """Return the time after the device has finished its work."""
     if device == "cuda":
         torch.cuda.synchronize()
     return time.monotonic()

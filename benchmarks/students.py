@@ -61,7 +61,7 @@ class Place:
 
 
 def place(flow: Flow, folder: Path, splits: Sequence[str]) -> Place:
-    """Of a BEIR folder that ``flow`` is about."""
+    """Return the ``Place`` of the BEIR folder of ``flow``."""
     every = [json.loads(line) for line in (folder / "queries.jsonl").read_text(encoding="utf-8").splitlines()]
     queries, qrels = {}, {}
     for split in splits:
@@ -73,13 +73,13 @@ def place(flow: Flow, folder: Path, splits: Sequence[str]) -> Place:
 
 
 def judgments(path: Path) -> list[ir_measures.Qrel]:
-    """Rows of a BEIR file."""
+    """Return the judgments in a BEIR file."""
     lines = path.read_text(encoding="utf-8").splitlines()[1:]
     return [ir_measures.Qrel(query, doc, int(grade)) for query, doc, grade in (line.split("\t") for line in lines)]
 
 
 def training(**changes: object) -> Train:
-    """The config's defaults, with one thread and without early stopping."""
+    """Return the quickstart's settings, with one thread and without early stopping."""
     settings = gradret.load("configs/quickstart.yaml", ["train.learning_rate=5e-3"]).train
     changes = {"encoder": Static(), "resources": TrainResources(threads=1), "patience": 1000} | changes
     return dataclasses.replace(settings, **changes)
@@ -133,13 +133,13 @@ def keep(work: Path, kept: Path) -> None:
 
 
 def tokens(here: Place, texts: list[str], table: str) -> tuple[np.ndarray, np.ndarray]:
-    """Concatenated token ids and the offset of each text."""
+    """Return the concatenated token ids and the offset of each text."""
     rows = Static().student(here.model).tokenize(texts, table)
     return np.concatenate(rows), np.cumsum([0, *map(len, rows)])
 
 
 def searched(here: Place, split: str, model: Trained | None, source: Place | None = None) -> Values:
-    """Measures of every query after an exact search of all documents.
+    """Return the measures of every query after an exact search of all documents.
 
     Args:
         here: what is searched.

@@ -29,7 +29,7 @@ STUDENT = "check.retriever={name: dense, k: 100}"
 BM25 = "check.retriever={name: bm25, k: 100}"
 FUSION = "label.teacher={name: fusion}"
 BM25_ALONE = "label.teacher={name: fusion, dense_weight: 0}"
-# Label only a few: what is looked at is whether it is begun.
+# Label only a few pairs: the benchmark checks only whether labelling starts.
 FEW = ("generate.generator.queries=200", "dedupe.max_docs=200")
 
 
@@ -77,7 +77,7 @@ def main(data: str) -> int:
 
 
 def halved(source: Path, folder: Path) -> Path:
-    """The collection with every second judged test query, by query_id, turned into a dev query."""
+    """Return the collection with every second judged test query, by query_id, turned into a dev query."""
     (folder / "qrels").mkdir(parents=True)
     for name in ("corpus.jsonl", "queries.jsonl"):
         shutil.copy(source / name, folder / name)
@@ -90,7 +90,7 @@ def halved(source: Path, folder: Path) -> Path:
 
 
 def checked(case: Case, dataset: Path, folder: Path) -> tuple[dict[str, Any], float]:
-    """The result of ``gradret check`` for a case, whether it passes, and the seconds."""
+    """Return the result of ``gradret check`` for a case, whether it passes, and the seconds."""
     started = time.monotonic()
     done = gradret("check", case, dataset, folder, ("--json",))
     seconds = time.monotonic() - started
@@ -110,7 +110,7 @@ def gradret(command: str, case: Case, dataset: Path, folder: Path, more: Sequenc
 
 
 def markdown(rows: list[tuple[Case, dict[str, Any], float]], stopped: Any, went_on: Any, problems: list[str]) -> str:
-    """The result file."""
+    """Format the result file."""
     head = ["collection", "queries", "retriever", "nDCG@10", "teacher", "nDCG@10", "difference", "95% interval", "p"]
     head += ["kappa", "tau-b", "Spearman", "verdict", "seconds"]
     lines = [

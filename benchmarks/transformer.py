@@ -25,8 +25,8 @@ MEASURES = ("nDCG@10", "Recall@100")
 def main() -> int:
     """Run the config and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("data", type=Path, help="holds the BEIR folder scifact")
-    parser.add_argument("--storage", type=Path, help="keeps what was made, and goes on from there")
+    parser.add_argument("data", type=Path, help="contains the BEIR folder scifact")
+    parser.add_argument("--storage", type=Path, help="keep artifacts here, and resume from them")
     parsed = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary, session():
         storage = (parsed.storage or Path(temporary)).resolve()
@@ -40,7 +40,7 @@ def main() -> int:
 
 
 def markdown(metrics: dict, manifest: dict) -> str:
-    """The result file."""
+    """Format the result file."""
     notes, counts = manifest["notes"], manifest["counts"]
     lines = [
         "# MiniLM specialised to scifact on a CPU",

@@ -84,10 +84,10 @@ def _note(own: psutil.Process, others: list[psutil.Process], peak: Peak) -> None
 
 
 def _pss(pid: int) -> tuple[float, float]:
-    """GiB of private and shared memory, and GiB of mapped files."""
+    """Return GiB of private and shared memory, and GiB of mapped files."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()[1:]
-    except OSError:  # it has ended
+    except OSError:  # the process has ended
         return 0.0, 0.0
     kib = {line.split(":")[0]: int(line.split()[1]) for line in lines}
     return (kib["Pss_Anon"] + kib["Pss_Shmem"]) / 2**20, kib["Pss_File"] / 2**20
