@@ -135,7 +135,7 @@ def _plan_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = commands.add_parser("plan", help="estimate the cost of the stages that use a language model")
     _add_config(parser)
     parser.add_argument(
-        "--probe", action="store_true", help="send about 64 prompts a stage to the real engine and extrapolate"
+        "--probe", action="store_true", help="send about 64 prompts per stage to the real engine and extrapolate"
     )
     parser.add_argument("--gpu", default="H100", help="GPU type that the engines run on (default: %(default)s)")
     parser.add_argument("--parameters", type=float, metavar="N", help="number of model parameters, such as 8e9")

@@ -48,7 +48,7 @@ def parse_measures(spellings: Sequence[str]) -> dict[str, Measure]:
         except ValueError as error:
             problems.append(f"evaluate.measures: {spelling!r}: {error}")
     if not spellings:
-        problems.append("evaluate.measures: is empty; set at least one, such as nDCG@10")
+        problems.append("evaluate.measures: must not be empty; set at least one, such as nDCG@10")
     if problems:
         raise ConfigError.of(problems)
     return _with_judged(measures)

@@ -68,7 +68,7 @@ def test_a_storage_that_cannot_be_written(yaml, capsys, tmp_path):
     assert main(["ingest", yaml, f"storage_path={tmp_path / 'file' / 'below'}"]) == 2
     (line,) = said(capsys).splitlines()
     assert line == (
-        f"gradret: storage_path: {tmp_path}/file/below cannot be made: Not a directory; name a folder that can"
+        f"gradret: storage_path: {tmp_path}/file/below cannot be created: Not a directory; choose another folder"
     )
 
 

@@ -87,7 +87,7 @@ def _runs(config: Config) -> list[_Run]:
 
 
 def _configs(config: Config, overrides: Sequence[str]) -> tuple[Sequence[str], dict[int, Config]]:
-    """Problems of a recipe, and its configs by seed."""
+    """Return the problems of a recipe, and its configs by seed."""
     seeds = config.compare.seeds
     try:
         configs = {seed: override(config, [*overrides, f"{config.compare.vary}={seed}"]) for seed in seeds}
@@ -96,7 +96,7 @@ def _configs(config: Config, overrides: Sequence[str]) -> tuple[Sequence[str], d
     shared = ("dataset", "storage_path", "evaluate", "compare")
     changed = [key for key in shared if any(getattr(each, key) != getattr(config, key) for each in configs.values())]
     if changed:
-        return [f"must not set {' or '.join(changed)}: recipes are compare_recipes on the same queries"], {}
+        return [f"must not set {' or '.join(changed)}: recipes are compared on the same queries"], {}
     return [], configs
 
 

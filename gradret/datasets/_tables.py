@@ -64,7 +64,7 @@ def _record(row: pa.Table | pa.RecordBatch) -> dict[str, object] | Bad:
     except UnicodeDecodeError as error:
         return Bad("not UTF-8", repr(error.object[:80]))
     except (ValueError, OverflowError) as error:
-        return Bad("a value that Python cannot hold", str(error))
+        return Bad("a value that Python cannot represent", str(error))
     return record
 
 

@@ -41,7 +41,7 @@ class Seen:
 
 def reasons(settings: Select) -> dict[str, str]:
     """The reason for which each filter drops queries, in the order of the filters."""
-    listed = "that a rule takes" if settings.mix else "scored"
+    listed = "accepted by a rule" if settings.mix else "scored"
     return {
         "candidates": f"no document {listed}",
         "unique": "the words of a query with a smaller query_id",

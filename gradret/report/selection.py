@@ -111,7 +111,7 @@ def _mapping(settings: Select) -> str:
     scope, thresholds = over[settings.normalise], ", ".join(f"{threshold:g}" for threshold in settings.thresholds)
     how = {
         "scaled": f"scores between percentiles {settings.low:g} and {settings.high:g} of {scope}, scaled and clipped",
-        "as_is": "the scores as they are",
+        "as_is": "the unchanged scores",
         "thresholds": f"the share of the thresholds {thresholds} that a score reaches",
         "quantiles": f"{settings.levels} levels that {scope} fill equally",
     }

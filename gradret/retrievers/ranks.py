@@ -41,7 +41,8 @@ class Ranks(Retriever):
         depth = self.retriever.last_rank if self.retriever else None
         if depth is not None and self.last > depth:
             raise ValueError(
-                f"last={self.last} is more than {name_of(self.retriever)} retrieves, {depth}; let it retrieve more"
+                f"last must be at most {depth}, the number of documents that {name_of(self.retriever)} retrieves, "
+                f"got {self.last}"
             )
         if not 0 <= self.sample <= self.last - self.first + 1:
             raise ValueError(

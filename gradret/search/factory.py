@@ -49,7 +49,7 @@ def misspelt(factory: str) -> str:
     if "NSG" in factory:
         return f"FAISS cannot build {factory} in parts; use HNSW32 for a graph index"
     if "IDMap" in factory:
-        return f"{factory} sets its own ids, but shards have theirs: remove IDMap"
+        return f"{factory} sets its own ids, but gradret assigns them: remove IDMap"
     try:
         faiss.index_factory(3840, factory, faiss.METRIC_INNER_PRODUCT)  # a dimension with many divisors
     except RuntimeError as error:
@@ -57,7 +57,7 @@ def misspelt(factory: str) -> str:
             return f"a number in {factory!r} is too large"
         if "could not parse" in str(error):
             return (
-                f"FAISS does not know {factory!r}; valid are for example Flat, SQfp16, HNSW32, IVF4096,SQ8 and "
+                f"FAISS does not accept {factory!r}; use for example Flat, SQfp16, HNSW32, IVF4096,SQ8 and "
                 "OPQ48,IVF4096,PQ48x8"
             )
     except MemoryError:

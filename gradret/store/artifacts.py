@@ -142,7 +142,7 @@ def make(
         body: writes the result to a draft.
 
     Raises:
-        ConfigError: the storage cannot be made.
+        ConfigError: the storage cannot be created.
         StorageError: it is full or cannot be written.
     """
     name = fingerprint(stage, module, settings, {key: artifact.fingerprint for key, artifact in inputs.items()})
@@ -183,7 +183,7 @@ def storage_folder(path: str) -> Path:
     """The storage, made if it does not exist. Absolute, since workers of a cluster have other working folders.
 
     Raises:
-        ConfigError: it cannot be made.
+        ConfigError: it cannot be created.
     """
     folder = Path(path).absolute()
     try:
@@ -191,7 +191,7 @@ def storage_folder(path: str) -> Path:
             folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"storage_path: {folder} cannot be made: {reason}; name a folder that can") from error
+        raise ConfigError(f"storage_path: {folder} cannot be created: {reason}; choose another folder") from error
     return folder
 
 

@@ -61,7 +61,7 @@ def prepare(job: Job, docs: pa.Table, queries: pa.Table, groups: pa.Table) -> Pr
     for split, part in parts.items():
         if not part.num_rows:
             why = f"; {len(set_aside):,} were set aside, the first because: {set_aside[0][1]}" if set_aside else ""
-            raise DataError(f"no list for {split} is left of {groups.num_rows:,}{why}")
+            raise DataError(f"none of the {groups.num_rows:,} lists can be used for {split}{why}")
     usable = count_usable(parts["train"].to_pylist(), losses)
 
     student = job.settings.encoder.student(job.model)

@@ -140,7 +140,7 @@ def _answer(asking: _Asking, todo: list[int], engine: Engine, progress: Progress
     except RayError as error:
         if failure.exists():
             raise pickle.loads(failure.read_bytes()) from error  # noqa: S301 - our own worker wrote it
-        raise _storage_error(error) or StageError(f"the engine failed, retries included: {_cause(error)}") from error
+        raise _storage_error(error) or StageError(f"the engine failed after all retries: {_cause(error)}") from error
     watch.close()
 
 

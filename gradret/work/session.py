@@ -86,7 +86,7 @@ def _start(*, dashboard: bool) -> None:
         except Exception as error:
             ray.shutdown()
             if last:
-                raise StageError(f"Ray does not start on this machine: {error}") from error
+                raise StageError(f"cannot start Ray on this machine: {error}") from error
     guard(token)
 
 

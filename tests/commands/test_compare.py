@@ -73,7 +73,10 @@ def test_recipes_share_what_they_can_and_are_measured_alike(collection, config, 
     [
         ({"one": []}, "expected two or more, got 1"),
         ({"one": [], "two": ["train.loss=[{name: kll}]"]}, "compare.recipes.two: train.loss"),
-        ({"one": [], "two": ["dataset.split=dev"]}, "compare.recipes.two: must not set dataset"),
+        (
+            {"one": [], "two": ["dataset.split=dev"]},
+            "two: must not set dataset: recipes are compared on the same queries",
+        ),
         ({"one": [], "two": ["evaluate.measures=[MAP]"]}, "compare.recipes.two: must not set evaluate"),
         ({"one": ["nonsense"], "two": ["train.epochs=0"]}, "compare.recipes.one: 'nonsense'"),
     ],

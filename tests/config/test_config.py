@@ -173,7 +173,7 @@ def test_required_keys():
         ({"dataset": {"name": "pydocs", "split": "train"}}, "dataset.split: 'train' is not one of dev, test"),
         ({"dataset": {"name": "pydocs", "language": "klingon"}}, "dataset.language 'klingon' has no Snowball stemmer"),
         ({"evaluate": {"measures": ["nDCG@0"]}}, "evaluate.measures: 'nDCG@0': the cutoff must be a whole number"),
-        ({"evaluate": {"measures": []}}, "evaluate.measures: is empty"),
+        ({"evaluate": {"measures": []}}, "evaluate.measures: must not be empty"),
     ],
 )
 def test_wrong_values(block, problem):

@@ -391,7 +391,7 @@ def test_a_date_beyond_python_is_a_bad_row(files, tmp_path):
     late = pa.array([1 << 55, 0], pa.timestamp("ms"))
     pq.write_table(pa.table({"_id": ["a", "b"], "title": late, "text": ["u", "v"]}), tmp_path / "w.parquet")
     first, second = rows(files(("c.parquet", (tmp_path / "w.parquet").read_bytes())), "docs")
-    assert first.reason == "a value that Python cannot hold"
+    assert first.reason == "a value that Python cannot represent"
     assert second.reason == "the title or text is not a string"
 
 

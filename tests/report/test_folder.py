@@ -92,5 +92,5 @@ def test_a_storage_that_cannot_be_made(path, tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     (tmp_path / "dangling").symlink_to("/proc/nowhere")
-    with pytest.raises(ConfigError, match=r"^storage_path: /.* cannot be made: .+; name a folder that can$"):
+    with pytest.raises(ConfigError, match=r"^storage_path: /.* cannot be created: .+; choose another folder$"):
         storage_folder(path.format(tmp_path))

@@ -142,7 +142,7 @@ def test_samples_are_the_first_pairs_of_every_band(found: Selection) -> None:
         ({"grades": "thresholds", "thresholds": (0.5, 2.0)}, "the share of the thresholds 0.5, 2 that a score reaches"),
         (
             {"grades": "as_is", "mix": (Rule("a", 0.5),)},
-            "the scores as they are; some rules of select.mix set fixed grades",
+            "the unchanged scores; some rules of select.mix set fixed grades",
         ),
     ],
 )

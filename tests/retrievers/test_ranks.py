@@ -55,7 +55,7 @@ def test_as_many_as_it_is_asked_for():
     [
         ({"first": 0}, "first: must be at least 1"),
         ({"first": 9, "last": 8}, "^last must be at least first=9, got 8"),
-        ({"last": 21}, r"^last=21 is more than bm25 retrieves, 20; let it"),
+        ({"last": 21}, r"^last must be at most 20, the number of documents that bm25 retrieves, got 21"),
         ({"last": 10, "sample": 11}, "^sample must be from 0 to 10"),
         ({"last": 10, "sample": -1}, "^sample must be from 0 to 10"),
     ],

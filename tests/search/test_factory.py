@@ -52,7 +52,7 @@ def test_training_sizes():
 
 @pytest.mark.parametrize("factory", ["Falt", "IVF4096,Flta", "PQ48x8x", "nprobe=3"])
 def test_a_misspelt_factory_is_told_without_a_dimension(factory):
-    assert "FAISS does not know" in misspelt(factory)
+    assert "FAISS does not accept" in misspelt(factory)
 
 
 def test_what_is_spelt_right_may_still_not_fit_the_dimension():

@@ -85,9 +85,9 @@ def test_a_type_that_has_to_be_trained(world, brute_force):
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"factory": "Falt"}, "factory: FAISS does not know 'Falt'"),
+        ({"factory": "Falt"}, "factory: FAISS does not accept 'Falt'"),
         ({"factory": "PQ7x8"}, "PQ7x8: FAISS rejects it for vectors of dimension 12: .*multiple of the number of sub"),
-        ({"factory": "HNSW32", "resources": IndexResources(memory_gib=0.1)}, "(?s)does not fit:.*no type fits"),
+        ({"factory": "HNSW32", "resources": IndexResources(memory_gib=0.1)}, "(?s)does not fit:.*no index type fits"),
         ({"factory": "IVF4096,Flat"}, "IVF4096,Flat: FAISS cannot train it on 60 vectors of dimension 12"),
         ({"num_shards": 0}, "num_shards"),
     ],

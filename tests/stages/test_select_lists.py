@@ -135,7 +135,7 @@ def test_a_query_of_which_no_rule_takes_a_document_is_set_aside(settings):
     world = sycl() | {"q2": Asked("text", None, None, {"n1": Found({"bm25": 1}, None)})}
     rules = (Rule("generated"), Rule("bm25"), Rule("positives", grade=1.0))
     found = scored.selected(settings(select=Select(mix=rules, dev_share=0.5), seed=0), world)
-    assert scored.dropped(found) == {"q2": ("no document that a rule takes", "none: text")}
+    assert scored.dropped(found) == {"q2": ("no document accepted by a rule", "none: text")}
 
 
 # Positives

@@ -224,7 +224,7 @@ def test_artifacts_are_equal_by_what_they_are(tmp_path):
 
 def test_a_storage_below_a_file(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match=r"^storage_path: /.*file/storage cannot be made: Not a directory"):
+    with pytest.raises(ConfigError, match=r"^storage_path: /.*file/storage cannot be created: Not a directory"):
         simple(tmp_path / "file" / "storage")
 
 

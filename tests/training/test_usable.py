@@ -134,5 +134,5 @@ def test_what_is_set_aside_and_what_is_left_add_up(tmp_path):
 def test_nothing_left_to_train_on_or_to_choose_by_is_refused(tmp_path, split):
     other = {"train": "dev", "dev": "train"}[split]
     groups = [GOOD | {"split": other}, GOOD | {"query_id": "q2", "split": split, "scores": [math.inf, None, None]}]
-    with pytest.raises(DataError, match=f"no list for {split} is left of 2.* a score that is not a finite"):
+    with pytest.raises(DataError, match=f"none of the 2 lists can be used for {split}.* a score that is not a finite"):
         prepare(job(tmp_path), *tables(groups))

@@ -58,4 +58,4 @@ def test_a_ray_that_does_not_start_is_said_in_a_line(tmp_path):
         env=os.environ | {"RAY_TMPDIR": str(tmp_path / "file")},
         cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.stderr.splitlines()[-1].startswith("gradret.errors.StageError: Ray does not start on this machine: ")
+    assert done.stderr.splitlines()[-1].startswith("gradret.errors.StageError: cannot start Ray on this machine: ")
