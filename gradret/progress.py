@@ -12,7 +12,7 @@ import time
 
 __all__ = ["Progress", "printable", "say"]
 
-# Controls of a terminal, except tab and line end; marks that reorder a line's letters; halves of surrogate pairs.
+# Control characters, except tab and line end; marks that change the direction of text; unpaired surrogates.
 _CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -22,7 +22,7 @@ def say(text: str) -> None:
 
 
 def printable(text: str) -> str:
-    """``text`` with escape sequences for its control characters: texts of others must not steer a terminal."""
+    """Escape control characters in ``text``, because texts of others must not control a terminal."""
     return _CONTROLS.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
 
 

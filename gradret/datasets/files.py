@@ -22,7 +22,7 @@ class Files:
 
     ``.jsonl`` (``.json``, ``.ndjson``) has one object per line, ``.parquet`` a table; ``columns`` names their
     fields. Any other file has tab-separated columns: id and text, for documents also id, url, title and text;
-    judgments have query, document and grade, or TREC's four columns, and may be separated by blanks. A first
+    judgments have query, document and grade, or TREC's four columns, and may be separated by spaces. A first
     line with the usual names (``qid``, ``docid``, ``title``, ``score``, or those of ``columns``) is a header
     and gives the order of the columns. MS MARCO and TREC DL can be read as published:
 

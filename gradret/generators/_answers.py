@@ -72,7 +72,7 @@ def is_refusal(text: str) -> bool:
 def is_copy(line: str, prompt: str) -> bool:
     """Return whether ``line`` is a line of the prompt, or at least three words that occur in it verbatim.
 
-    In a script without blanks six letters are enough.
+    In a script without spaces, six letters are enough.
     """
     folded = _folded(line)
     is_long = len(folded.split()) >= 3 or len(pieces(folded)) >= 6

@@ -29,7 +29,7 @@ class Extractive(Generator):
 
     Each document gets its share of ``queries`` (at most ``per_doc``), sampled with a hash of seed and
     doc_id: a sentence (cut to ``max_words``), a span of 5 to 14 words, 3 to 7 of its words sampled by
-    tf-idf weight, or its title. In a script without blanks, letters count as words. gradret's method; it is not
+    tf-idf weight, or its title. In a script without spaces, letters count as words. gradret's method; it is not
     from a paper.
     """
 

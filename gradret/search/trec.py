@@ -29,7 +29,7 @@ _EXPECTED = "expected six columns, 'query_id Q0 doc_id rank score tag'"
 def read_run(path: str | Path) -> pa.Table:
     """Read a run file, compressed or not, as a RUN sorted by query_id and rank.
 
-    A line with five tabs is split at tabs, so that its ids may contain blanks; any other line at white space. As
+    A line with five tabs is split at tabs, so that its ids may contain spaces; any other line at whitespace. As
     in trec_eval, documents are ranked by float32 score, then doc_id, both descending; the ranks and the order
     of the lines in the file are ignored. Memory use is about the size of the file.
 
@@ -62,7 +62,7 @@ def ranks(rows: pa.Table) -> np.ndarray:
 def write_run(path: Path, run: Artifact, tag: str) -> None:
     """Write a RUN as a file, atomically.
 
-    A line with a blank in an id is separated by tabs; ``read_run`` reads it, but trec_eval cannot.
+    A line with a space in an id is separated by tabs; ``read_run`` reads it, but trec_eval cannot.
     """
     write_text(path, _lines(run, tag))
 
@@ -163,14 +163,14 @@ def _lines(run: Artifact, tag: str) -> Iterator[str]:
         columns = [batch.column("query_id"), "Q0", batch.column("doc_id")]
         columns += [pc.cast(batch.column(name), pa.string()) for name in ("rank", "score")]
         lines = pc.if_else(
-            _has_blank(batch),
+            _has_space(batch),
             pc.binary_join_element_wise(*columns, tag, "\t"),
             pc.binary_join_element_wise(*columns, tag, " "),
         )
         yield "".join(f"{line}\n" for line in lines.to_pylist())
 
 
-def _has_blank(batch: pa.RecordBatch) -> pa.Array:
+def _has_space(batch: pa.RecordBatch) -> pa.Array:
     import pyarrow.compute as pc
 
     return pc.or_(*(pc.match_substring(batch.column(name), " ") for name in ("query_id", "doc_id")))

@@ -1,7 +1,7 @@
 """Components as a config makes them: those of the package, and others of yours.
 
 ``GRADRET_LOSSES``, ``GRADRET_RETRIEVERS``, ... name components of other packages, which are put to the same laws:
-classes as ``package.module:Class``, separated by blanks, or as the config has them where they need settings,
+classes as ``package.module:Class``, separated by spaces, or as in the config where they need settings,
 ``{name: package.module:Class, path: DIR}``, a list of such for several.
 """
 
