@@ -108,6 +108,8 @@ def _check_space(config: Config) -> None:
         for dimension in config.tune.space
         if dimension.key in _FIXED
     ]
+    if _within_training(config) and config.train.choose_by == "dev_loss":
+        problems.append("train.choose_by: is dev_loss, but trials are measured by dev_ndcg; set dev_ndcg or last")
     for dimension in config.tune.space:
         whole = dimension.whole and not dimension.values
         for value in dimension.values or [dimension.low]:

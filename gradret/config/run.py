@@ -306,14 +306,15 @@ class Train:
     no more, such as ``bixse`` and ``infonce``: the other documents of the batch are the negatives."""
     max_positives: int = 0
     """Largest number of positives among them, the first in stored order; 0 sets no limit."""
-    choose_by: Literal["dev_ndcg", "dev_loss"] = "dev_ndcg"
-    """How the best epoch is chosen, among all epochs and the untrained model (epoch 0): by nDCG@10 of the held-out
-    queries on a sampled corpus, with the teacher's grades as gains, or by the loss on their lists. The loss also
-    depends on the scale of the scores, and can rise while the ranking still improves."""
+    choose_by: Literal["dev_ndcg", "dev_loss", "last"] = "dev_ndcg"
+    """How the epoch is chosen. By nDCG@10 of the held-out queries on a sampled corpus, with the teacher's grades as
+    gains, or by the loss on their lists: the best of all epochs and the untrained model (epoch 0). The loss also
+    depends on the scale of the scores, and can rise while the ranking still improves; nDCG@10 is then not computed.
+    ``last`` trains all epochs and keeps the last, whatever the held-out queries say."""
     dev_docs: int = 1000
     """Number of documents drawn from the corpus for the sampled corpus, in addition to those of the held-out lists."""
     patience: int = 2
-    """Stop after this many epochs without improvement."""
+    """Stop after this many epochs without improvement; ``choose_by: last`` never stops early."""
     resources: TrainResources = TrainResources()
 
     def __post_init__(self) -> None:

@@ -217,8 +217,12 @@ class _ProgressWatcher:
             if dev and self.watch:
                 self.watch(dev)
             note = f", loss {last['loss']:.4f}" if last else ""
-            note += f", dev nDCG@10 {dev['dev_ndcg']:.4f}" if dev else ""
+            note += f", {_dev_note(dev)}" if dev else ""
             self.progress.add((last["step"] if last else 0) - self.progress.done, note)
+
+
+def _dev_note(dev: dict[str, Any]) -> str:
+    return f"dev nDCG@10 {dev['dev_ndcg']:.4f}" if "dev_ndcg" in dev else f"dev loss {dev['dev_loss']:.4f}"
 
 
 def _last_lines(metrics: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
@@ -268,8 +272,7 @@ def _export(job: Job, inputs: dict[str, Artifact], draft: Draft) -> dict[str, An
         "best_epoch": progress["best_epoch"],
         "epochs": last[1]["epoch"],
         "steps": last[1]["step"],
-        "best_dev_loss": progress["best"]["dev_loss"],
-        "best_dev_ndcg": progress["best"]["dev_ndcg"],
+        **{f"best_{name}": value for name, value in progress["best"].items()},
         "calibrated": {f"train.loss[{number}]": chosen for number, chosen in progress["calibrated"].items()},
         "masked_pairs": last[1]["masked"],
         "learned": {name: tensor.tolist() for name, tensor in learned.items()},

@@ -15,10 +15,10 @@ from torch import distributed
 
 from gradret.errors import DataError
 from gradret.store.artifacts import read_shard, write_text
-from gradret.store.contracts import GENERATED
 from gradret.training.batches import Groups
 from gradret.training.checkpoint import load_checkpoint, restore, save_checkpoint
-from gradret.training.step import Objective, Texts, backward, encode, lists, ndcg
+from gradret.training.dev import measure, sample
+from gradret.training.step import Objective, Texts, backward, encode, lists
 from gradret.training.tokens import Tokens
 from gradret.work.session import cores
 
@@ -57,8 +57,9 @@ class Job:
 def train_loop(job: Job) -> None:
     """Train until the last epoch, or until ``patience`` epochs in a row did not improve on the dev queries.
 
-    Writes ``last.safetensors`` after every epoch, and ``best.safetensors``, the best weights by
-    ``choose_by``, with the untrained weights as a candidate. A restarted training resumes from ``last``.
+    Writes ``last.safetensors`` after every epoch, and ``best.safetensors``, the weights that ``choose_by``
+    keeps; the untrained weights are a candidate unless it is ``last``. A restarted training resumes from
+    ``last.safetensors``.
 
     Raises:
         DataError: the loss became NaN or infinite, or a checkpoint is from another model.
@@ -87,7 +88,9 @@ class _Training:
             split: Texts(Tokens(job.work / "tokens" / split), docs, settings.resources.chunk_size, job.seed)
             for split in ("train", "dev")
         }
-        self.sample = _sample(doc_ids, settings.dev_docs, job.seed)
+        # The loss that chooses compares lists only, so nothing else need be encoded.
+        ranked = settings.choose_by != "dev_loss"
+        self.sample = sample(doc_ids, settings.dev_docs, job.seed) if ranked else None
         self.student = load_student(job)
         self.steps_per_epoch = self.groups["train"].steps(settings.batch_size)
         self.steps = self.steps_per_epoch * settings.epochs
@@ -149,35 +152,28 @@ class _Training:
     def _record(self, dev: dict[str, float]) -> None:
         """Log the current weights' dev measures, and save a checkpoint."""
         self._write(**dev)
-        best = self.progress["best"]
-        if best is None or self._dev_score(dev) > self._dev_score(best):
+        if self._is_better(dev, self.progress["best"]):
             self.progress |= {"best": dev, "best_epoch": self.progress["epoch"]}
             self._save("best")
         self._save("last")
 
-    def _dev_score(self, dev: dict[str, float]) -> float:
-        return dev["dev_ndcg"] if self.settings.choose_by == "dev_ndcg" else -dev["dev_loss"]
+    def _is_better(self, dev: dict[str, float], best: dict[str, float] | None) -> bool:
+        """Whether the current weights are to be kept in place of the best ones so far."""
+        choose_by = self.settings.choose_by
+        if best is None or choose_by == "last":
+            return True
+        return dev["dev_loss"] < best["dev_loss"] if choose_by == "dev_loss" else dev["dev_ndcg"] > best["dev_ndcg"]
 
-    @torch.no_grad()
     def _evaluate_dev(self) -> dict[str, float]:
-        """Return the mean loss and the mean nDCG@10 on the sampled corpus, over the dev queries."""
-        import numpy as np
-
-        dev = self.groups["dev"]
-        whole = dev.batch(np.arange(len(dev)), 0, more_docs=self.sample)
-        vectors = encode(self.student, whole, self.texts["dev"])
-        loss = gain = 0.0
-        for batch in dev.in_order(self.settings.batch_size):
-            queries = len(whole.docs_N) + batch.queries_Q
-            rows = np.concatenate([np.searchsorted(whole.docs_N, batch.docs_N), queries])
-            loss += float(self.objective(batch, vectors[torch.from_numpy(rows)])) * len(queries)
-            part = slice(int(batch.queries_Q[0]), int(batch.queries_Q[-1]) + 1)
-            gain += float(ndcg(lists(whole, vectors, part)).sum())
-        measures = torch.tensor([loss / len(dev), gain / len(dev)], dtype=torch.float64, device=self.job.device)
+        """Return the dev measures, the same on all workers."""
+        dev, texts = self.groups["dev"], self.texts["dev"]
+        size = self.settings.batch_size
+        measures = measure(self.student, self.objective, dev, texts, batch_size=size, corpus=self.sample)
+        values = torch.tensor(list(measures.values()), dtype=torch.float64, device=self.job.device)
         if distributed.is_initialized():
             # All workers base decisions on these values, so all need the same ones.
-            distributed.broadcast(measures, 0)
-        return dict(zip(("dev_loss", "dev_ndcg"), measures.tolist(), strict=True))
+            distributed.broadcast(values, 0)
+        return dict(zip(measures, values.tolist(), strict=True))
 
     def _begin(self) -> dict[str, Any]:
         """Return the progress before the first step, with calibrated temperatures."""
@@ -320,12 +316,3 @@ def load_losses(path: Path) -> dict[str, torch.Tensor]:
 
     parameters: dict[str, torch.Tensor] = load_file(path) if path.exists() else {}
     return parameters
-
-
-def _sample(doc_ids: list[str], size: int, seed: int) -> np.ndarray:
-    """Sample the numbers of ``size`` documents of the corpus, without documents that an LLM wrote."""
-    import numpy as np
-
-    corpus = np.array([number for number, doc_id in enumerate(doc_ids) if not doc_id.startswith(GENERATED)], np.int64)
-    sample: np.ndarray = np.random.Generator(np.random.PCG64(seed)).permutation(corpus)[:size]
-    return sample

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gradret.training.batches import Batch
     from gradret.training.tokens import Tokens
 
-__all__ = ["Objective", "Student", "Texts", "backward", "encode", "lists", "ndcg"]
+__all__ = ["Objective", "Student", "Texts", "backward", "encode", "lists"]
 
 _ROWS = 512
 """Queries per block: only one block's scores against all columns are in memory at a time."""
@@ -191,24 +191,8 @@ def encode(student: Student, batch: Batch, texts: Texts) -> torch.Tensor:
     """Return vectors ``(N + Q, dimension)`` of the batch's documents, then queries; workers share the work."""
     student.train(False)  # noqa: FBT003 - torch.nn.Module's
     mine = _own_chunks(_chunks(student, batch, texts))
-    return _gather(student, batch, mine, [_encode_chunk(student, chunk, texts, 0) for chunk in mine])
-
-
-def ndcg(lists: Lists, k: int = 10) -> torch.Tensor:
-    """Return nDCG@k of each query, ``(Q,)``, over all columns in the student's order; 1 if all gains are 0.
-
-    Gains are grades, 0 for columns that are not in the list; masked and ungraded columns are excluded.
-    """
-    gains_QG = torch.where(lists.graded_QG, lists.grades_QG.nan_to_num(), 0.0).double()
-    gains_QN = lists.spread(gains_QG, lists.graded_QG, 0.0)
-    ungraded_QG = lists.present_QG & ~lists.graded_QG
-    out_QN = lists.masked_QN | lists.spread(ungraded_QG, ungraded_QG, fill=False)
-    k = min(k, gains_QN.shape[1])
-    discounts_K = torch.arange(2, k + 2, device=gains_QG.device).double().log2().reciprocal()
-    order_QK = lists.scores_QN.masked_fill(out_QN, -torch.inf).topk(k, dim=1).indices
-    dcg_Q = gains_QN.gather(1, order_QK) @ discounts_K
-    ideal_Q = gains_QN.topk(k, dim=1).values @ discounts_K
-    return torch.where(ideal_Q > 0, dcg_Q / ideal_Q, 1.0)
+    # One chunk's vectors at a time: those of all held-out texts together may be many.
+    return _gather(student, batch, mine, (_encode_chunk(student, chunk, texts, 0) for chunk in mine))
 
 
 @dataclass(frozen=True)
@@ -271,16 +255,18 @@ def _seeded(student: Student, *seeds: int) -> Iterator[None]:
         yield
 
 
-def _gather(student: Student, batch: Batch, mine: list[_Chunk], parts: list[torch.Tensor]) -> torch.Tensor:
+def _gather(student: Student, batch: Batch, mine: list[_Chunk], parts: Iterable[torch.Tensor]) -> torch.Tensor:
     """Gather the vectors of all workers' chunks, ``(N + Q, dimension)``, without gradient.
 
     Workers sum vectors with zeros elsewhere, which is exact.
     """
-    like = parts[0] if parts else next(iter(student.parameters()))
-    total = len(batch.docs_N) + len(batch.queries_Q)
-    vectors = torch.zeros(total, student.dimension, dtype=like.dtype, device=like.device)
+    size = len(batch.docs_N) + len(batch.queries_Q), student.dimension
+    vectors = None
     for chunk, part in zip(mine, parts, strict=True):
-        vectors[chunk.places.to(like.device)] = part.detach()
+        vectors = part.new_zeros(size) if vectors is None else vectors
+        vectors[chunk.places.to(vectors.device)] = part.detach()
+    if vectors is None:  # this worker has no chunk
+        vectors = next(iter(student.parameters())).new_zeros(size)
     if _workers() > 1:
         distributed.all_reduce(vectors)
     return vectors

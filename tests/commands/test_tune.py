@@ -100,6 +100,13 @@ def test_a_space_that_cannot_be_is_refused_before_anything_runs(collection, conf
     assert not (tmp_path / "storage").exists()
 
 
+def test_a_choice_by_loss_gives_trials_nothing_to_be_measured_by(collection, config, tmp_path):  # noqa: F811
+    given = config(collection, **SMALL | {"train": SMALL["train"] | {"choose_by": "dev_loss"}}, tune=search([RATES]))
+    with pytest.raises(ConfigError, match="choose_by: is dev_loss, but trials are measured by dev_ndcg; set"):
+        tune(given)
+    assert not (tmp_path / "storage").exists()
+
+
 @pytest.mark.parametrize(
     ("dimension", "said"),
     [

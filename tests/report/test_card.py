@@ -179,6 +179,12 @@ def test_a_calibrated_temperature_is_named_at_its_loss(tmp_path: Path) -> None:
     assert "epoch 0 kept (untrained);" in text
 
 
+def test_an_epoch_that_nothing_chose_is_not_said_to_be_chosen(tmp_path: Path) -> None:
+    text = card(config(tmp_path, train={"choose_by": "last"}), {"train": trained(tmp_path)}, NOTHING, {})
+    assert "The last epoch was kept, whatever" in text
+    assert "was chosen by" not in text
+
+
 @pytest.mark.parametrize("trusted", [False, True])
 def test_how_to_use_it_is_python(tmp_path: Path, trusted: bool) -> None:
     encoder = {"name": "transformer", "trust_remote_code": trusted}

@@ -24,6 +24,7 @@ from gradret.losses.kl import KL
 from gradret.store.artifacts import write_shard
 from gradret.store.contracts import GENERATED
 from gradret.training import loop
+from gradret.training.dev import sample
 from gradret.training.loop import Job, train_loop
 from gradret.training.tokens import write_tokens
 
@@ -86,6 +87,27 @@ def test_best_holds_the_lowest_dev_loss(whole):
     same_as_best(whole, dev, min(dev, key=lambda line: line["dev_loss"]))
 
 
+def test_the_loss_chooses_without_a_ranking(whole):
+    """No documents but those of the lists are encoded."""
+    assert not any("dev_ndcg" in line for line in lines(whole))
+    assert loop._Training(whole).sample is None
+
+
+def test_the_last_epoch_is_kept_whatever_the_dev_queries_say(tmp_path):
+    """At this rate the student only gets worse, so by any measure the untrained weights would win."""
+    made = job(tmp_path, choose_by="last", learning_rate=5.0, patience=1)
+    train_loop(made)
+    dev = [line for line in lines(made) if "dev_loss" in line]
+    assert dev[-1]["epoch"] == EPOCHS
+    assert min(line["dev_loss"] for line in dev) == dev[0]["dev_loss"]
+    same_as_best(made, dev, dev[-1])
+    last, _ = loop.load_checkpoint(made.work / "last.safetensors")
+    best, progress = loop.load_checkpoint(made.work / "best.safetensors")
+    assert progress["best_epoch"] == EPOCHS
+    for name, tensor in best.items():
+        torch.testing.assert_close(tensor, last[name], rtol=0, atol=0)
+
+
 def test_best_holds_the_highest_dev_ndcg_if_that_chooses(tmp_path):
     made = job(tmp_path, choose_by="dev_ndcg")
     train_loop(made)
@@ -97,7 +119,7 @@ def test_best_holds_the_highest_dev_ndcg_if_that_chooses(tmp_path):
 
 def same_as_best(made, dev, best):
     tensors, progress = loop.load_checkpoint(made.work / "best.safetensors")
-    expected = {name: best[name] for name in ("dev_loss", "dev_ndcg")}
+    expected = {name: best[name] for name in ("dev_loss", "dev_ndcg") if name in best}
     assert progress["best"] == expected
     assert progress["best_epoch"] == dev.index(best)
     training = loop._Training(made)
@@ -249,7 +271,7 @@ def test_tensorboard_shows_the_same_curve(whole):
 
     board = EventAccumulator(str(whole.metrics.with_name("tensorboard")))
     board.Reload()
-    for name in ("loss", "learning_rate", "dev_loss", "dev_ndcg", "masked"):
+    for name in ("loss", "learning_rate", "dev_loss", "masked"):
         want = [(line["step"], line[name]) for line in lines(whole) if name in line]
         assert [(event.step, event.value) for event in board.Scalars(name)] == [
             (step, pytest.approx(value, rel=1e-6)) for step, value in want
@@ -297,9 +319,9 @@ def test_a_calibrated_temperature_is_found_once_and_kept(tmp_path):
 
 def test_the_dev_corpus_is_drawn_from_the_corpus_alone():
     written = [f"{GENERATED}q{number}~3" for number in range(50)]
-    drawn = [DOCS[number] for number in loop._sample(DOCS, 10, 0)]
+    drawn = [DOCS[number] for number in sample(DOCS, 10, 0)]
     mixed = sorted([*DOCS, *written, "zebra"])
     assert len(set(drawn)) == 10
-    assert {mixed[number] for number in loop._sample(mixed, 99, 0)} == {*DOCS, "zebra"}
+    assert {mixed[number] for number in sample(mixed, 99, 0)} == {*DOCS, "zebra"}
     after = [*DOCS, *written]
-    assert [after[number] for number in loop._sample(after, 10, 0)] == drawn
+    assert [after[number] for number in sample(after, 10, 0)] == drawn
