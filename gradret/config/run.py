@@ -193,7 +193,8 @@ class Select:
     source_within: int = 0
     """Keep a query only if the teacher has its source document among its first ``source_within``; 0 keeps all."""
     score_floor: float = 0.0
-    """Drop a query whose best document scores below this percentile of all scores; 0 keeps all."""
+    """Drop a query whose best document scores below this percentile of the scores; 0 keeps all. Percentiles, here and
+    in ``low`` and ``high``, are those of the queries that the filters above keep, in the scope of ``normalise``."""
     absolute_margin: float | None = None
     """Leave out negatives whose grade is above the best positive's grade minus this; null keeps all."""
     relative_margin: float | None = None

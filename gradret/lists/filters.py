@@ -2,8 +2,8 @@
 
 Sources: Tamber et al. (2502.19712) keep a query whose source document a retriever has among its first
 20 (``round_trip``) and the teacher first of at least 20 (``source_within``), both verified in their code.
-Dropping a query whose best document scores below the 25th percentile of all scores (``score_floor``) is
-in their code only, not in the paper.
+Dropping a query whose best document scores below the 25th percentile of the scores of the queries that
+pass those two (``score_floor``) is in their code only, not in the paper.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from gradret.config.run import Select
 
-__all__ = ["Seen", "failed", "reasons", "repeated"]
+__all__ = ["Seen", "failed", "filters_before_scores", "reasons", "repeated"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Seen:
     repeats: str | None
     """query_id of a query with the same words and a smaller query_id, if any."""
     floor: float
-    """The score at percentile ``score_floor``."""
+    """The score at percentile ``score_floor``; minus infinity while it is not known."""
     searching: frozenset[str] = frozenset()
     """Origins that search."""
 
@@ -49,7 +49,7 @@ def reasons(settings: Select) -> dict[str, str]:
         "max_words": f"more than {settings.max_words} words",
         "round_trip": f"source document not in a retriever's first {settings.round_trip}",
         "source_within": f"source document not in the teacher's first {settings.source_within}",
-        "score_floor": f"best document below percentile {settings.score_floor:g} of all scores",
+        "score_floor": f"best document below percentile {settings.score_floor:g} of the scores",
         "normalise": "all scores of the query (nearly) the same",
         "max_per_kind": f"over {settings.max_per_kind:,} queries of the kind",
     }
@@ -61,6 +61,11 @@ def failed(settings: Select, seen: Seen) -> tuple[str, str] | None:
         if getattr(settings, name) and (detail := fails(settings, seen)):
             return name, detail
     return None
+
+
+def filters_before_scores(settings: Select) -> bool:
+    """Whether a filter other than ``score_floor`` is set, so that the scores of some queries do not count."""
+    return any(getattr(settings, name) for name in _FILTERS if name != "score_floor")
 
 
 def repeated(queries: pa.Table) -> pa.Table:

@@ -2,7 +2,8 @@
 
 Percentiles are numpy's, with linear interpolation. Scaling between two percentiles and clipping is from Tamber et al.
 (2502.19712), section 3.3.1: the 1st and the 99th, over all queries in the paper, and over those of one corpus, kind and
-retriever in the code (both verified).
+retriever in the code (both verified). Their code takes them, and the 25th below which it drops a query, over the
+queries that the other filters keep.
 """
 
 from __future__ import annotations
@@ -38,8 +39,12 @@ class Scale:
 
     marks: dict[str, Marks]
     """Marks of all scores, under ``all``, or of each kind of query; empty if each query has its own marks."""
-    floor: float
-    """The score at percentile ``score_floor``; minus infinity if it is not set."""
+    floors: dict[str, float]
+    """The score at percentile ``score_floor`` of all scores, or of each kind; empty if it is not set."""
+
+    def floor(self, kind: str | None) -> float:
+        """The score that the best document of a query of ``kind`` must reach."""
+        return self.floors.get(ALL, self.floors.get(kind or NO_KIND, -math.inf))
 
     def of(self, kind: str | None) -> Marks:
         """The marks for queries of ``kind``; empty if the teacher scored none of their pairs."""
@@ -92,11 +97,11 @@ def grades(settings: Select, marks: Marks, scores: Values) -> Values:
 
 
 def scale(settings: Select, shards: Iterable[tuple[Path, Path]]) -> Scale:
-    """Compute the scale from all scores, which take 8 bytes each in memory.
+    """Compute the scale from all given scores, which take 8 bytes each in memory.
 
     Args:
         settings: the percentiles, and the scope of their scores.
-        shards: QUERIES and LABELS of the same queries.
+        shards: QUERIES, and LABELS of those whose scores count.
 
     Raises:
         DataError: there are no scores, or (nearly) all are equal.
@@ -111,13 +116,13 @@ def scale(settings: Select, shards: Iterable[tuple[Path, Path]]) -> Scale:
         raise DataError(
             "select: the teacher scored no pair: all its scores were quarantined; see the quarantine of label"
         )
-    floor = -math.inf
+    scopes = {scope: np.concatenate(of_scope, dtype=np.float64) for scope, of_scope in sorted(parts.items())}
+    floors = {}
     if settings.score_floor:
-        scores = np.concatenate([part for of_scope in parts.values() for part in of_scope], dtype=np.float64)
-        floor = float(np.percentile(scores, settings.score_floor, overwrite_input=True))
+        floors = {scope: float(np.percentile(scores, settings.score_floor)) for scope, scores in scopes.items()}
     if settings.normalise == "query":
-        return Scale({}, floor)
-    return Scale({scope: _marks(settings, scope, of_scope) for scope, of_scope in sorted(parts.items())}, floor)
+        return Scale({}, floors)
+    return Scale({scope: _marks(settings, scope, scores) for scope, scores in scopes.items()}, floors)
 
 
 def _by_scope(settings: Select, queries: Path, labels: Path) -> Iterator[tuple[str, np.ndarray]]:
@@ -137,10 +142,9 @@ def _by_scope(settings: Select, queries: Path, labels: Path) -> Iterator[tuple[s
         yield kind, rows["score"].filter(pc.equal(kinds, kind)).to_numpy()
 
 
-def _marks(settings: Select, scope: str, parts: list[np.ndarray]) -> Marks:
+def _marks(settings: Select, scope: str, scores: Values) -> Marks:
     import numpy as np
 
-    scores = np.concatenate(parts, dtype=np.float64)
     values = marks(settings, scores)
     if values is None:
         where = "" if scope == ALL else f" of queries of the kind {scope!r}"

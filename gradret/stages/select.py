@@ -20,7 +20,7 @@ from gradret.draw import draw
 from gradret.errors import DataError
 from gradret.lists.audit import Audit
 from gradret.lists.candidates import Candidate, in_order, mixed, pools, within_margins
-from gradret.lists.filters import Seen, failed, reasons, repeated
+from gradret.lists.filters import Seen, failed, filters_before_scores, reasons, repeated
 from gradret.lists.grades import NO_KIND, Marks, Scale, grades, marks, percentiles, scale
 from gradret.origins import retriever, searching
 from gradret.store.artifacts import Artifact, Draft, make, read_shard, write_shard
@@ -69,12 +69,13 @@ def _select(config: Config, inputs: dict[str, Artifact], draft: Draft) -> None:
     settings = config.select
     queries = inputs["queries"].table("queries")
     shards = _shards(queries, inputs["pairs"], inputs["labels"], draft)
-    score_scale = scale(settings, ((queries, labels) for queries, _, labels in shards))
+    again = repeated(queries if settings.unique else queries.slice(0, 0))
+    score_scale = scale(settings, _counted(config, draft, shards, again))
     draft.notes["percentiles"] = {
         scope: {f"{percent:g}": score for percent, score in zip(percentiles(settings), scores, strict=True)}
         for scope, scores in score_scale.marks.items()
     }
-    facts = _Facts(score_scale, repeated(queries if settings.unique else queries.slice(0, 0)))
+    facts = _Facts(score_scale, again)
     if settings.max_per_kind:
         first = run_step(draft, "first", shards, functools.partial(_Selector, config, inputs["deduped"], facts))
         facts = replace(facts, last_draws=_last_draws(first, config.seed, settings.max_per_kind))
@@ -104,6 +105,18 @@ def _shards(queries: pa.Table, mined: Artifact, labels: Artifact, draft: Draft) 
     return shards
 
 
+def _counted(config: Config, draft: Draft, shards: list[Shard], again: pa.Table) -> list[tuple[Path, Path]]:
+    """QUERIES and LABELS of the queries whose scores percentiles are taken over: those that the filters keep."""
+    if not filters_before_scores(config.select):
+        return [(queries, labels) for queries, _, labels in shards]
+    step = run_step(draft, "filtered", shards, functools.partial(_Filter, config, again))
+    if not step.counts["rows_out"]:  # every query is dropped, so any scale will do
+        return [(queries, labels) for queries, _, labels in shards]
+    return [
+        (queries, step.path / "labels" / f"part-{number:05d}.parquet") for number, (queries, *_) in enumerate(shards)
+    ]
+
+
 def _last_draws(first: Draft, seed: int, most: int) -> dict[str, int]:
     """For each kind, the ``most``-th smallest draw of the queries that pass all other filters."""
     import numpy as np
@@ -119,6 +132,30 @@ def _last_draws(first: Draft, seed: int, most: int) -> dict[str, int]:
 def _positive_above(config: Config) -> float | None:
     teacher = config.label.teacher
     return teacher.positive_above if teacher else None
+
+
+class _Filter:
+    """The LABELS of a shard's queries that all filters keep, except for the one by percentile."""
+
+    def __init__(self, config: Config, again: pa.Table) -> None:
+        self.settings, self.again = config.select, again
+        self.searching = searching(config.mine.retrievers or ())
+
+    def __call__(self, shard: Shard) -> Result:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        queries = read_shard(shard[0], "queries")
+        pairs, labels = read_shard(shard[1], "pairs"), read_shard(shard[2], "labels")
+        repeats = _by_first(self.again, queries["query_id"])
+        rows = {row["query_id"]: row for row in queries.to_pylist()}
+        kept = [
+            query_id
+            for query_id, pool in pools(pairs, labels)
+            if not failed(self.settings, _seen(rows[query_id], pool, repeats, self.searching))
+        ]
+        table = labels.filter(pc.is_in(labels["query_id"], value_set=pa.array(kept, pa.string())))
+        return Result({"labels": table}, labels.num_rows, labels.num_rows)
 
 
 class _Selector:
@@ -169,8 +206,7 @@ class _Selector:
         listed = mixed(pool, settings.mix)
         if not listed:
             return self._drop(query, "candidates", "none")
-        original = next(iter(repeats.get(query_id, [])), None)
-        seen = Seen(query["text"], source, pool, original, self.facts.scale.floor, self.searching)
+        seen = _seen(query, pool, repeats, self.searching, self.facts.scale.floor(query["kind"]))
         if failure := failed(settings, seen):
             return self._drop(query, *failure)
         if not self._grade(query["kind"], pool, listed):
@@ -232,6 +268,17 @@ class _Selector:
         ruled = doc.rule is not None and doc.rule.positive is True
         scored = doc.score is not None and doc.score > self.positive_above
         return judged or ruled or scored or (doc.grade is not None and doc.grade >= self.positive_from)
+
+
+def _seen(
+    query: dict[str, Any],
+    pool: Sequence[Candidate],
+    repeats: dict[str, list[str]],
+    searching: frozenset[str],
+    floor: float = -math.inf,
+) -> Seen:
+    original = next(iter(repeats.get(query["query_id"], [])), None)
+    return Seen(query["text"], query["source_doc_id"], pool, original, floor, searching)
 
 
 def _by_first(table: pa.Table, keys: pa.ChunkedArray) -> dict[str, list[str]]:

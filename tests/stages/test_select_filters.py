@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from gradret.config.run import Rule, Select
@@ -78,9 +79,15 @@ def verdicts(world, rules):
     first: dict[str, str] = {}
     for query_id in sorted(world):
         first.setdefault(" ".join(plain(world[query_id].text)), query_id)
-    scores = sorted(one.score for query in world.values() for one in query.pool.values() if one.score is not None)
-    place = rules.get("score_floor", 0) / 100 * (len(scores) - 1)
-    floor = scores[int(place)] + (place - int(place)) * (scores[int(place) + 1] - scores[int(place)])
+    floors = {}
+    if "score_floor" in rules:
+        others = {name: value for name, value in rules.items() if name != "score_floor"}
+        passing = [world[query_id] for query_id, why in verdicts(world, others).items() if not why]
+        for kind in scored.KINDS:
+            by_kind = rules.get("normalise") == "kind"
+            counted = [one for one in passing if not by_kind or one.kind == kind]
+            scores = [found.score for one in counted for found in one.pool.values() if found.score is not None]
+            floors[kind] = np.quantile(scores, rules["score_floor"] / 100)
 
     def why(query_id, one):
         words = plain(one.text)
@@ -106,15 +113,18 @@ def verdicts(world, rules):
             ]
             if own_score is None or len(better) >= 5:
                 return "source document not in the teacher's first 5"
-        if "score_floor" in rules and max(own.values()) < floor:
-            return "best document below percentile 60 of all scores"
+        if "score_floor" in rules and max(own.values()) < floors[one.kind]:
+            return "best document below percentile 60 of the scores"
         return None
 
     return {query_id: why(query_id, one) for query_id, one in world.items()}
 
 
 @pytest.mark.usefixtures("ray_session")
-@pytest.mark.parametrize("rules", [ALL, *({name: value} for name, value in ALL.items() if name != "max_words")])
+@pytest.mark.parametrize(
+    "rules",
+    [ALL, ALL | {"normalise": "kind"}, *({name: value} for name, value in ALL.items() if name != "max_words")],
+)
 def test_queries_are_dropped_by_the_first_filter_that_they_fail(settings, rules):
     world = scored.world(300)
     found = scored.selected(settings(select=Select(**rules, dev_share=0.3)), world)

@@ -105,6 +105,22 @@ def test_percentiles_are_taken_over_their_scope(settings, scope):
     }[scope]  # fmt: skip
 
 
+@pytest.mark.usefixtures("ray_session")
+@pytest.mark.parametrize("scope", ["all", "kind"])
+def test_percentiles_are_those_of_the_queries_that_the_filters_keep(settings, scope):
+    """Tamber et al. filter first: a query that is not trained with moves no grade of another."""
+    world = scored.world()
+    chosen = Select(normalise=scope, low=10, high=85, max_words=3, dev_share=0.3)
+    kept = {query_id: one for query_id, one in world.items() if len(one.text.split()) <= 3}
+    assert len(world) / 4 < len(kept) < len(world) * 3 / 4
+    rows, want = scored.lists(scored.selected(settings(select=chosen), world)), wanted(kept, scope, 10, 85)
+    assert rows.keys() == kept.keys()
+    for query_id, row in rows.items():
+        assert dict(zip(row["doc_ids"], row["grades"], strict=True)) == pytest.approx(want[query_id], abs=1e-6)
+    others = wanted(world, scope, 10, 85)
+    assert any(others[query_id] != pytest.approx(want[query_id], abs=0.01) for query_id in kept)
+
+
 def alike(world, chosen):
     """The world with one score for all documents of the chosen queries."""
     return {
