@@ -1,4 +1,4 @@
-"""The examples of docs/add-a-component.md, one a kind, put to the laws of their kinds as they stand there."""
+"""The unchanged examples of docs/add-a-component.md, one per kind, tested by the laws of their kinds."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The index of benchmarks names every script that can be run, and their results are there."""
+"""The index of benchmarks lists every script, and their result files exist."""
 
 import re
 from pathlib import Path

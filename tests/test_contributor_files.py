@@ -1,4 +1,4 @@
-"""Files for contributors and for those who cite or install gradret."""
+"""Files for contributors, citation and installation."""
 
 import glob
 import itertools

@@ -1,4 +1,4 @@
-"""The house: which module may import which, and how large functions and files may be.
+"""The layout: which module may import which, and the maximum size of functions and files.
 
 Imports are read from the source, so that lazy and type-only ones count too.
 """

@@ -1,4 +1,4 @@
-"""Lines about long work."""
+"""Progress lines."""
 
 import sys
 import unicodedata

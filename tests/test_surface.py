@@ -1,4 +1,4 @@
-"""What others rely on: public names, what importing costs, commands and flags, configs, errors."""
+"""The public interface: names, cost of importing, commands and flags, configs, errors."""
 
 import argparse
 import ast

@@ -1,4 +1,4 @@
-"""What a passage, a word, a sentence and a normalised text are, in many scripts.
+"""Passages, words, sentences and normalised texts in many scripts.
 
 Oracles: Unicode's default word boundaries (UAX #29) as ``regex`` has them, bm25s for what is plain, and by hand.
 """

@@ -1,4 +1,4 @@
-"""A run's model given away: what is written, and what is refused. A whole run's is in flow/test_export.py."""
+"""Export of a model: the files written and the errors. flow/test_export.py exports a complete run."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""Searching a run by hand, where the folder is not what it should be; the rest is tested with a whole run."""
+"""``gradret search`` with invalid folders; the rest is tested with a complete run."""
 
 import json
 

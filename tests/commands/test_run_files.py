@@ -1,4 +1,4 @@
-"""Run files compared by a file of judgments."""
+"""Comparison of run files by a file of judgments."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Retrievers that live outside of gradret: one searches, one only chooses, two are wrong."""
+"""Retrievers outside gradret: one searches, one only selects, two are invalid."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar

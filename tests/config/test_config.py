@@ -1,4 +1,4 @@
-"""Every way in which a config can be wrong, and that one that is right survives YAML."""
+"""Every kind of config error, and a YAML round trip of a valid config."""
 
 import dataclasses
 import os

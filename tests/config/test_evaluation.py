@@ -1,4 +1,4 @@
-"""The config of an evaluation: what is read, and everything that is wrong at once."""
+"""The config of an evaluation: parsing, and all errors reported at once."""
 
 import json
 from pathlib import Path

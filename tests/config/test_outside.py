@@ -1,4 +1,4 @@
-"""Classes from outside: when their module is imported, and what is refused."""
+"""Classes outside gradret: when their module is imported, and which are rejected."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The papers' configs: what their recipes train on and with is what the papers have."""
+"""The papers' configs: their data and settings are those of the papers."""
 
 import dataclasses
 import runpy

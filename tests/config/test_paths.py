@@ -1,4 +1,4 @@
-"""``~`` in every path of a config is the home folder; that of an unknown user stays as it is."""
+"""``~`` in every path of a config is expanded; that of an unknown user is unchanged."""
 
 import dataclasses
 from pathlib import Path

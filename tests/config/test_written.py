@@ -1,4 +1,4 @@
-"""What is written is what a config holds, whatever YAML 1.1 would make of it.
+"""A config contains values as written, whatever YAML 1.1 would make of them.
 
 PyYAML's own ``safe_load`` follows YAML 1.1: it is the reader that ``config.yaml`` must come through unchanged too.
 """

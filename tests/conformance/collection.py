@@ -1,4 +1,4 @@
-"""A small collection that the suites share: on disk as a BEIR folder, and as artifacts.
+"""A small collection shared by the suites, as a BEIR folder and as artifacts.
 
 Documents d000 to d039 are of made-up words; d036 to d038 are the same text, d039 has a title alone. Of the queries
 q000 to q005 each is the text of the document of its number, q006 is q005 again, q007 is human and judged for

@@ -1,4 +1,4 @@
-"""The collection, made once."""
+"""The collection, created once."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Components as a config makes them: those of the package, and others of yours.
+"""Components built as from a config: those of the package and your own.
 
 ``GRADRET_LOSSES``, ``GRADRET_RETRIEVERS``, ... name components of other packages, which are put to the same laws:
 classes as ``package.module:Class``, separated by spaces, or as in the config where they need settings,

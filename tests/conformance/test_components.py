@@ -1,4 +1,4 @@
-"""Every component of every kind, by itself: a new file is tested as soon as it exists."""
+"""Laws for every component of every kind; a new file is tested automatically."""
 
 import ast
 import dataclasses

@@ -1,6 +1,6 @@
-"""What every dataset must hold to.
+"""Laws for every dataset.
 
-One of another package too: GRADRET_DATASETS="{name: package.module:Class, path: DIR}" pytest
+To test a class of another package: GRADRET_DATASETS="{name: package.module:Class, path: DIR}" pytest
 tests/conformance/test_datasets.py
 """
 

@@ -1,6 +1,6 @@
-"""What every encoder must hold to.
+"""Laws for every encoder.
 
-One of another package too: GRADRET_ENCODERS="package.module:Class" pytest tests/conformance/test_encoders.py
+To test a class of another package: GRADRET_ENCODERS="package.module:Class" pytest tests/conformance/test_encoders.py
 """
 
 import functools

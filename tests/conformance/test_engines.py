@@ -1,8 +1,8 @@
-"""What every engine must hold to.
+"""Laws for every engine.
 
-One of another package too: GRADRET_ENGINES="package.module:Class" pytest tests/conformance/test_engines.py
+To test a class of another package: GRADRET_ENGINES="package.module:Class" pytest tests/conformance/test_engines.py
 
-No vLLM is started here; that it answers every prompt once is seen where it runs, in tests/engines/test_jobs.py.
+vLLM is not started here; that it answers every prompt once is tested in tests/engines/test_jobs.py.
 """
 
 import json

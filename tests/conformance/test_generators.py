@@ -1,6 +1,6 @@
-"""What every generator must hold to; test_tasks.py has more of those that ask an LLM.
+"""Laws for every generator; test_tasks.py has more for those that use an LLM.
 
-One of another package too: GRADRET_GENERATORS="package.module:Class" pytest tests/conformance
+To test a class of another package: GRADRET_GENERATORS="package.module:Class" pytest tests/conformance
 """
 
 import functools

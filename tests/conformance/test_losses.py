@@ -1,4 +1,4 @@
-"""What every loss must hold to; a new file in gradret/losses is tested as soon as it is there."""
+"""Laws for every loss; a new file in gradret/losses is tested automatically."""
 
 import copy
 import dataclasses

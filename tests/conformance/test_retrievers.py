@@ -1,6 +1,6 @@
-"""What every retriever must hold to.
+"""Laws for every retriever.
 
-One of another package too: GRADRET_RETRIEVERS="package.module:Class" pytest tests/conformance/test_retrievers.py
+To test a class of another package: GRADRET_RETRIEVERS="package.module:Class" pytest tests/conformance/test_retrievers.py
 """
 
 import functools

@@ -1,6 +1,6 @@
-"""What every generator and teacher that asks an LLM must hold to. Answers are made up here; no engine is asked.
+"""Laws for every generator and teacher that uses an LLM, with invented answers and without an engine.
 
-Others of yours too, by GRADRET_GENERATORS and GRADRET_TEACHERS, as the suites of these kinds say.
+To test your own classes, set GRADRET_GENERATORS and GRADRET_TEACHERS, as described in the suites of these kinds.
 """
 
 import functools

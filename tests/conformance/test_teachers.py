@@ -1,6 +1,6 @@
-"""Every teacher that scores by itself: a pair's score is its own, whatever is asked with it, and the reference's.
+"""Laws for every teacher without an LLM: a score equals the reference's and does not depend on other pairs.
 
-One of another package too: GRADRET_TEACHERS="package.module:Class" pytest tests/conformance/test_teachers.py
+To test a class of another package: GRADRET_TEACHERS="package.module:Class" pytest tests/conformance/test_teachers.py
 """
 
 import functools

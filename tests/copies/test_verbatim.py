@@ -1,4 +1,4 @@
-"""Copies word for word: what is left out of a ranking, and what is relevant together."""
+"""Verbatim copies: which are removed from rankings, and which are relevant together."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""A dataset whose workers look for ir_datasets' files where the test put them."""
+"""A dataset whose workers read ir_datasets' files from the test's folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Archives of BEIR from a server on loopback: whole, broken off, resumed, damaged, or not at all."""
+"""BEIR archives from a server on loopback: complete, interrupted, resumed, damaged or unavailable."""
 
 import hashlib
 import http.server

@@ -1,4 +1,4 @@
-"""Hugging Face datasets from folders, against what ``datasets`` reads itself."""
+"""Hugging Face datasets in folders, compared with ``datasets``."""
 
 import datasets
 import pytest

@@ -1,4 +1,4 @@
-"""ir_datasets by id, against what it reads itself from small files in its own layout."""
+"""ir_datasets by id, compared with ir_datasets on small files in its layout."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Tiny transformers of several kinds, with the tokenizers that such models have, to make static encoders of."""
+"""Tiny transformers of several kinds, with their usual tokenizers, as bases of static encoders."""
 
 from pathlib import Path
 

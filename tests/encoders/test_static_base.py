@@ -1,4 +1,4 @@
-"""A static encoder made of transformers of every kind, checked against the checkpoint's own numbers."""
+"""Static encoders from transformers of every kind, compared with the checkpoint's numbers."""
 
 import json
 import shutil

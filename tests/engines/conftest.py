@@ -1,4 +1,4 @@
-"""A tiny model, and vLLM's own server; both made once."""
+"""A tiny model and vLLM's server, both created once."""
 
 import importlib.util
 import os

@@ -1,4 +1,4 @@
-"""What is cut of a prompt that is too long, counted in words."""
+"""Truncation of prompts that are too long, counted in words."""
 
 import pytest
 

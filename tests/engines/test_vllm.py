@@ -1,4 +1,4 @@
-"""vLLM's side of a prompt: what is sent, and what is refused before anything starts. No engine is started."""
+"""Prompts for vLLM, and errors before an engine starts. No engine is started."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A random Llama of two layers with a chat template: everything that an engine needs, and no sense in it."""
+"""A random Llama of two layers with a chat template, which an engine can load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A whole run's model given away."""
+"""Export of a complete run's model."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The whole flow at small size: what a run leaves, and what a second run does."""
+"""The whole flow at small size: a run's results, and what a second run reuses."""
 
 import json
 import shutil

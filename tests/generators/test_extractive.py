@@ -1,4 +1,4 @@
-"""Extractive queries stand in their document, in every script."""
+"""Extractive queries occur in their document, in every script."""
 
 import unicodedata
 

@@ -1,4 +1,4 @@
-"""Documents for queries: what is asked, how answers are read, and what becomes of them."""
+"""Documents for queries: prompts, parsing of answers, and the resulting artifacts."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The dataset's training queries, as they are."""
+"""The dataset's training queries, unchanged."""
 
 from dataclasses import replace
 

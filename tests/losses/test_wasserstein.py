@@ -1,4 +1,4 @@
-"""The Wasserstein loss against the closed form on whole covariances and against what is known of it."""
+"""The Wasserstein loss against the closed form with full covariances, and its known properties."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""Templates of known models' kinds, against what they say by hand."""
+"""Chat templates of the kinds that models have, compared with prompts written by hand."""
 
 import pytest
 from tokenizers import Tokenizer, models

@@ -1,4 +1,4 @@
-"""An engine from outside of gradret that answers without a model, sent to Ray's workers by value."""
+"""An engine outside gradret that answers without a model, pickled by value for Ray's workers."""
 
 from __future__ import annotations
 

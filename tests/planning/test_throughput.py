@@ -1,4 +1,4 @@
-"""The roofline against arithmetic by hand, sizes against torch's own count."""
+"""The roofline against arithmetic by hand, and sizes against torch's."""
 
 import pytest
 import torch

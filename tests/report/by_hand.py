@@ -1,4 +1,4 @@
-"""Holm's correction, written out: what the tests of the tables are held to."""
+"""Holm's correction, written out for comparison in the tests of tables."""
 
 from collections.abc import Sequence
 

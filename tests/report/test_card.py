@@ -1,4 +1,4 @@
-"""The model card: what Hugging Face reads of it, and that it says what the run recorded and no more."""
+"""The model card: its metadata as Hugging Face reads it, and its text against the run's records."""
 
 from __future__ import annotations
 

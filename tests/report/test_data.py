@@ -1,4 +1,4 @@
-"""What the report counts of generated data, against counts by hand and loops on small tables."""
+"""Statistics of generated data, against counts by hand and loops on small tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of indexes, from what searches noted."""
+"""The table of indexes, from the notes of searches."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The page, and all files that the stage ``report`` leaves, on a toy run."""
+"""The page and all files that the stage ``report`` writes, for a toy run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the report says of selection, against counts by hand."""
+"""The report's section on selection, against counts by hand."""
 
 from __future__ import annotations
 

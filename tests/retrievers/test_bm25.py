@@ -1,4 +1,4 @@
-"""BM25 over shards: the textbook's scores, one order, and nothing that shares no word."""
+"""BM25 over shards: textbook scores, a fixed order, and no document without a common word."""
 
 import math
 import random

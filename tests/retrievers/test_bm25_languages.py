@@ -1,4 +1,4 @@
-"""Terms of BM25: bm25s's own for plain text, and words that find their document in every script."""
+"""BM25's terms: those of bm25s for plain text, and words that find their document in every script."""
 
 import bm25s
 import pytest

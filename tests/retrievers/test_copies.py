@@ -1,4 +1,4 @@
-"""Copies are left out of retrieved lists, and the ranks behind them are renewed."""
+"""Copies are removed from retrieved lists, and later documents are ranked anew."""
 
 import random
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Dense retrieval finds what brute force finds, with the index that the run is searched with anyway."""
+"""Dense retrieval gives the result of brute force, with the index that the run uses for search."""
 
 import random
 from dataclasses import replace

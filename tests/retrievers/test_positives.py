@@ -1,4 +1,4 @@
-"""Judged documents of the training split, and of nothing else."""
+"""Judged documents of the training split only."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Ranges of ranks, with the ranks they have where they come from."""
+"""Ranges of ranks, which keep the ranks of the inner retriever."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""What all retrievers share: ranks, and what PAIRS calls them."""
+"""Ranks and names in PAIRS, the same for all retrievers."""
 
 from gradret.origins import origins
 from gradret.retrievers import ranked

@@ -1,4 +1,4 @@
-"""What the teacher ranks high, with its ranks there."""
+"""The documents that the teacher ranks high, with their ranks."""
 
 from dataclasses import dataclass
 

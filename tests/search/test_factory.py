@@ -1,4 +1,4 @@
-"""Factory strings: what a vector takes, against what FAISS writes; what is chosen; what is refused."""
+"""Factory strings: bytes per vector against FAISS's files, automatic choice, and errors."""
 
 import faiss
 import numpy as np

@@ -1,4 +1,4 @@
-"""What can be seen of a GPU without one: a stand-in on the CPU holds the vectors as a GPU would, in float16."""
+"""GPU search without a GPU: an index on the CPU stores vectors in float16, as a GPU does."""
 
 import faiss
 import numpy as np

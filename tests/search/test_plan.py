@@ -1,4 +1,4 @@
-"""The memory plan: what it counts, and what it says where something does not fit."""
+"""The memory plan: its estimates, and its messages if something does not fit."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""RUN tables: made in the one order, and read for a few queries without the rest."""
+"""RUN tables: written in a fixed order, and read for a few queries only."""
 
 import numpy as np
 import pytest

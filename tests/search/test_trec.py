@@ -1,4 +1,4 @@
-"""Run files read as trec_eval reads them, written and read back, and what a bad one is told."""
+"""Run files: read as trec_eval does, round trips, and errors."""
 
 import gzip
 import random

@@ -1,4 +1,4 @@
-"""Components that live outside of gradret, sent to Ray's workers by value."""
+"""Components outside gradret, pickled by value for Ray's workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small world of scored pairs: queries of several kinds, who found which document, the teacher's scores."""
+"""Scored pairs for tests: queries of several kinds, retrieved documents, and the teacher's scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The teacher check on collections whose right answer is known by construction.
+"""The teacher check on collections whose verdict is known by construction.
 
 Query N has two relevant documents: document N, of grade 2, and document N + 1, of grade 1.
 """

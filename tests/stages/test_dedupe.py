@@ -1,4 +1,4 @@
-"""Copies against slow statements of the rules; nothing depends on how documents come or are dealt."""
+"""Copies against slow implementations of the rules; results do not depend on sharding or partitions."""
 
 import hashlib
 import itertools

@@ -1,4 +1,4 @@
-"""From a BEIR folder to DOCS, and what a bad folder is told."""
+"""From a BEIR folder to DOCS, and errors for invalid folders."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Leaks against sets of 4-grams in plain Python; without a leak the test queries leave no trace."""
+"""Leaks against sets of 4-grams in plain Python; without a leak, the test queries change nothing."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""Which documents are graded: the union of the retrievers, with who found what at which rank."""
+"""The documents to grade: the union of the retrievers, with each retriever's rank."""
 
 import pytest
 

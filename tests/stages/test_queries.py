@@ -1,4 +1,4 @@
-"""From a BEIR folder to QUERIES and QRELS, and what a bad folder is told."""
+"""From a BEIR folder to QUERIES and QRELS, and errors for invalid folders."""
 
 import dataclasses
 

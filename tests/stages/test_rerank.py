@@ -1,4 +1,4 @@
-"""Reranking against a plain loop, for a teacher that scores by itself and for one that asks an LLM."""
+"""Reranking against a plain loop, for a teacher without an LLM, and for one that uses an LLM."""
 
 import math
 import random

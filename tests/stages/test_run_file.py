@@ -1,4 +1,4 @@
-"""A run file made elsewhere: what is kept, counted, dropped and refused."""
+"""Run files of other systems: which rows are kept, counted and dropped, and errors."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which queries are trained with, against a loop over plain rows, for any sharding."""
+"""Filters of training queries, against a loop over plain rows, for any sharding."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What becomes of a query's candidates: rules, order, positives, margins, and the audit."""
+"""From a query's candidates to a list: rules, order, positives, margins, and the audit."""
 
 import dataclasses
 import random

@@ -1,4 +1,4 @@
-"""The dataset's training queries and judgments, and that no test query or judgment reaches them."""
+"""The dataset's training queries and judgments, without any test query or judgment."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Models and artifacts that take no time to make."""
+"""Models and artifacts that are created quickly."""
 
 from __future__ import annotations
 

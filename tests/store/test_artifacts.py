@@ -1,4 +1,4 @@
-"""Artifacts: made once, found again, whole or absent, and clear words where the storage is at fault."""
+"""Artifacts: computed once, reused, complete or absent, and errors of the storage."""
 
 import errno
 import json

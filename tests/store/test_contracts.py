@@ -1,4 +1,4 @@
-"""Tables that keep a contract pass; each kind of breach names file, table, column and row."""
+"""Contracts of tables: the error for each kind of violation names file, table, column and row."""
 
 import pyarrow as pa
 import pytest

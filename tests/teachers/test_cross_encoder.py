@@ -1,4 +1,4 @@
-"""What a cross-encoder may be."""
+"""Which models are accepted as cross-encoders."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""What a decoder reads, and what it refuses."""
+"""The decoder reranker's prompts and errors."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What RankT5 and monoT5 refuse."""
+"""Errors of RankT5 and monoT5."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The grades that documents were written at, as a teacher's scores."""
+"""The grades for which documents were written, as a teacher's scores."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Random models of two layers, of every kind that scores pairs: what they say is noise, and never the same twice."""
+"""Random models of two layers, of every kind that scores pairs, with different weights each time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""train_loop: stopped and started again, it ends as if nothing had happened."""
+"""train_loop: stopped and resumed, it gives the result of an uninterrupted training."""
 
 import dataclasses
 import json

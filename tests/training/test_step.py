@@ -1,4 +1,4 @@
-"""The step: the same numbers for any chunk size and any number of workers, for every loss and encoder family."""
+"""The training step: the same result for any chunk size and number of workers, for every loss and encoder family."""
 
 import dataclasses
 import functools

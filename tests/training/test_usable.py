@@ -1,4 +1,4 @@
-"""Lists that cannot be trained on are set aside, each for its reason, and a loss without any stops the run."""
+"""Unusable lists are set aside with a reason, and a loss without usable lists stops the run."""
 
 import dataclasses
 import math

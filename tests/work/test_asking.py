@@ -1,4 +1,4 @@
-"""Asking an engine: nothing is lost, nothing is asked twice, and what goes wrong stops in time."""
+"""Prompting an engine: no answer is lost, no prompt is sent twice, and errors stop the stage early."""
 
 import json
 from pathlib import Path

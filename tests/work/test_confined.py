@@ -1,4 +1,4 @@
-"""A local Ray is closed to other machines and to other users."""
+"""A local Ray accepts no connections of other machines or users."""
 
 import json
 import os
