@@ -1,6 +1,6 @@
 """Laws for every dataset.
 
-To test a class of another package: GRADRET_DATASETS="{name: package.module:Class, path: DIR}" pytest
+For a class of another package: GRADRET_DATASETS="{name: package.module:Class, path: DIR}" pytest
 tests/conformance/test_datasets.py
 """
 

@@ -1,6 +1,6 @@
 """Laws for every encoder.
 
-To test a class of another package: GRADRET_ENCODERS="package.module:Class" pytest tests/conformance/test_encoders.py
+For a class of another package: GRADRET_ENCODERS="package.module:Class" pytest tests/conformance/test_encoders.py
 """
 
 import functools

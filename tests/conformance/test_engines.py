@@ -1,6 +1,6 @@
 """Laws for every engine.
 
-To test a class of another package: GRADRET_ENGINES="package.module:Class" pytest tests/conformance/test_engines.py
+For a class of another package: GRADRET_ENGINES="package.module:Class" pytest tests/conformance/test_engines.py
 
 vLLM is not started here; that it answers every prompt once is tested in tests/engines/test_jobs.py.
 """

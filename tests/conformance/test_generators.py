@@ -1,6 +1,6 @@
 """Laws for every generator; test_tasks.py has more for those that use an LLM.
 
-To test a class of another package: GRADRET_GENERATORS="package.module:Class" pytest tests/conformance
+For a class of another package: GRADRET_GENERATORS="package.module:Class" pytest tests/conformance
 """
 
 import functools

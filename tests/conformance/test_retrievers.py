@@ -1,6 +1,6 @@
 """Laws for every retriever.
 
-To test a class of another package: GRADRET_RETRIEVERS="package.module:Class" pytest tests/conformance/test_retrievers.py
+For a class of another package: GRADRET_RETRIEVERS="package.module:Class" pytest tests/conformance/test_retrievers.py
 """
 
 import functools

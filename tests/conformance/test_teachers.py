@@ -1,6 +1,6 @@
 """Laws for every teacher without an LLM: a score equals the reference's and does not depend on other pairs.
 
-To test a class of another package: GRADRET_TEACHERS="package.module:Class" pytest tests/conformance/test_teachers.py
+For a class of another package: GRADRET_TEACHERS="package.module:Class" pytest tests/conformance/test_teachers.py
 """
 
 import functools
