@@ -13,27 +13,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from gradret.work.reaper import MARK, end, guard
+
 __all__ = ["confined"]
 
 
 @contextmanager
-def confined() -> Iterator[Path]:
+def confined() -> Iterator[None]:
     """Confine the Ray that starts inside the block, and leave this process's environment as it was.
 
-    Ray's processes keep the settings of the moment they were started.
-
-    Yields:
-        The file of a fresh token, which only this user can read. Ray's processes read it whenever one starts, so it
-        must stay as long as Ray does; it is removed here if the block raises.
+    Ray's processes keep the settings of the moment they were started. Its token's file, which only this user can read,
+    stays as long as Ray does; ``gradret.work.reaper`` removes it, with all that Ray leaves behind.
     """
     token = _write_token()
-    settings = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token), "GLOO_SOCKET_IFNAME": _loopback()}
+    watcher = guard(token)
+    # SPT_NOENV: a process that Ray gives a title must keep its environment readable, by which the reaper finds it.
+    settings = {"RAY_AUTH_MODE": "token", MARK: str(token), "GLOO_SOCKET_IFNAME": _loopback(), "SPT_NOENV": "1"}
     try:
         with _environment(settings, without="RAY_AUTH_TOKEN"), _local_address():
             _forget_token()
-            yield token
+            yield
     except BaseException:
-        token.unlink(missing_ok=True)
+        watcher.terminate()
+        end(token)
         raise
 
 

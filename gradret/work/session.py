@@ -12,8 +12,7 @@ from typing import Any
 
 from gradret.errors import StageError
 from gradret.work.confined import confined
-from gradret.work.reaper import guard
-from gradret.work.signals import kept_handlers
+from gradret.work.signals import Terminated, kept_handlers
 
 __all__ = ["connect", "cores", "session"]
 
@@ -51,10 +50,10 @@ def connect(*, dashboard: bool = False) -> None:
     if ray.is_initialized():
         return
     with kept_handlers():
-        if os.environ.get("RAY_ADDRESS"):
-            _join(os.environ["RAY_ADDRESS"])
-        else:
-            _start(dashboard=dashboard)
+        try:
+            _join(os.environ["RAY_ADDRESS"]) if os.environ.get("RAY_ADDRESS") else _start(dashboard=dashboard)
+        except SystemExit as error:
+            raise Terminated from error  # Ray's own handler of SIGTERM, in place while it starts
     atexit.register(ray.shutdown)
     _quiet_data()
 
@@ -80,14 +79,13 @@ def _start(*, dashboard: bool) -> None:
     settings = {"address": "local", "num_cpus": max(4, 2 * cores()), "include_dashboard": dashboard, **_UNLOGGED}
     for last in (False, True):
         try:
-            with _silenced(), confined() as token:
+            with _silenced(), confined():
                 ray.init(**settings)
             break
         except Exception as error:
             ray.shutdown()
             if last:
                 raise StageError(f"cannot start Ray on this machine: {error}") from error
-    guard(token)
 
 
 @contextmanager

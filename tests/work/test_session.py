@@ -1,6 +1,8 @@
 """The local Ray session."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,7 @@ import psutil
 import pytest
 import ray
 
-from ..processes import wait_until
+from ..processes import PATIENCE, wait_until
 
 # A worker that starts a process of its own, as vLLM's engine does, and waits.
 DRIVER = """
@@ -31,6 +33,22 @@ worker = Worker.remote()
 ray.get(worker.start.remote(sys.argv[1]))
 """
 
+# Ends as the command line does.
+STARTING = """
+import sys, time
+from gradret.work.session import connect
+from gradret.work.signals import Terminated, raised_signals
+
+try:
+    with raised_signals():
+        connect()
+        time.sleep(3600)
+except Terminated:
+    sys.exit(143)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
 
 @pytest.mark.parametrize("killed", ["driver", "worker"])
 def test_nothing_outlives_a_killed(killed, tmp_path):
@@ -44,6 +62,28 @@ def test_nothing_outlives_a_killed(killed, tmp_path):
         wait_until(lambda: not child.is_running())
         driver.kill()
     wait_until(lambda: not any(process.is_running() for process in started))
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143), (signal.SIGINT, 130)]
+)
+def test_a_driver_that_ends_while_ray_starts_leaves_nothing(number, status, tmp_path):
+    # SPT_NOENV: Ray's titles of processes would overwrite their environment, by which they are found.
+    environment = os.environ | {"GRADRET_TEST": str(tmp_path), "SPT_NOENV": "1"}
+    with subprocess.Popen([sys.executable, "-c", STARTING], env=environment, cwd=Path(__file__).parents[2]) as driver:
+        wait_until(lambda: "raylet" in [child.name() for child in psutil.Process(driver.pid).children()], driver)
+        driver.send_signal(number)
+        assert driver.wait(PATIENCE) == status
+    wait_until(lambda: not started_with(str(tmp_path)))
+
+
+def started_with(mark):
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("GRADRET_TEST") == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
 
 
 def test_workers_of_a_local_session_are_as_nice_as_the_driver(ray_session):
