@@ -134,7 +134,7 @@ def test_an_index_of_another_model_is_an_error(world):
         search(config, models["transformer"], built, ingested)
 
 
-@pytest.mark.parametrize(("harm", "message"), [("nan", "'d036' is not finite"), ("short", "of several dimensions")])
+@pytest.mark.parametrize(("harm", "message"), [("nan", "'d036' is not finite"), ("short", "different dimensions")])
 def test_vectors_that_are_not_what_was_encoded(world, tmp_path, harm, message):
     config, _, models = world
     config = dataclasses.replace(config, storage_path=str(tmp_path))
