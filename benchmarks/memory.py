@@ -111,7 +111,7 @@ def encoding(case: Encoding) -> dict:
         kept = Kept(student)
         memory = Memory()
         started = time.monotonic()
-        backward(student, Objective(LOSSES["kl + infonce"]), batch, texts)
+        backward(student, Objective(LOSSES["kl + infonce"]), [batch], texts)
         seconds = time.monotonic() - started
         assert kept.bytes == 0, f"{kept.bytes} bytes were kept beyond the step"
         found = {"texts": case.queries + len(batch.docs_N), "kept": kept.most, **memory.found(), "seconds": seconds}

@@ -148,7 +148,7 @@ def ours(examples: Examples, sizes: Sizes, device: str, *, by_length: bool = Tru
             texts = dataclasses.replace(texts, queries=InOrder(texts.queries), docs=InOrder(texts.docs))
         for step, batch in enumerate(groups.in_order(sizes.batch)):
             optimizer.zero_grad(set_to_none=True)
-            losses.append(backward(student, objective, batch, texts, step))
+            losses.append(backward(student, objective, [batch], texts, step))
             optimizer.step()
         return passes.run(finished(device) - started, tokenising, losses)
 

@@ -287,7 +287,10 @@ class Train:
     )
     epochs: int = 4
     batch_size: int = 128
-    """Queries per optimizer step, over all workers."""
+    """Queries whose loss is computed together, over all workers: with in-batch negatives, the documents of all of them
+    are compared."""
+    accumulate: int = 1
+    """Batches per optimizer step; their gradients are averaged."""
     learning_rate: float = 5e-3
     seed: int | None = None
     """Seed of the order of lists and of dropout; null uses the run's ``seed``."""
@@ -296,6 +299,8 @@ class Train:
     for them if it suits a transformer."""
     warmup: float = 0.08
     """Share of all steps over which the learning rate rises linearly from 0."""
+    warmup_steps: int = 0
+    """Fewest steps over which it rises, if ``warmup`` gives fewer."""
     floor: float = 0.02
     """Share of the learning rate to which it decays linearly at the last step."""
     weight_decay: float = 0.0
@@ -306,7 +311,10 @@ class Train:
     """Number of documents of a query's list in a step. 1 is a single labelled pair per query, for losses that need
     no more, such as ``bixse`` and ``infonce``: the other documents of the batch are the negatives."""
     max_positives: int = 0
-    """Largest number of positives among them, the first in stored order; 0 sets no limit."""
+    """Largest number of positives among them; 0 sets no limit."""
+    pick_positives: Literal["first", "cycle"] = "first"
+    """Which positives if there are more: the first in stored order, or as many in a row from a place that a hash of
+    seed and query_id draws and that moves on by one every epoch. The others are masked, never negatives."""
     choose_by: Literal["dev_ndcg", "dev_loss", "last"] = "dev_ndcg"
     """How the epoch is chosen. By nDCG@10 of the held-out queries on a sampled corpus, with the teacher's grades as
     gains, or by the loss on their lists: the best of all epochs and the untrained model (epoch 0). The loss also
@@ -322,10 +330,12 @@ class Train:
         require(
             epochs=at_least(1, self.epochs),
             batch_size=at_least(1, self.batch_size),
+            accumulate=at_least(1, self.accumulate),
             learning_rate=above_zero(self.learning_rate),
             seed=at_least(0, self.seed or 0),
             loss_learning_rate="" if self.loss_learning_rate is None else above_zero(self.loss_learning_rate),
             warmup=share(self.warmup),
+            warmup_steps=at_least(0, self.warmup_steps),
             floor=share(self.floor),
             weight_decay=at_least(0, self.weight_decay),
             max_grad_norm=at_least(0, self.max_grad_norm),

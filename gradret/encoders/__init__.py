@@ -39,8 +39,8 @@ class Encoder(Protocol):
     def build(self, config: Config, ingested: Artifact, folder: Path) -> dict[str, object]:
         """Write a sentence-transformers model into the empty ``folder``; return notes for the manifest."""
 
-    def in_float32(self) -> Encoder:
-        """Return the encoder whose student computes in float32, as the saved model does."""
+    def as_saved(self) -> Encoder:
+        """Return the encoder whose student gives the saved model's vectors: in float32, with its lengths."""
         return self
 
 

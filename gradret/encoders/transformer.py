@@ -65,6 +65,8 @@ class Transformer(Encoder):
     """Prefix of every document; null keeps the model's own."""
     query_length: int = 64
     """Maximum tokens per query, prompt and special tokens included."""
+    search_query_length: int = 0
+    """Maximum tokens per query outside training: in search and in the saved model; 0 is ``query_length``."""
     document_length: int = 256
     """Maximum tokens per document, prompt and special tokens included."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -84,6 +86,7 @@ class Transformer(Encoder):
 
     def __post_init__(self) -> None:
         require(**{name: at_least(1, getattr(self, name)) for name in ("query_length", "document_length")})
+        require(search_query_length=at_least(0, self.search_query_length))
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
         require(lora_rank=at_least(0, self.lora_rank), lora_alpha=above_zero(self.lora_alpha))
@@ -111,8 +114,8 @@ class Transformer(Encoder):
             "similarity": model.similarity_fn_name,
         }
 
-    def in_float32(self) -> Transformer:
-        return replace(self, precision="float32")
+    def as_saved(self) -> Transformer:
+        return replace(self, precision="float32", search_query_length=0)
 
     def student(self, folder: Path, device: str = "cpu") -> _Student:
         """Load the model in ``folder`` for training."""
@@ -158,20 +161,23 @@ class Transformer(Encoder):
         Raises:
             ConfigError: a length exceeds the model's positions, or a prompt leaves no room for text.
         """
-        lengths = {"query": self.query_length, "document": self.document_length}
+        lengths = {name: getattr(self, name) for name in ("query_length", "document_length", "search_query_length")}
         longest = _max_positions(model)
         problems = []
-        for kind, length in lengths.items():
-            prompt = len(model.tokenizer(model.prompts[kind])["input_ids"])
+        for name, length in lengths.items():
+            prompt = len(
+                model.tokenizer(model.prompts["document" if name.startswith("document") else "query"])["input_ids"]
+            )
             if longest is not None and length > longest:
-                problems.append(f"{kind}_length: must be at most {longest}, the limit of {self.model}, got {length}")
-            elif prompt >= length:
-                problems.append(f"{kind}_length: prompt and special tokens take {prompt} of {length} tokens; raise it")
+                problems.append(f"{name}: must be at most {longest}, the limit of {self.model}, got {length}")
+            elif length and prompt >= length:
+                problems.append(f"{name}: prompt and special tokens take {prompt} of {length} tokens; raise it")
         if problems:
             raise ConfigError.of(problems)
         transformer: Any = model[0]
-        transformer.query_length, transformer.document_length = lengths["query"], lengths["document"]
-        model.max_seq_length = max(lengths.values())
+        transformer.query_length = self.search_query_length or self.query_length
+        transformer.document_length = self.document_length
+        model.max_seq_length = max(transformer.query_length, transformer.document_length)
 
 
 def _max_positions(model: SentenceTransformer) -> int | None:
@@ -197,6 +203,8 @@ class _Student(torch.nn.Module):
         self.model = open_model(folder, trust_remote_code=trusted, device=device, model_kwargs=_WEIGHTS)
         transformer: Any = self.model[0]
         self.dimension = self.model.get_embedding_dimension() or 0
+        if encoder.search_query_length:
+            transformer.query_length = encoder.query_length
         lengths = {"docs": transformer.document_length, "queries": transformer.query_length}
         longest = self.model.max_seq_length or sys.maxsize
         self.lengths: dict[str, int] = {name: length or longest for name, length in lengths.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 import shutil
 import threading
 from collections import Counter
@@ -199,7 +200,8 @@ class _ProgressWatcher:
 
     def __init__(self, job: Job, queries: int, watch: Watcher | None) -> None:
         self.job, self.watch, self.stop = job, watch, threading.Event()
-        steps = -(-queries // job.settings.batch_size) * job.settings.epochs
+        batches = math.ceil(queries / job.settings.batch_size)
+        steps = math.ceil(batches / job.settings.accumulate) * job.settings.epochs
         self.progress = Progress("train", steps, "steps")
         self.thread = threading.Thread(target=self._run, daemon=True)
 
@@ -283,7 +285,7 @@ def _export(job: Job, inputs: dict[str, Artifact], draft: Draft) -> dict[str, An
 def _as_loaded(settings: Train) -> Train:
     """Settings for the CPU and float32, as users load the model."""
     resources = dataclasses.replace(settings.resources, gpus=0.0)
-    return dataclasses.replace(settings, encoder=settings.encoder.in_float32(), resources=resources)
+    return dataclasses.replace(settings, encoder=settings.encoder.as_saved(), resources=resources)
 
 
 def _check_export(student: Student, folder: Path, job: Job, inputs: dict[str, Artifact]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from gradret.draw import draw
 
@@ -18,7 +18,7 @@ __all__ = ["Batch", "Groups"]
 
 @dataclass
 class Batch:
-    """One optimizer step's queries and the unique documents of their lists.
+    """Queries whose loss is computed together, and the unique documents of their lists.
 
     Shapes: Q queries, N unique documents, G length of the longest list, M pairs of ``masked_2M``.
     """
@@ -46,14 +46,25 @@ class Groups:
         doc_ids: all doc_ids, sorted; a document's number is its index.
         list_length: maximum length of a query's list in a step.
         seed: the config's seed.
-        max_positives: maximum positives per list, taken in stored order; 0 sets no limit.
+        max_positives: maximum positives per list; 0 sets no limit.
+        pick_positives: ``first`` takes them in stored order, ``cycle`` from a place that moves on every epoch.
     """
 
-    def __init__(self, rows: pa.Table, doc_ids: list[str], list_length: int, seed: int, max_positives: int = 0) -> None:
+    def __init__(
+        self,
+        rows: pa.Table,
+        doc_ids: list[str],
+        list_length: int,
+        seed: int,
+        max_positives: int = 0,
+        *,
+        pick_positives: Literal["first", "cycle"] = "first",
+    ) -> None:
         import numpy as np
 
         number = {doc_id: index for index, doc_id in enumerate(doc_ids)}
-        self.list_length, self.seed, self.max_positives = list_length, seed, max_positives
+        self.list_length, self.seed = list_length, seed
+        self.max_positives, self.pick_positives = max_positives, pick_positives
         self.query_ids: list[str] = rows["query_id"].to_pylist()
         self.draws = np.array([draw(seed, query_id) >> 16 for query_id in self.query_ids], np.int64)
         self.docs = [np.array([number[doc] for doc in docs], np.int64) for docs in rows["doc_ids"].to_pylist()]
@@ -70,9 +81,9 @@ class Groups:
     def __len__(self) -> int:
         return len(self.docs)
 
-    def steps(self, batch_size: int) -> int:
-        """Return the number of batches per epoch; the last may be smaller."""
-        return math.ceil(len(self) / batch_size)
+    def steps(self, batch_size: int, accumulate: int = 1) -> int:
+        """Return the number of steps per epoch, of ``accumulate`` batches each; the last may be smaller."""
+        return math.ceil(math.ceil(len(self) / batch_size) / accumulate)
 
     def epoch(self, epoch: int, batch_size: int, start: int = 0) -> Iterator[Batch]:
         """Yield the epoch's batches from number ``start``, with shuffled queries and lists drawn from their pools."""
@@ -142,7 +153,7 @@ class Groups:
         return np.stack(np.divmod(np.setdiff1d(known, listed), len(docs_N)))
 
     def _list(self, query: int, epoch: int) -> Any:
-        """Pick indices of the query's pool: its first positives, at most all but one, then others up to the length."""
+        """Pick indices of the query's pool: positives, at most all but one document, then others up to the length."""
         import numpy as np
 
         positives = int(self.positives[query].sum())
@@ -152,7 +163,10 @@ class Groups:
         draw: Any = np.arange(others)
         if others > remaining:
             draw = np.sort(_generator(self.seed, epoch, query).choice(others, remaining, replace=False))
-        return np.concatenate([np.arange(first), positives + draw])
+        picked = np.arange(first)
+        if self.pick_positives == "cycle" and positives:
+            picked = np.sort((self.draws[query] + epoch + picked) % positives)
+        return np.concatenate([picked, positives + draw])
 
 
 def _generator(*seeds: int) -> np.random.Generator:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,8 +80,9 @@ class _Training:
         self.main = not distributed.is_initialized() or distributed.get_rank() == 0
         doc_ids = json.loads((job.work / "doc_ids.json").read_text(encoding="utf-8"))
         limits = settings.list_length, job.seed, settings.max_positives
+        picked = settings.pick_positives
         self.groups = {
-            split: Groups(read_shard(job.work / f"{split}.parquet", "groups"), doc_ids, *limits)
+            split: Groups(read_shard(job.work / f"{split}.parquet", "groups"), doc_ids, *limits, pick_positives=picked)
             for split in ("train", "dev")
         }
         docs = Tokens(job.work / "tokens" / "docs")
@@ -92,7 +94,7 @@ class _Training:
         ranked = settings.choose_by != "dev_loss"
         self.sample = sample(doc_ids, settings.dev_docs, job.seed) if ranked else None
         self.student = load_student(job)
-        self.steps_per_epoch = self.groups["train"].steps(settings.batch_size)
+        self.steps_per_epoch = self.groups["train"].steps(settings.batch_size, settings.accumulate)
         self.steps = self.steps_per_epoch * settings.epochs
         last = load_checkpoint(job.work / "last.safetensors")
         self.progress: dict[str, Any] = last[1] if last else self._begin()
@@ -116,8 +118,9 @@ class _Training:
     def epoch(self) -> None:
         epoch, groups = self.progress["epoch"], self.groups["train"]
         done = self.progress["step"] - epoch * self.steps_per_epoch
-        for batch in groups.epoch(epoch, self.settings.batch_size, start=done):
-            self._step(batch)
+        batches = groups.epoch(epoch, self.settings.batch_size, start=done * self.settings.accumulate)
+        while together := list(islice(batches, self.settings.accumulate)):
+            self._step(together)
             every = self.settings.resources.checkpoint_every
             if every and self.progress["step"] % every == 0:
                 self._save("last")
@@ -128,17 +131,18 @@ class _Training:
         if self.log:
             self.log.close()
 
-    def _step(self, batch: Batch) -> None:
+    def _step(self, batches: Sequence[Batch]) -> None:
         step, settings = self.progress["step"], self.settings
         self.optimizer.zero_grad(set_to_none=True)
-        loss = backward(self.student, self.objective, batch, self.texts["train"], step)
+        loss = backward(self.student, self.objective, batches, self.texts["train"], step * settings.accumulate)
+        masked = sum(batch.masked_2M.shape[1] for batch in batches)
         if not math.isfinite(loss):
-            first = self.groups["train"].query_ids[int(batch.queries_Q[0])]
+            first = self.groups["train"].query_ids[int(batches[0].queries_Q[0])]
             raise DataError(
                 f"the loss became {loss} in step {step + 1}, in the batch that starts with query {first!r}; "
                 "lower train.learning_rate, or set train.max_grad_norm=1"
             )
-        values = {"loss": loss, "learning_rate": self._rate(step), "masked": batch.masked_2M.shape[1]}
+        values = {"loss": loss, "learning_rate": self._rate(step), "masked": masked}
         if settings.max_grad_norm:
             norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), settings.max_grad_norm)
             values["grad_norm"] = float(norm)
@@ -146,7 +150,7 @@ class _Training:
             group["lr"] = values["learning_rate"] * group["share"]
         self.optimizer.step()
         self.progress["step"] += 1
-        self.progress["masked"] += batch.masked_2M.shape[1]
+        self.progress["masked"] += masked
         self._write(**values)
 
     def _record(self, dev: dict[str, float]) -> None:
@@ -219,7 +223,7 @@ class _Training:
 
     def _rate(self, step: int) -> float:
         """Return the learning rate: linear warm-up from 0, then linear decay to ``floor`` of the peak."""
-        warmup = max(1, math.ceil(self.settings.warmup * self.steps))
+        warmup = max(1, self.settings.warmup_steps, math.ceil(self.settings.warmup * self.steps))
         if step < warmup:
             return self.settings.learning_rate * (step + 1) / warmup
         left = (self.steps - step) / max(1, self.steps - warmup)

@@ -158,17 +158,28 @@ def lists(batch: Batch, vectors: torch.Tensor, rows: slice | None = None) -> Lis
     )
 
 
-def backward(student: Student, objective: Objective, batch: Batch, texts: Texts, step: int = 0) -> float:
-    """Compute the gradient of the batch's loss for all parameters; return the loss.
+def backward(student: Student, objective: Objective, batches: Sequence[Batch], texts: Texts, step: int = 0) -> float:
+    """Compute the gradient of the batches' mean loss for all parameters; return the loss.
 
     Args:
         student: the model.
         objective: the loss; the same on every worker.
-        batch: the global batch; the same on every worker.
-        texts: the tokens of the batch's texts.
-        step: number of the training step; seeds dropout, with the seed.
+        batches: global batches, one unless gradients are accumulated; the same on every worker.
+        texts: the tokens of the batches' texts.
+        step: number of the first batch; seeds dropout, with the seed.
     """
     student.train(True)  # noqa: FBT003 - torch.nn.Module's
+    losses = [
+        _add_gradient(student, objective, batch, texts, step + number) / len(batches)
+        for number, batch in enumerate(batches)
+    ]
+    _scale(student, objective, 1 / len(batches))
+    _reduce_gradients(student, objective)
+    return _broadcast_loss(torch.stack(losses).sum())
+
+
+def _add_gradient(student: Student, objective: Objective, batch: Batch, texts: Texts, step: int) -> torch.Tensor:
+    """Add the gradient of a batch's loss to those of the parameters; return the loss, detached."""
     mine = _own_chunks(_chunks(student, batch, texts))
     # The last chunk is not encoded twice: only its activations are kept.
     with torch.no_grad():
@@ -182,8 +193,16 @@ def backward(student: Student, objective: Objective, batch: Batch, texts: Texts,
     for chunk, part in reversed(list(zip(mine, parts, strict=True))):
         with_gradient = part if part.requires_grad else _encode_chunk(student, chunk, texts, step)
         torch.autograd.backward(with_gradient, gradient[chunk.places.to(gradient.device)])
-    _reduce_gradients(student, objective)
-    return _broadcast_loss(loss)
+    return loss.detach()
+
+
+def _scale(student: Student, objective: Objective, share: float) -> None:
+    """Multiply all gradients by ``share``."""
+    if share == 1:
+        return
+    for parameter in [*student.parameters(), *objective.parameters()]:
+        if parameter.grad is not None:
+            parameter.grad *= share
 
 
 @torch.no_grad()
@@ -316,7 +335,6 @@ def _buckets(gradients: list[torch.Tensor]) -> Iterable[list[torch.Tensor]]:
 
 def _broadcast_loss(loss: torch.Tensor) -> float:
     """Return the first worker's loss, so that all workers take the same decisions."""
-    loss = loss.detach()
     if _workers() > 1:
         distributed.broadcast(loss, 0)
     return float(loss)

@@ -72,7 +72,7 @@ class Built:
 
     def student(self):
         torch.manual_seed(0)
-        return self.encoder.in_float32().student(self.folder)
+        return self.encoder.as_saved().student(self.folder)
 
 
 @pytest.fixture(scope="module", params=[*NODES, *OUTSIDE])

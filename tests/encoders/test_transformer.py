@@ -155,6 +155,20 @@ def test_tokens_are_cut_to_the_length_of_their_kind_prompt_and_special_tokens_in
     assert [ids[1] for ids in many] == words * 20
 
 
+def test_queries_may_be_longer_in_search_than_in_training(sources, tmp_path):
+    encoder, folder = built(sources["bert"], tmp_path / "built", search_query_length=9)
+    words = [IDS[word] for word in tiny.WORDS]
+    student = encoder.student(folder)
+    assert student.lengths == {"queries": 6, "docs": 10}
+    assert student.tokenize([TEXTS[2]], "queries")[0].tolist() == [2, *words[:4], 3]
+    saving = encoder.as_saved().student(folder)
+    assert saving.tokenize([TEXTS[2]], "queries")[0].tolist() == [2, *words[:7], 3]
+    saving.save(tmp_path / "saved")
+    np.testing.assert_allclose(
+        folder_vectors(tmp_path / "saved", "queries"), vectors(saving, "queries").detach(), atol=1e-5
+    )
+
+
 def test_a_text_without_tokens_has_a_vector(sources, tmp_path):
     encoder, folder = built(sources["decoder"], tmp_path)
     student = encoder.student(folder)

@@ -22,7 +22,7 @@ from gradret.losses import Lists
 from gradret.losses.bixse import BiXSE
 from gradret.losses.infonce import InfoNCE
 from gradret.store import contracts
-from gradret.training.batches import Groups
+from gradret.training.batches import Batch, Groups
 from gradret.training.step import Objective, Texts, backward
 from gradret.training.tokens import Tokens, write_tokens
 
@@ -98,39 +98,49 @@ def training_set(folder: Path, family: str) -> tuple[Groups, Texts]:
     return Groups(table(rows(30, ids)), ids, 7, 0), Texts(tokens["queries"], tokens["docs"], 10_000)
 
 
-def oracle(folder: Path, family: str, name: str) -> dict[str, torch.Tensor]:
-    """Three steps of plain autograd over the whole batch, every text encoded by itself."""
+def oracle(folder: Path, family: str, name: str, accumulate: int = 1) -> dict[str, torch.Tensor]:
+    """Plain autograd over three batches, one or more a step, every text encoded by itself."""
     groups, texts = training_set(folder, family)
     model, loss_of = student(folder, family), objective(name)
     parameters = [*model.parameters(), *loss_of.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=1e-3)
     seen = {}
-    for step, batch in enumerate(groups.epoch(0, 11)):
+    for step, batches in enumerate(steps(groups, accumulate)):
         optimizer.zero_grad()
-        query_vectors, doc_vectors = (
-            torch.cat([model(np.asarray(text), np.array([0, len(text)])) for text in each(tokens, places)])
-            for tokens, places in ((texts.queries, batch.queries_Q), (texts.docs, batch.docs_N))
-        )
-        masked_QN = torch.zeros(len(batch.queries_Q), len(batch.docs_N), dtype=torch.bool)
-        for query, column in batch.masked_2M.T.tolist():
-            masked_QN[query, column] = True
-        given = Lists(
-            scores_QN=query_vectors @ doc_vectors.T,
-            columns_QG=torch.from_numpy(batch.columns_QG),
-            present_QG=torch.from_numpy(batch.present_QG),
-            grades_QG=torch.from_numpy(batch.grades_QG).double(),
-            teacher_QG=torch.from_numpy(batch.teacher_QG).double(),
-            positives_QG=torch.from_numpy(batch.positives_QG),
-            masked_QN=masked_QN,
-            firsts_N=torch.from_numpy(batch.firsts_N),
-            draws_Q=torch.from_numpy(batch.draws_Q),
-        )
-        means = [(weight, loss(given)) for weight, loss in zip(loss_of.weights, loss_of.losses, strict=True)]
-        loss = sum(weight * total / count for weight, (total, count) in means)
+        loss = sum(plain_loss(model, loss_of, batch, texts) for batch in batches) / len(batches)
         loss.backward()
         seen |= record(step, float(loss.detach()), parameters)
         optimizer.step()
     return seen | weights(parameters)
+
+
+def steps(groups: Groups, accumulate: int) -> list[list[Batch]]:
+    batches = list(groups.epoch(0, 11))
+    return [batches[start : start + accumulate] for start in range(0, len(batches), accumulate)]
+
+
+def plain_loss(model: Any, loss_of: Objective, batch: Batch, texts: Texts) -> torch.Tensor:
+    """The weighted sum of the batch's losses, with its graph."""
+    query_vectors, doc_vectors = (
+        torch.cat([model(np.asarray(text), np.array([0, len(text)])) for text in each(tokens, places)])
+        for tokens, places in ((texts.queries, batch.queries_Q), (texts.docs, batch.docs_N))
+    )
+    masked_QN = torch.zeros(len(batch.queries_Q), len(batch.docs_N), dtype=torch.bool)
+    for query, column in batch.masked_2M.T.tolist():
+        masked_QN[query, column] = True
+    given = Lists(
+        scores_QN=query_vectors @ doc_vectors.T,
+        columns_QG=torch.from_numpy(batch.columns_QG),
+        present_QG=torch.from_numpy(batch.present_QG),
+        grades_QG=torch.from_numpy(batch.grades_QG).double(),
+        teacher_QG=torch.from_numpy(batch.teacher_QG).double(),
+        positives_QG=torch.from_numpy(batch.positives_QG),
+        masked_QN=masked_QN,
+        firsts_N=torch.from_numpy(batch.firsts_N),
+        draws_Q=torch.from_numpy(batch.draws_Q),
+    )
+    means = [(weight, loss(given)) for weight, loss in zip(loss_of.weights, loss_of.losses, strict=True)]
+    return sum(weight * total / count for weight, (total, count) in means)
 
 
 def each(tokens: Tokens, places: np.ndarray) -> list[np.ndarray]:
@@ -157,11 +167,13 @@ class Case:
     chunk_size: int
     rows: int = 512
     dropout: float = 0.0
+    accumulate: int = 1
 
 
 NAMES = [*LOSSES, "sum"]
 CASES = [Case(family, name, 7, rows=4) for family in FAMILIES for name in NAMES]
 WHOLE = [Case(family, "sum", chunk_size) for family in FAMILIES for chunk_size in (10_000, 64)]
+ACCUMULATED = [Case(family, "sum", 7, rows=4, accumulate=2) for family in FAMILIES]
 DROPPED = [Case("transformer", name, 7, dropout=0.2) for name in NAMES]
 
 
@@ -173,9 +185,9 @@ def stepped(folder: Path, case: Case) -> dict[str, torch.Tensor]:
     parameters = [*model.parameters(), *loss_of.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=1e-3)
     seen = {}
-    for step, batch in enumerate(groups.epoch(0, 11)):
+    for step, batches in enumerate(steps(groups, case.accumulate)):
         optimizer.zero_grad()
-        loss = backward(model, loss_of, batch, texts, step)
+        loss = backward(model, loss_of, batches, texts, step)
         seen |= record(step, loss, parameters)
         optimizer.step()
     return seen | weights(parameters)
@@ -187,7 +199,7 @@ def worker(rank: int, world: int, folder: Path) -> None:
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{folder}/meet-{world}", rank=rank, world_size=world
     )
-    results = {case: stepped(folder, case) for case in [*CASES, *WHOLE, *DROPPED]}
+    results = {case: stepped(folder, case) for case in [*CASES, *WHOLE, *ACCUMULATED, *DROPPED]}
     if rank in {0, world - 1}:
         torch.save({dataclasses.astuple(case): found for case, found in results.items()}, folder / f"{world}-{rank}.pt")
     torch.distributed.destroy_process_group()

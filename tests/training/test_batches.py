@@ -157,6 +157,24 @@ def test_at_most_so_many_positives_the_first_stored_and_the_others_masked():
         assert set(batch.docs_N[batch.masked_2M[1][batch.masked_2M[0] == 0]]) == {2, 3, 4}
 
 
+def test_a_cycle_takes_every_positive_in_turn_from_a_place_of_its_own():
+    """SyCL's binary sampler: (hash of item and seed, plus epoch) modulo the positives, here of grades 1 and 2/3."""
+    both = {"doc_ids": DOCS[:4], "grades": [1.0, 2 / 3, 1 / 3, 0.0], "scores": [3.0, 2.0, 1.0, 0.0]}
+    both |= {"positives": [True, True, False, False], "relevant_doc_ids": DOCS[:2]}
+    many = [{**ROWS[0], **both, "query_id": f"q{number:03d}"} for number in range(40)]
+    firsts = []
+    for epoch in range(4):
+        made = Groups(table(many), DOCS, 3, 0, 1, pick_positives="cycle")
+        batch = made.batch(np.arange(40), epoch)
+        assert (batch.positives_QG == [True, False, False]).all()
+        assert (batch.docs_N[batch.columns_QG][:, 1:] == [2, 3]).all()
+        firsts.append(batch.docs_N[batch.columns_QG][:, 0])
+        assert (firsts[-1] == (batch.draws_Q % 2)).all()
+    assert (firsts[0] == 1 - firsts[1]).all()
+    assert (firsts[0] == firsts[2]).all()
+    assert 10 < firsts[0].sum() < 30
+
+
 def test_first_positives_of_any_query_are_marked():
     for batch in groups().epoch(0, 10):
         firsts = {row[0] for row, flags in zip(batch.columns_QG, batch.positives_QG, strict=True) if flags[0]}

@@ -278,6 +278,17 @@ def test_tensorboard_shows_the_same_curve(whole):
         ]
 
 
+def test_steps_of_several_batches_and_a_least_warm_up(tmp_path):
+    """Four batches an epoch, three and one a step: two steps; the rate rises for five although the share says one."""
+    made = job(tmp_path, accumulate=3, warmup_steps=5)
+    train_loop(made)
+    steps = [line for line in lines(made) if "loss" in line]
+    assert [(line["epoch"], line["step"]) for line in steps] == [(n // 2, n + 1) for n in range(2 * EPOCHS)]
+    assert [line["learning_rate"] for line in steps[:5]] == pytest.approx([RATE * n / 5 for n in range(1, 6)])
+    assert steps[5]["learning_rate"] == pytest.approx(RATE)
+    assert steps[6]["learning_rate"] < RATE
+
+
 def test_clipping_scales_the_gradient_and_decay_spares_vectors(tmp_path):
     made = job(tmp_path, max_grad_norm=1e-3, weight_decay=0.5, epochs=1)
     train_loop(made)
