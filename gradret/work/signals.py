@@ -23,11 +23,22 @@ class Terminated(KeyboardInterrupt):
 @contextmanager
 def raised_signals() -> Iterator[None]:
     """Raise ``Terminated`` in the main thread on SIGTERM, as Python raises KeyboardInterrupt on SIGINT."""
+    terminated = threading.Event()
+
+    def terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+        terminated.set()
+        raise Terminated
+
     with kept_handlers():
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, _terminate)
+            signal.signal(signal.SIGTERM, terminate)
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        yield
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            if terminated.is_set() and not isinstance(error, Terminated):
+                raise Terminated from error  # ray.get drops what a handler raised and raises KeyboardInterrupt
+            raise
 
 
 @contextmanager
@@ -59,7 +70,3 @@ def in_thread(call: Callable[[], object]) -> None:
     thread.join()
     if errors:
         raise errors[0]
-
-
-def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise Terminated

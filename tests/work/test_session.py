@@ -34,15 +34,20 @@ ray.get(worker.start.remote(sys.argv[1]))
 """
 
 # Ends as the command line does.
-STARTING = """
+WAITING = """
 import sys, time
+import ray
 from gradret.work.session import connect
 from gradret.work.signals import Terminated, raised_signals
+
+@ray.remote
+def wait():
+    time.sleep(3600)
 
 try:
     with raised_signals():
         connect()
-        time.sleep(3600)
+        ray.get(wait.remote())
 except Terminated:
     sys.exit(143)
 except KeyboardInterrupt:
@@ -64,25 +69,27 @@ def test_nothing_outlives_a_killed(killed, tmp_path):
     wait_until(lambda: not any(process.is_running() for process in started))
 
 
+@pytest.mark.parametrize("seen", ["raylet", "ray::wait"])
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143), (signal.SIGINT, 130)]
 )
-def test_a_driver_that_ends_while_ray_starts_leaves_nothing(number, status, tmp_path):
+def test_a_driver_that_ends_while_ray_starts_or_works_leaves_nothing(number, status, seen, tmp_path):
     # SPT_NOENV: Ray's titles of processes would overwrite their environment, by which they are found.
     environment = os.environ | {"GRADRET_TEST": str(tmp_path), "SPT_NOENV": "1"}
-    with subprocess.Popen([sys.executable, "-c", STARTING], env=environment, cwd=Path(__file__).parents[2]) as driver:
-        wait_until(lambda: "raylet" in [child.name() for child in psutil.Process(driver.pid).children()], driver)
+    with subprocess.Popen([sys.executable, "-c", WAITING], env=environment, cwd=Path(__file__).parents[2]) as driver:
+        wait_until(lambda: seen in [Path(line[0]).name for line in lines_with(str(tmp_path)) if line], driver)
         driver.send_signal(number)
         assert driver.wait(PATIENCE) == status
-    wait_until(lambda: not started_with(str(tmp_path)))
+    wait_until(lambda: not lines_with(str(tmp_path)))
 
 
-def started_with(mark):
+def lines_with(mark):
+    """Command lines of the living processes that a test started."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.environ().get("GRADRET_TEST") == mark and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
+                found.append(process.cmdline())
     return found
 
 
