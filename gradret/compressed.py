@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import codecs
 import gzip
 import io
 import typing
@@ -52,13 +53,14 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
     """
     with open_bytes(path) as file:
         for number, line in enumerate(file, 1):
+            plain = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+            if not plain.strip():
+                continue
             try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+                yield number, plain.decode("utf-8").rstrip("\r\n")
             except UnicodeDecodeError as error:
                 where = f"{path}:{number}"
                 raise DataError(f"{where}: not UTF-8: {error.reason} at byte {error.start} of the line") from None
-            if text.strip():
-                yield number, text
 
 
 def _plain(path: Path) -> typing.BinaryIO:

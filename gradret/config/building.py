@@ -62,8 +62,11 @@ class _Builder:
         self.imports = imports
         self.problems: list[str] = []
 
-    def build(self, cls: type, node: object, where: str) -> object | None:
-        """Build dataclass ``cls``; on errors, returns None and adds to ``problems``."""
+    def build(self, cls: type, node: object, where: str, default: object = None) -> object | None:
+        """Build dataclass ``cls``; on errors, returns None and adds to ``problems``.
+
+        Fields that ``node`` leaves out are those of ``default``, an instance; without it, the class's.
+        """
         node = {} if is_null(node) else node
         if not isinstance(node, Mapping):
             self.problems.append(f"{where or 'config'}: expected a mapping of keys, got {node!r}")
@@ -83,6 +86,8 @@ class _Builder:
                 broken.add(name)
             elif value is not MISSING:
                 values[name] = value
+            elif default is not None:
+                values[name] = getattr(default, name)
         # Built even if some fields are broken, to report values out of range of the others at once.
         required = {name for name in broken if _is_required(known[name])}
         if any("kind" not in known[name].metadata for name in required):
@@ -109,7 +114,8 @@ class _Builder:
             if key in f.metadata:
                 return () if node is MISSING or node is None else build_all(f.metadata[key], node, where)
         if is_dataclass(hint):
-            return self.build(typing.cast("type", hint), {} if node is MISSING else node, where)
+            default = None if f.default is MISSING else f.default
+            return self.build(typing.cast("type", hint), {} if node is MISSING else node, where, default)
         if node is MISSING:
             if _is_required(f):
                 self.problems.append(f"{where}: is required")

@@ -55,13 +55,14 @@ def read(table: str, part: Part, columns: Columns) -> Iterator[tuple[int, Row | 
     if kind == ".parquet":
         yield from _tables.read_parquet(table, part, columns)
         return
-    header = None if kind in _JSON else columns.header(table, _lines.first_line(Path(part.path)))
+    first, text = (0, "") if kind in _JSON else _lines.first_line(Path(part.path))
+    header = columns.header(table, text)
     for number, line in _lines.read(part):
         if isinstance(line, Bad):
             yield number, line
         elif kind in _JSON:
             yield number, _from_json(table, line, columns, part.split)
-        elif not (header and number == 1):
+        elif not (header and number == first):
             yield number, from_fields(table, line, part.split, header)
 
 

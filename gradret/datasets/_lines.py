@@ -42,10 +42,16 @@ def read(part: Part) -> Iterator[tuple[int, str | Bad]]:
             yield number, Bad("not UTF-8", repr(line[max(0, error.start - 40) : error.start + 40]))
 
 
-def first_line(path: Path) -> str:
-    """Return the file's first line, without its end and without bytes that are not UTF-8."""
-    with open_bytes(path) as file:
-        return file.readline().removeprefix(codecs.BOM_UTF8).decode("utf-8", "ignore").rstrip("\r\n")
+def first_line(path: Path) -> tuple[int, str]:
+    """Return the file's first line that is not blank, without its end, and its number.
+
+    Bytes that are not UTF-8 are left out. Of a file of blank lines, the line is empty.
+    """
+    for number, line in _lines(Part(str(path))):
+        text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+        if text.strip():
+            return number, text.decode("utf-8", "ignore").rstrip("\r\n")
+    return 0, ""
 
 
 def _split(path: Path, file: typing.BinaryIO, split: str) -> list[Part]:

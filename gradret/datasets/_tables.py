@@ -76,21 +76,19 @@ def parquet_parts(path: Path, table: str, columns: Columns, split: str = "") -> 
     """
     with _parquet(path) as file:
         check_columns(str(path), table, columns, file.schema_arrow.names)
-        wanted = set(columns.of(table))
-        sizes = [
-            group.column(number).total_uncompressed_size
-            for group in map(file.metadata.row_group, range(file.num_row_groups))
-            for number in range(group.num_columns)
-            if group.column(number).path_in_schema.partition(".")[0] in wanted
-        ]
-        return cut(str(path), file.metadata.num_rows, sum(sizes), split)
+        num_rows = sum(_group_rows(file))
+        return cut(str(path), num_rows, int(num_rows * _row_bytes(file, _present(file, table, columns))), split)
 
 
 def read_parquet(table: str, part: Part, columns: Columns) -> Iterator[tuple[int, Row | Bad]]:
-    """Yield the rows of a part of a Parquet file, each with its number in the file."""
+    """Yield the rows of a part of a Parquet file, each with its number in the file.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
     with _parquet(Path(part.path)) as file:
-        names = [name for name in columns.of(table) if name in file.schema_arrow.names]
-        counts = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+        names = _present(file, table, columns)
+        counts = _group_rows(file)
         ends = list(accumulate(counts))
         groups = [n for n, end in enumerate(ends) if end > part.start and end - counts[n] < part.end]
         row = ends[groups[0]] - counts[groups[0]] if groups else 0
@@ -99,6 +97,24 @@ def read_parquet(table: str, part: Part, columns: Columns) -> Iterator[tuple[int
             first = max(row, part.start) + 1
             yield from enumerate(rows(table, inside, columns, part.split), first)
             row += batch.num_rows
+        # pyarrow ends early, without an error, where a damaged column is shorter than the others.
+        if groups and row != ends[groups[-1]]:
+            raise DataError(f"{part.path} is damaged: its columns end at row {row}, expected {ends[groups[-1]]}")
+
+
+def _group_rows(file: pq.ParquetFile) -> list[int]:
+    """Return the rows of each row group; a damaged footer may contradict their sum."""
+    return [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+
+
+def _present(file: pq.ParquetFile, table: str, columns: Columns) -> list[str]:
+    return [name for name in columns.of(table) if name in file.schema_arrow.names]
+
+
+def _row_bytes(file: pq.ParquetFile, names: list[str]) -> float:
+    """Estimate a row's size from the first rows: pyarrow may abort where a damaged footer is asked for the size."""
+    batch = next(file.iter_batches(_BATCH_ROWS, columns=names), None)
+    return batch.nbytes / batch.num_rows if batch and batch.num_rows else 0.0
 
 
 @contextmanager
@@ -110,4 +126,4 @@ def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
         with pq.ParquetFile(path, memory_map=True) as file:
             yield file
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path} as Parquet: {error}") from error
+        raise DataError(f"cannot read {path} as Parquet: {' '.join(str(error).split())}") from error

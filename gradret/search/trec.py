@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from gradret.compressed import open_bytes
 from gradret.errors import DataError
+from gradret.judgments import id_problem
 from gradret.store.artifacts import write_text
 
 if TYPE_CHECKING:
@@ -91,13 +92,16 @@ def _row(path: Path, number: int, line: bytes) -> tuple[str, str, float, int] | 
     if math.isnan(score):
         raise DataError(f"{path}:{number}: the score, column 5, is not a number: {_shown(line)}")
     try:
-        return columns[0].decode(), columns[2].decode(), score, number
+        query_id, doc_id = columns[0].decode(), columns[2].decode()
     except UnicodeDecodeError as error:
         raise DataError(f"{path}:{number}: not UTF-8: {_shown(line)}") from error
+    if problem := id_problem(query_id, "query_id") or id_problem(doc_id, "doc_id"):
+        raise DataError(f"{path}:{number}: {problem}: {_shown(line)}")
+    return query_id, doc_id, score, number
 
 
 def _columns(line: bytes) -> list[bytes]:
-    return line.strip(b"\r\n").split(b"\t") if line.count(b"\t") == 5 else line.split()
+    return line.rstrip(b"\r\n").split(b"\t") if line.count(b"\t") == 5 else line.split()
 
 
 def _number(text: bytes) -> float:

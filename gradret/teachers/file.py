@@ -32,6 +32,7 @@ __all__ = ["File"]
 _ROWS_A_SHARD = 250_000
 _SHOWN = 5
 _COLUMNS = ["query_id", "doc_id", "score"]
+_LARGEST = 3.4028234663852886e38  # of float32
 # Arrow types.
 _IDS = re.compile(r"(large_)?string(_view)?|u?int\d+")
 _NUMBERS = re.compile(r"u?int\d+|halffloat|float|double|decimal\d+\(.*\)")
@@ -164,21 +165,21 @@ def _unit(path: Path) -> str:
 
 
 def _text(path: Path) -> Iterator[Label]:
-    return read_values(path, "score")
+    return (_checked(label, f"{path}:{label[0]}") for label in read_values(path, "score"))
 
 
 def _checked(label: tuple[int, str, str, float], where: str) -> Label:
-    """A label whose ids and score can be used.
+    """A label with ids, and a score that float32 can hold.
 
     Raises:
-        DataError: one of them cannot.
+        DataError: it is not.
     """
     _, query_id, doc_id, score = label
     problem = id_problem(query_id, "query_id") or id_problem(doc_id, "doc_id")
-    if problem or not math.isfinite(score):
-        raise DataError(
-            f"{where}: {problem or f'the score is {score}, expected a finite number'}; correct or remove it"
-        )
+    if not problem and not abs(score) <= _LARGEST:
+        problem = f"the score is {score:g}, expected a finite 32-bit number"
+    if problem:
+        raise DataError(f"{where}: {problem}; correct or remove it")
     return label
 
 
@@ -219,8 +220,12 @@ def _parquet(path: Path) -> Iterator[Label]:
                 columns = _columns(path, start, batch)
                 yield from (_checked(label, f"{path}: row {label[0]}") for label in zip(*columns, strict=True))
                 start += batch.num_rows
+            rows = sum(file.metadata.row_group(number).num_rows for number in range(file.num_row_groups))
+            if start - 1 != rows:  # pyarrow ends early where a damaged column is shorter than the others
+                raise DataError(f"{path} is damaged: its columns end at row {start - 1}, expected {rows}")
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path} as Parquet with query_id, doc_id and score: {error}") from None
+        said = " ".join(str(error).split())
+        raise DataError(f"cannot read {path} as Parquet with query_id, doc_id and score: {said}") from None
 
 
 def _check_schema(path: Path, schema: pa.Schema) -> None:
@@ -245,7 +250,8 @@ def _columns(path: Path, start: int, batch: pa.RecordBatch) -> list[Sequence[Any
 
     batch.validate(full=True)  # finds text that is not UTF-8
     kinds = (pa.string(), pa.string(), pa.float64())
-    columns = [batch[name].cast(kind) for name, kind in zip(_COLUMNS, kinds, strict=True)]
+    # A large integer is rounded, as everywhere.
+    columns = [batch[name].cast(kind, safe=name != "score") for name, kind in zip(_COLUMNS, kinds, strict=True)]
     for name, column in zip(_COLUMNS, columns, strict=True):
         if column.null_count:
             row = start + column.is_null().index(pa.scalar(value=True)).as_py()

@@ -56,6 +56,16 @@ def test_overrides_apply_in_order(yaml):
     assert load(yaml(), ["train.epochs=2", "train.epochs=3"]).train.epochs == 3
 
 
+def test_defaults_are_those_of_a_config_built_in_python(yaml):
+    loaded = load(yaml())
+    built = Config(name="toy", dataset=loaded.dataset)
+    assert {f.name for f in dataclasses.fields(Config) if getattr(loaded, f.name) != getattr(built, f.name)} == {
+        "generate", "mine", "check", "label", "train",  # which hold components, whose defaults only a loaded config has
+    }  # fmt: skip
+    assert loaded.search.resources == load(yaml(), ["search.resources={}"]).search.resources == Search().resources
+    assert load(yaml(), ["search.resources.gpus=1"]).search.resources == Workers(actors=0, gpus=1.0)
+
+
 def test_an_override_reaches_into_a_list_that_only_the_defaults_hold(yaml):
     before, after = load(yaml()).train.loss, load(yaml(), ["train.loss[1].weight=0.2"]).train.loss
     assert after == (before[0], dataclasses.replace(before[1], weight=0.2))

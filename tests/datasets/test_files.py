@@ -311,6 +311,7 @@ def test_a_file_that_may_not_be_read(files, monkeypatch):
         ("docs", "docid\tcontents\nd1\tsome text", {"doc_id": "d1", "title": "", "text": "some text"}),
         ("docs", "id\ttext\ttitle\n7\tbody\thead", {"doc_id": "7", "title": "head", "text": "body"}),
         ("docs", "mine\turl\tmy text\n7\thttp\tbody", {"doc_id": "7", "title": "", "text": "body"}),
+        ("docs", "\n \ndocid\tcontents\nd1\tsome text", {"doc_id": "d1", "title": "", "text": "some text"}),
         ("queries", "qid\tquery\nq1\twhat", {"query_id": "q1", "text": "what"}),
         ("qrels", "topic\titeration\tdocno\trel\n1\t0\td\t2", {"query_id": "1", "doc_id": "d", "relevance": 2}),
         ("qrels", "q\tgrade\td\n1\t2\td", {"query_id": "1", "doc_id": "d", "relevance": 2}),

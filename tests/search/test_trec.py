@@ -107,6 +107,8 @@ SIX = "expected six columns, 'query_id Q0 doc_id rank score tag'"
         ("\nq Q0 d 1 high t\n", "a.trec:2: the score, column 5, is not a number"),
         ("q Q0 d 1 3 t\nr Q0 d 1 3 t\nq Q0 e 1 2 t\nq Q0 d 2 1 t\n", "a.trec:4: query 'q' lists document 'd' again"),
         (b"q Q0 \xff 1 1 t\n", "a.trec:1: not UTF-8: 'q Q0 \ufffd 1 1 t'"),
+        ("q\x00 Q0 d 1 1 t\n", "a.trec:1: query_id with a line break or another control character"),
+        ("q\tQ0\t\t1\t1\tt\n", "a.trec:1: no doc_id: 'q\\tQ0"),
         ("", "a.trec is empty; expected six columns"),
         ("\n \n", "a.trec is empty"),
     ],
