@@ -51,6 +51,7 @@ bench: $(VENV)/test  ## run all benchmarks and write benchmarks/results/
 	$(BIN)/python -m benchmarks.index_scale
 	$(BIN)/python -m benchmarks.evaluate_scale
 	$(BIN)/python -m benchmarks.kill_mining_node
+	$(BIN)/python -m benchmarks.kill_sweep
 	$(BIN)/python -m benchmarks.claims $(DATA)
 	$(BIN)/python -m benchmarks.transformer $(DATA)
 

@@ -25,8 +25,11 @@ SMALL = [
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("dataset"))
+
+
+def write_dataset(folder):
     """A BEIR folder with a few hundred documents of the embedded collection and the queries they answer."""
-    folder = tmp_path_factory.mktemp("dataset")
     docs = [doc for doc in documents() if doc["doc_id"].split(".")[0].split("#")[0] in MODULES]
     ids = {doc["doc_id"] for doc in docs}
     part = Pydocs().parts("qrels")[0]
