@@ -24,8 +24,8 @@ def evaluate_on(evaluation: Evaluation, dataset: str) -> dict[str, Artifact]:
     docs = ingest(config)
     human = queries(config, docs)
     artifacts = {"ingest": docs, "queries": human}
-    for name, system in evaluation.systems.items():
-        artifacts[f"search.{name}"] = search_system(config, system, dataset, docs, human)
+    for name in evaluation.systems:
+        artifacts[f"search.{name}"] = search_system(config, evaluation.system(name, dataset), docs, human)
         artifacts[f"evaluate.{name}"] = evaluate(config, human, artifacts[f"search.{name}"])
     return artifacts
 

@@ -6,12 +6,14 @@ an evaluation computes the same artifacts as a run, so they are shared.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from gradret.components import unknown
 from gradret.config.fields import by_name, component, folder_name, location, set_home
 from gradret.config.loading import load_as, read_yaml
 from gradret.config.run import Config, Encode, Evaluate, Index, Search, Train
@@ -29,13 +31,14 @@ class System:
 
     model: str = location("")
     """The folder of a finished run, ``STORAGE/runs/NAME``; or a sentence-transformers folder, ``package:NAME`` or
-    hub id, used unchanged."""
+    hub id, used unchanged. ``{dataset}`` in it stands for the name of a dataset, ``{corpus}`` for that of its corpus,
+    so that each has a model of its own."""
     version: Literal["tuned", "base"] = "tuned"
     """For a run: the trained model, or the model before training."""
     encoder: Any = component("encoders", None)
     """A model with settings that are not in its own config, such as a prompt for queries."""
     run: str = location("")
-    """TREC run files of another system: a path in which ``{dataset}`` stands for the name of a dataset."""
+    """TREC run files of another system: a path with ``{dataset}`` or ``{corpus}``, as in ``model``."""
     bm25: bool = False
     """BM25, with the ``bm25`` retriever's default k1 and b."""
 
@@ -45,9 +48,10 @@ class System:
             got = ", ".join(given) or "none"
             raise ConfigError.of([f"encoder, model, run, bm25: exactly one is required, got {got}"])
 
-    def run_of(self, dataset: str) -> Path:
-        """The run file for a dataset."""
-        return Path(self.run.replace("{dataset}", dataset))
+    def on(self, dataset: str, corpus: str) -> System:
+        """The system for a dataset, without placeholders."""
+        model, run = (text.replace("{dataset}", dataset).replace("{corpus}", corpus) for text in (self.model, self.run))
+        return replace(self, model=model, run=run)
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ class Evaluation:
     datasets: Any = by_name("datasets")
     """The datasets, by their names in the table. Datasets named ``NAME/PART`` share one row, the mean of the parts,
     as is usual for CQADupStack."""
+    corpora: dict[str, str] = field(default_factory=dict)
+    """The name of a dataset's corpus, by dataset, where several datasets share one; a dataset's own name otherwise."""
     systems: Any = by_name(System)
     """The systems by name; each is compared with the first."""
     storage_path: str = location("storage")
@@ -76,14 +82,24 @@ class Evaluation:
             problems.append(f"seed: must be at least 0, got {self.seed}")
         for key in ("datasets", "systems"):
             problems += _name_problems(key, list(getattr(self, key) or {}))
+        problems += [
+            f"corpora: {unknown(name, list(self.datasets or {}), 'one of datasets')}"
+            for name in self.corpora
+            if name not in (self.datasets or {})
+        ]
         several = len(self.datasets or {}) > 1
         problems += [
             f"systems: {name}.run must contain {{dataset}} if there are several datasets, got {system.run!r}"
             for name, system in (self.systems or {}).items()
-            if several and system and system.run and "{dataset}" not in system.run
+            if several and system and system.run and not re.search("{(dataset|corpus)}", system.run)
         ]
         if problems:
             raise ConfigError.of(problems)
+
+    def system(self, name: str, dataset: str) -> System:
+        """The system of this name for a dataset, without placeholders."""
+        system: System = self.systems[name].on(dataset, self.corpora.get(dataset, dataset))
+        return system
 
     def config(self, dataset: str, encoder: object = None) -> Config:
         """The run config whose stages search ``dataset`` with ``encoder``."""
@@ -132,7 +148,7 @@ def require_available(evaluation: Evaluation) -> None:
     problems: dict[str, list[str]] = {}
     with ThreadPoolExecutor(_MAX_THREADS) as pool:
         failures = dict(zip(evaluation.datasets, pool.map(_dataset_problem, evaluation.datasets.values()), strict=True))
-    failures |= {name: _system_problem(evaluation, system) for name, system in evaluation.systems.items()}
+    failures |= {name: _system_problem(evaluation, name) for name in evaluation.systems}
     for name, problem in failures.items():
         if problem:
             problems.setdefault(problem, []).append(name)
@@ -163,16 +179,22 @@ def _dataset_problem(dataset: Any) -> str:
     return ""
 
 
-def _system_problem(evaluation: Evaluation, system: System) -> str:
+def _system_problem(evaluation: Evaluation, name: str) -> str:
+    """What is not available of the system, for all datasets; its run files in one sentence."""
+    systems = [evaluation.system(name, dataset) for dataset in evaluation.datasets]
+    if evaluation.systems[name].run:
+        missing = dict.fromkeys(system.run for system in systems if not Path(system.run).is_file())
+        return f"no run file at {', '.join(missing)}" if missing else ""
+    by_model = {system.model: system for system in systems}
+    return "; ".join(filter(None, map(_model_problem, by_model.values())))
+
+
+def _model_problem(system: System) -> str:
     from gradret.models.locate import locate
     from gradret.models.similarity import similarity
     from gradret.store.run_folder import is_run, model_folder
 
     try:
-        if system.run:
-            files = [system.run_of(dataset) for dataset in evaluation.datasets]
-            missing = [str(file) for file in files if not file.is_file()]
-            return f"no run file at {', '.join(missing)}" if missing else ""
         if system.model and is_run(system.model):
             model_folder(system.model, system.version)
         elif system.model:

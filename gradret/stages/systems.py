@@ -24,13 +24,12 @@ if TYPE_CHECKING:
 __all__ = ["search_system"]
 
 
-def search_system(config: Config, system: System, dataset: str, ingested: Artifact, queries: Artifact) -> Artifact:
+def search_system(config: Config, system: System, ingested: Artifact, queries: Artifact) -> Artifact:
     """Retrieve documents for the test queries with ``system``.
 
     Args:
         config: a config with the dataset; ``index`` and ``search`` apply.
-        system: a model, a run, BM25 or TREC run files.
-        dataset: name of the dataset, which selects the run file.
+        system: a model, a run, BM25 or a TREC run file; without placeholders.
         ingested: DOCS.
         queries: QUERIES and QRELS.
 
@@ -41,7 +40,7 @@ def search_system(config: Config, system: System, dataset: str, ingested: Artifa
     if system.bm25:
         return search_bm25(config, ingested, queries)
     if system.run:
-        return run_file(config, ingested, queries, system.run_of(dataset))
+        return run_file(config, ingested, queries, Path(system.run))
     model = _model(config, system, ingested)
     return search(config, model, index(config, model, ingested), queries)
 

@@ -193,7 +193,8 @@ def _add_gradient(student: Student, objective: Objective, batch: Batch, texts: T
     for chunk, part in reversed(list(zip(mine, parts, strict=True))):
         with_gradient = part if part.requires_grad else _encode_chunk(student, chunk, texts, step)
         torch.autograd.backward(with_gradient, gradient[chunk.places.to(gradient.device)])
-    return loss.detach()
+    detached: torch.Tensor = loss.detach()
+    return detached
 
 
 def _scale(student: Student, objective: Objective, share: float) -> None:

@@ -69,6 +69,19 @@ def test_beir_has_all_public_sets_and_twelve_parts_in_one_row():
     assert read.systems == {"before": System(model="RUN", version="base"), "after": System(model="RUN")}
 
 
+def test_table_2_has_the_papers_twelve_sets_and_a_model_for_every_corpus():
+    read = load_evaluation(ROOT / "configs" / "listwise_table2.yaml", ["storage_path=S"])
+    models = {name: read.system("after", name) for name in read.datasets}
+    assert read.system("before", "dl20") == System(model="S/runs/listwise-msmarco", version="base")
+    assert {name: system.model.removeprefix("S/runs/listwise-") for name, system in models.items()} == {
+        "dl19": "msmarco", "dl20": "msmarco", "trec-covid": "trec-covid", "nfcorpus": "nfcorpus", "fiqa": "fiqa",
+        "arguana": "arguana", "webis-touche2020": "webis-touche2020", "dbpedia-entity": "dbpedia-entity",
+        "scidocs": "scidocs", "fever": "climate-fever", "climate-fever": "climate-fever", "scifact": "scifact",
+    }  # fmt: skip
+    beir = {name: dataset.archive for name, dataset in read.datasets.items() if hasattr(dataset, "archive")}
+    assert beir == {name: name for name in read.datasets if not name.startswith("dl")}
+
+
 ONE = "encoder, model, run, bm25: exactly one is required, got"
 NAME = "a name must be the name of a folder, without slashes, got"
 
@@ -84,6 +97,7 @@ NAME = "a name must be the name of a folder, without slashes, got"
             ["datasets: must not be empty; set at least one, such as datasets.scifact={name: beir, path: DIR}"],
         ),
         (["datasets=[pydocs]"], ["datasets: expected a mapping with names as keys, got ['pydocs']"]),
+        (["corpora={oen: x}"], ["corpora: unknown 'oen'"]),
         (["datasets.two=pydocs"], ["datasets: 'two' is both a dataset and the row of two/...; rename one"]),
         (["datasets.a/b/c=pydocs"], [f"datasets: {NAME} 'b/c'"]),
         (["systems.a/b={bm25: true}"], [f"systems: {NAME} 'a/b'"]),

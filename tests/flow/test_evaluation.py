@@ -123,6 +123,28 @@ def test_again_nothing_is_made_and_the_script_gives_the_same(done, yaml, storage
     assert (storage / "evaluations" / "both" / "metrics.json").read_bytes() == before
 
 
+def test_every_dataset_is_searched_with_the_model_of_its_corpus(done, yaml, storage, finished):
+    """Table 2: one trained model per corpus. The one for ``few`` has the base model's weights as its trained ones."""
+    lineage = json.loads((finished / "lineage.json").read_text())
+    for name, train in (("own-whole", "train"), ("own-small", "base")):
+        folder = storage / "runs" / name
+        folder.mkdir(exist_ok=True)
+        (folder / "lineage.json").write_text(json.dumps(lineage | {"train": lineage[train]}))
+    own = ["name=own", "systems.bm25=null", "systems.elsewhere=null", "corpora={few: small}"]
+    model = f"systems.after.model={storage}/runs/own-{{corpus}}"
+    found = evaluate(yaml, *own, model, "--json")
+    assert found.returncode == 0, found.stderr
+    got, first = (json.loads(one.stdout)["datasets"] for one in (found, done))
+    assert got["whole"]["systems"]["after"] == pytest.approx(first["whole"]["systems"]["after"], abs=1e-12)
+    assert got["few"]["systems"]["after"] == pytest.approx(first["few"]["systems"]["before"], abs=1e-12)
+    assert first["few"]["systems"]["after"] != pytest.approx(first["few"]["systems"]["before"], abs=1e-3)
+    # By a dataset's own name there is no model for ``few``, which is said before any work.
+    missing = evaluate(yaml, *own, "name=other", model.replace("corpus", "dataset"))
+    assert missing.returncode == 1
+    assert f"after: {storage}/runs/own-few" in missing.stderr
+    assert made(missing) == []
+
+
 def test_a_run_of_another_storage_is_taken_as_a_model(done, yaml, tmp_path):
     overrides = ["datasets.whole=null", "systems.bm25=null", "systems.elsewhere=null", f"storage_path={tmp_path}"]
     moved = evaluate(yaml, *overrides, "--json")
