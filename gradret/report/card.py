@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gradret.components import name_of
 from gradret.progress import printable
 from gradret.report.page import headline, kinds
+from gradret.report.remarks import remarks
 from gradret.stats.significance import p_text
 from gradret.version import VERSION
 
@@ -65,7 +66,7 @@ def card(config: Config, artifacts: Mapping[str, Artifact], results: Results, li
         counts={name: artifact.counts for name, artifact in artifacts.items()},
         kinds=kinds(artifacts.get("generate")),
         notes=trained.manifest["notes"],
-        headline=headline(results),
+        headline=" ".join([headline(results), *remarks(len(results.query_ids), artifacts)]),
         results=results,
         lineage=lineage,
     )

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from gradret.report.remarks import few
 from gradret.report.tables import grid
 from gradret.stats.significance import ALPHA, Mean, holm, mean, name_of_test, p_text, paired, tested
 
@@ -20,7 +21,18 @@ if TYPE_CHECKING:
 
     Values = npt.NDArray[np.float64]
 
-__all__ = ["MARK", "Difference", "Row", "Table", "as_data", "compare", "markdown", "note", "terminal_text"]
+__all__ = [
+    "MARK",
+    "Difference",
+    "Row",
+    "Table",
+    "as_data",
+    "compare",
+    "few_queries",
+    "markdown",
+    "note",
+    "terminal_text",
+]
 
 MARK = "†"
 
@@ -139,7 +151,7 @@ def markdown(table: Table) -> str:
 
 
 def note(table: Table) -> str:
-    """Legend of the marks and of rows that are means."""
+    """Legend of the marks and of rows that are means; rows of few queries."""
     sentences = []
     if table.differences:
         relation = "is better than" if table.test == "one-sided" else "differs from"
@@ -149,7 +161,12 @@ def note(table: Table) -> str:
             f"Holm-corrected over {tests}, p < {ALPHA}."
         )
     sentences += [f"{row.name}: mean of {row.parts} parts." for row in table.rows if row.parts > 1]
-    return " ".join(sentences)
+    return " ".join([*sentences, *few_queries(table)])
+
+
+def few_queries(table: Table) -> list[str]:
+    """A sentence if rows have few test queries, else none."""
+    return few({row.name: row.queries for row in table.rows})
 
 
 def _grids(table: Table) -> list[list[list[str]]]:

@@ -21,7 +21,7 @@ from gradret.config.evaluation import Evaluation, row_of
 from gradret.config.loading import to_yaml
 from gradret.errors import ContractError, StorageError
 from gradret.measures import parse_measures
-from gradret.report.comparison import MARK, Table, as_data, compare, markdown, note
+from gradret.report.comparison import MARK, Table, as_data, compare, few_queries, markdown, note
 from gradret.report.folder import results_folder
 from gradret.report.page import render
 from gradret.report.plots import datasets_plot
@@ -164,7 +164,7 @@ def _page(evaluation: Evaluation, by_dataset: Artifacts, table: Table, lineage: 
     return render(
         "evaluation.html.jinja",
         name=evaluation.name,
-        headline=_headline(table, measure),
+        headline=" ".join([_headline(table, measure), *few_queries(table)]),
         table=table,
         mark=MARK,
         note=note(table),

@@ -14,6 +14,7 @@ from gradret.report import data
 from gradret.report.copies import Copies, Leaks, copies, leaks
 from gradret.report.indexes import indexes
 from gradret.report.plots import grades_plot, lengths_plot, read_curve, systems_plot, training_plot
+from gradret.report.remarks import remarks
 from gradret.report.samples import Change, ShownDoc, changes, documents, quarantined, training_lists
 from gradret.report.selection import Selection, selection
 from gradret.stages.verdict import check_result, outcome, sentence
@@ -53,7 +54,7 @@ def page(
     return render(
         "page.html.jinja",
         name=config.name,
-        headline=headline(results),
+        headline=" ".join([headline(results), *remarks(len(results.query_ids), artifacts)]),
         results=results,
         alpha=ALPHA,
         best=_best(results),

@@ -25,6 +25,7 @@ from gradret.measures import parse_measures
 from gradret.report.card import card
 from gradret.report.folder import results_folder
 from gradret.report.page import page
+from gradret.report.remarks import remarks
 from gradret.search.trec import write_run
 from gradret.stages.verdict import as_data
 from gradret.stats.significance import Results, results, significance
@@ -99,6 +100,7 @@ def _metrics(config: Config, artifacts: Mapping[str, Artifact], measured: Result
             system: {measure: mean.value for measure, mean in means.items()} for system, means in measured.means.items()
         },
         "significance": significance(measured.comparisons, measured.test),
+        "remarks": remarks(len(measured.query_ids), artifacts),
         "seconds": {name: artifact.manifest["seconds"] for name, artifact in artifacts.items()},
         "teacher_check": as_data(artifacts["check"]) if "check" in artifacts else None,
     }

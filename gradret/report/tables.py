@@ -16,6 +16,10 @@ def terminal_table(metrics: Mapping[str, Any]) -> str:
     Args:
         metrics: the content of ``metrics.json``.
     """
+    return "\n\n".join([_systems_table(metrics), *metrics["remarks"]])
+
+
+def _systems_table(metrics: Mapping[str, Any]) -> str:
     systems = metrics["systems"]
     if not systems:
         return "no system was evaluated"

@@ -110,7 +110,8 @@ def test_two_systems_stand_side_by_side():
         "",
     ]
     about = "† differs from before: two-sided paired t-test over the queries, "
-    assert last == f"{about}Holm-corrected over 2 tests per system, p < 0.05."
+    few = "Few test queries (4 of scifact, 4 of quora): differences may be chance, and a test finds only large ones."
+    assert last == f"{about}Holm-corrected over 2 tests per system, p < 0.05. {few}"
     assert markdown(table).splitlines()[:4] == [
         "| before -> after | nDCG@10 | judged@10 |",
         "| --- | ---: | ---: |",
@@ -146,7 +147,9 @@ def test_one_query_and_one_system():
     alone = compare({"a": [{"before": {"MAP": np.array([0.5, 0.6])}}]}, ["MAP"], 0, "two-sided")
     assert terminal_text(alone).splitlines()[:2] == ["a, 2 queries     MAP", "before        0.5500"]
     assert alone.differences == ()
-    assert note(alone) == ""
+    assert note(alone).startswith("Few test queries (2 of a)")
+    many = {system: {"MAP": np.linspace(0, 1, 50)} for system in ("before",)}
+    assert note(compare({"a": [many]}, ["MAP"], 0, "two-sided")) == ""
 
 
 def test_what_programs_read():

@@ -218,7 +218,16 @@ def test_the_run_folder_holds_these_files_and_no_other(storage: Path, folder: Pa
 
 def test_metrics_json(folder: Path, flow: dict[str, Artifact]) -> None:
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    assert list(metrics) == ["name", "dataset", "queries", "systems", "significance", "seconds", "teacher_check"]
+    assert list(metrics) == [
+        "name",
+        "dataset",
+        "queries",
+        "systems",
+        "significance",
+        "remarks",
+        "seconds",
+        "teacher_check",
+    ]
     assert metrics["teacher_check"] is None  # this flow has none
     assert (metrics["name"], metrics["queries"]) == ("toy-run", 12)
     assert metrics["dataset"].endswith(":Toy")

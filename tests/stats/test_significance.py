@@ -157,6 +157,7 @@ def test_terminal_table() -> None:
             _item("bm25", "nDCG@10", -0.0023, 1.0),
             _item("bm25", "MAP", 0.05, None),
         ],
+        "remarks": ["One.", "Two."],
     }
     assert terminal_table(metrics) == (
         "1,234 queries  nDCG@10     MAP\n"
@@ -166,11 +167,11 @@ def test_terminal_table() -> None:
         "\n"
         "                tuned - base         tuned - bm25\n"
         "nDCG@10  +0.1087 (p < 0.001)  -0.0023 (p = 1.000)\n"
-        "MAP      +0.1000 (p = 0.020)  +0.0500 (p unknown)"
+        "MAP      +0.1000 (p = 0.020)  +0.0500 (p unknown)\n\nOne.\n\nTwo."
     )
 
 
 def test_terminal_table_of_a_partial_flow() -> None:
-    assert terminal_table({"queries": 0, "systems": {}, "significance": []}) == "no system was evaluated"
-    alone = terminal_table({"queries": 2, "systems": {"bm25": {"MAP": 0.5}}, "significance": []})
+    assert terminal_table({"queries": 0, "systems": {}, "significance": [], "remarks": []}) == "no system was evaluated"
+    alone = terminal_table({"queries": 2, "systems": {"bm25": {"MAP": 0.5}}, "significance": [], "remarks": []})
     assert alone == "2 queries     MAP\nbm25       0.5000"
