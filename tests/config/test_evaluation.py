@@ -97,7 +97,7 @@ NAME = "a name must be the name of a folder, without slashes, got"
             ["datasets: must not be empty; set at least one, such as datasets.scifact={name: beir, path: DIR}"],
         ),
         (["datasets=[pydocs]"], ["datasets: expected a mapping with names as keys, got ['pydocs']"]),
-        (["corpora={oen: x}"], ["corpora: unknown 'oen'"]),
+        (["corpora={oen: x}"], ["corpora: 'oen' is not one of datasets; did you mean 'one'?"]),
         (["datasets.two=pydocs"], ["datasets: 'two' is both a dataset and the row of two/...; rename one"]),
         (["datasets.a/b/c=pydocs"], [f"datasets: {NAME} 'b/c'"]),
         (["systems.a/b={bm25: true}"], [f"systems: {NAME} 'a/b'"]),
