@@ -140,8 +140,8 @@ def test_every_dataset_is_searched_with_the_model_of_its_corpus(done, yaml, stor
     assert first["few"]["systems"]["after"] != pytest.approx(first["few"]["systems"]["before"], abs=1e-3)
     # By a dataset's own name there is no model for ``few``, which is said before any work.
     missing = evaluate(yaml, *own, "name=other", model.replace("corpus", "dataset"))
-    assert missing.returncode == 1
-    assert f"after: {storage}/runs/own-few" in missing.stderr
+    assert missing.returncode == 2
+    assert f"after: model '{storage}/runs/own-few' is not a local folder" in missing.stderr
     assert made(missing) == []
 
 
