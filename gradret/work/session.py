@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,9 @@ _QUIET = {
 }
 
 _UNLOGGED: dict[str, Any] = {"logging_level": logging.ERROR, "configure_logging": False, "log_to_driver": False}
+
+
+_CONNECT_SECONDS = 10.0
 
 
 def cores() -> int:
@@ -62,9 +66,25 @@ def _join(address: str) -> None:
     import ray
 
     try:
+        _check_listens(address)
         ray.init(**_UNLOGGED)
-    except ConnectionError as error:
-        raise StageError(f"cannot connect to a Ray cluster at RAY_ADDRESS={address}: {error}") from error
+    except (OSError, RuntimeError, ValueError) as error:
+        what = " ".join(str(error).split())
+        raise StageError(
+            f"cannot connect to a Ray cluster at RAY_ADDRESS={address}: {what}; start the cluster, correct "
+            "RAY_ADDRESS, or unset it to use this machine alone"
+        ) from error
+
+
+def _check_listens(address: str) -> None:
+    """Check that something listens at ``HOST:PORT``: Ray would wait for it for minutes.
+
+    Raises:
+        OSError: nothing does.
+    """
+    host, _, port = address.rpartition("//")[2].rpartition(":")
+    if host and port.isascii() and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
 
 
 def _start(*, dashboard: bool) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -106,3 +107,24 @@ def test_a_ray_that_does_not_start_is_said_in_a_line(tmp_path):
         cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.stderr.splitlines()[-1].startswith("gradret.errors.StageError: cannot start Ray on this machine: ")
+
+
+def nothing_listens():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("address", ["{}", "ray://{}", "no-such-host.invalid:6379", "junk"])
+def test_an_address_without_a_cluster_is_said_in_a_line(address):
+    """Ray itself waits for minutes; the time limit is a guard against that, no measure of speed."""
+    address = address.format(nothing_listens())
+    code = "from gradret.work.session import connect; connect()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"RAY_ADDRESS": address},
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False, timeout=100,
+    )  # fmt: skip
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith(f"gradret.errors.StageError: cannot connect to a Ray cluster at RAY_ADDRESS={address}: ")
+    assert said.endswith("start the cluster, correct RAY_ADDRESS, or unset it to use this machine alone")
