@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from gradret.config.loading import load
 from gradret.config.run import Config
-from gradret.errors import ConfigError, ContractError, DataError, GradretError, StageError, StorageError
+from gradret.errors import ConfigError, ContractError, DamagedError, DataError, GradretError, StageError, StorageError
 from gradret.version import VERSION
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "ContractError",
+    "DamagedError",
     "DataError",
     "GradretError",
     "StageError",
@@ -47,6 +48,7 @@ def run(config: Config | str | Path | Mapping[str, object]) -> Path:
     """
     from gradret.config.loading import parse
     from gradret.flow import Flow
+    from gradret.store.repair import repaired
     from gradret.work.session import session
 
     if isinstance(config, (str, Path)):
@@ -54,5 +56,5 @@ def run(config: Config | str | Path | Mapping[str, object]) -> Path:
     elif not isinstance(config, Config):
         config = parse(config)
     with session():
-        folder: Path = Flow(config).report
+        folder: Path = repaired(lambda: Flow(config).report)
     return folder

@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gradret.errors import ConfigError, GradretError
 from gradret.progress import printable, say
@@ -18,6 +18,8 @@ from gradret.version import VERSION
 from gradret.work.signals import Terminated, raised_signals
 
 __all__ = ["main"]
+
+T = TypeVar("T")
 
 # Stages as attributes of gradret.flow.Flow, with their help texts.
 _STAGES = {
@@ -196,6 +198,15 @@ def _print(text: str) -> None:
     print(printable(text), flush=True)
 
 
+def _work(command: Callable[[], T]) -> T:
+    """Run a command in a session of Ray; artifacts that it finds damaged are computed again."""
+    from gradret.store.repair import repaired
+    from gradret.work.session import session
+
+    with session():
+        return repaired(command)
+
+
 def _report(folder: Path) -> str:
     return f"report: {folder / 'report.html'}"
 
@@ -203,11 +214,9 @@ def _report(folder: Path) -> str:
 def _stage(parsed: argparse.Namespace) -> int:
     import gradret
     from gradret.flow import Flow
-    from gradret.work.session import session
 
-    flow = Flow(gradret.load(parsed.config, parsed.overrides))
-    with session():
-        output = getattr(flow, parsed.stage)
+    config = gradret.load(parsed.config, parsed.overrides)
+    output = _work(lambda: getattr(Flow(config), parsed.stage))
     artifacts = output if isinstance(output, dict) else {parsed.stage: output}
     paths = {name: str(getattr(artifact, "path", artifact)) for name, artifact in artifacts.items()}
     _print(json.dumps(paths, indent=2) if parsed.json else "\n".join(paths.values()))
@@ -219,11 +228,9 @@ def _check(parsed: argparse.Namespace) -> int:
     from gradret.flow import Flow
     from gradret.report.check import terminal_text
     from gradret.stages.verdict import as_data, require
-    from gradret.work.session import session
 
     config = gradret.load(parsed.config, parsed.overrides)
-    with session():
-        artifact = Flow(config).check
+    artifact = _work(lambda: Flow(config).check)
     _print(json.dumps(as_data(artifact), indent=2) if parsed.json else terminal_text(artifact))
     require(config, artifact)
     return 0
@@ -233,20 +240,18 @@ def _compare(parsed: argparse.Namespace) -> int:
     import gradret
     from gradret.commands.compare import compare
     from gradret.report.recipes import terminal_text
-    from gradret.work.session import session
 
-    with session():
-        folder = compare(gradret.load(parsed.config, parsed.overrides))
+    config = gradret.load(parsed.config, parsed.overrides)
+    folder = _work(lambda: compare(config))
     return _print_result(parsed, folder / "comparison.json", lambda data: f"{terminal_text(data)}\n\n{_report(folder)}")
 
 
 def _tune(parsed: argparse.Namespace) -> int:
     import gradret
     from gradret.commands.tune import terminal_text, tune
-    from gradret.work.session import session
 
-    with session():
-        folder = tune(gradret.load(parsed.config, parsed.overrides))
+    config = gradret.load(parsed.config, parsed.overrides)
+    folder = _work(lambda: tune(config))
     next_command = f"gradret run {folder / 'best.yaml'}"
     return _print_result(parsed, folder / "search.json", lambda data: f"{terminal_text(data)}\n\n{next_command}")
 
@@ -255,12 +260,10 @@ def _plan(parsed: argparse.Namespace) -> int:
     import gradret
     from gradret.commands.plan import PlanOptions, plan
     from gradret.planning.text import as_text
-    from gradret.work.session import session
 
     config = gradret.load(parsed.config, parsed.overrides)
     options = PlanOptions(parsed.gpu, parsed.parameters, parsed.tokens_in_per_second, parsed.tokens_out_per_second)
-    with session():
-        estimate = plan(config, options, with_probe=parsed.probe)
+    estimate = _work(lambda: plan(config, options, with_probe=parsed.probe))
     _print(json.dumps(estimate, indent=2) if parsed.json else as_text(estimate))
     return 0
 
@@ -296,11 +299,9 @@ def _evaluation(parsed: argparse.Namespace) -> int:
     from gradret.commands.evaluate import run_evaluation
     from gradret.config.evaluation import load_evaluation
     from gradret.report.comparison import terminal_text
-    from gradret.work.session import session
 
     evaluation = load_evaluation(parsed.config, parsed.overrides)
-    with session():
-        folder, table = run_evaluation(evaluation)
+    folder, table = _work(lambda: run_evaluation(evaluation))
     return _print_result(parsed, folder / "metrics.json", lambda _: f"{terminal_text(table)}\n\n{_report(folder)}")
 
 

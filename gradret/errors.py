@@ -4,6 +4,7 @@
     |-- ConfigError      a key, value or component of the config is wrong          (exit 2)
     |-- DataError        the dataset cannot be used                                (exit 2)
     |-- StorageError     the storage cannot be read or written                     (exit 2)
+    |   `-- DamagedError a file of an artifact is missing or damaged               (exit 2)
     |-- ContractError    a table between two stages breaks its contract: a bug     (exit 1)
     `-- StageError       a stage could not finish                                  (exit 1)
 
@@ -13,10 +14,12 @@ A message says where, what was expected, what came, and what to do.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 __all__ = [
     "ConfigError",
     "ContractError",
+    "DamagedError",
     "DataError",
     "GradretError",
     "StageError",
@@ -56,6 +59,22 @@ class StorageError(GradretError, OSError):
     """The storage cannot be read or written."""
 
     exit_code = 2
+
+
+class DamagedError(StorageError):
+    """A file of an artifact is missing or not as it was written; ``gradret run`` computes the artifact again."""
+
+    path: Path = Path()
+    """The file."""
+    artifact: Path = Path()
+    """The folder of its artifact."""
+
+    @classmethod
+    def of(cls, path: Path, artifact: Path, why: str) -> DamagedError:
+        """The error for a file, and what to do: an artifact without one of its files is computed again."""
+        error = cls(f"{path} {why}; {'delete it and ' if path.exists() else ''}run the command that made it again")
+        error.path, error.artifact = path, artifact
+        return error
 
 
 class ContractError(GradretError):

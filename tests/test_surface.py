@@ -116,7 +116,15 @@ def test_there_are_configs():
 
 
 ERRORS = {name: getattr(errors, name) for name in errors.__all__}
-EXITS = {"ConfigError": 2, "DataError": 2, "StorageError": 2, "ContractError": 1, "StageError": 1, "GradretError": 1}
+EXITS = {
+    "ConfigError": 2,
+    "DataError": 2,
+    "StorageError": 2,
+    "DamagedError": 2,
+    "ContractError": 1,
+    "StageError": 1,
+    "GradretError": 1,
+}
 
 
 def test_exit_codes_are_those_the_docstring_draws():

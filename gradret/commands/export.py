@@ -7,12 +7,12 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from gradret.commands.lookup import trusted
 from gradret.errors import ConfigError, GradretError, StageError, StorageError
 from gradret.progress import say
-from gradret.store.artifacts import Artifact, write_json
+from gradret.store.artifacts import Artifact, opened, write_json
 from gradret.store.atomic import atomic
 from gradret.store.contracts import KEYS
+from gradret.store.run_folder import check_model
 from gradret.text import passage
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def export(run: str | Path, folder: str | Path) -> Path:
     references = {kind: _reference(storage, lineage, kind) for kind in kinds}
     try:
         with atomic(folder) as draft:
-            _write(run / "model", trained, draft)
-            _check(draft, references, trusted=trusted(run))
+            _write(run, trained, draft)
+            _check(draft, references, trusted=trained.manifest["notes"].get("trust_remote_code", False))
     except StorageError:
         raise
     except OSError as error:
@@ -85,14 +85,12 @@ def _artifact(storage: Path, reference: str) -> Artifact:
     """The artifact named ``STAGE/FINGERPRINT``."""
     stage, _, fingerprint = reference.partition("/")
     path = storage / "artifacts" / stage / fingerprint
-    try:
-        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    if not (path / "manifest.json").exists():
         raise StorageError(
-            f"{path} is missing or damaged ({error}), and the model is verified against it. Move the run's folder back "
-            "into its storage, or run again to recompute it"
-        ) from error
-    return Artifact(stage, fingerprint, path, manifest)
+            f"{path} is missing, and the model is verified against it. Move the run's folder back into its storage, "
+            "or run the command that made it again"
+        )
+    return opened(path)
 
 
 def _reference(storage: Path, lineage: dict[str, Any], kind: str) -> tuple[Artifact, Artifact]:
@@ -102,11 +100,12 @@ def _reference(storage: Path, lineage: dict[str, Any], kind: str) -> tuple[Artif
     return _artifact(storage, lineage[texts]["artifact"]), _artifact(storage, vectors)
 
 
-def _write(model: Path, trained: Artifact, draft: Path) -> None:
+def _write(run: Path, trained: Artifact, draft: Path) -> None:
+    check_model(run, trained.path)
     # copyfile does not copy permissions: the run's weights are readable by their owner only.
     ignored = shutil.ignore_patterns("fingerprint.txt")
-    shutil.copytree(model, draft, ignore=ignored, copy_function=shutil.copyfile)
-    learned = trained.path / "loss.safetensors"
+    shutil.copytree(run / "model", draft, ignore=ignored, copy_function=shutil.copyfile)
+    learned = trained.file("loss.safetensors")
     if learned.is_file():
         shutil.copyfile(learned, draft / learned.name)
     settings = json.loads((draft / _SETTINGS).read_text(encoding="utf-8"))

@@ -264,7 +264,7 @@ def _dev_scores(flow: Flow) -> Iterator[float]:
     def run() -> None:
         try:
             model = train(flow.config, *inputs, watch=events.put)
-            for line in read_curve(model.path / "metrics.jsonl"):
+            for line in read_curve(model.file("metrics.jsonl")):
                 if "dev_ndcg" in line:
                     events.put(line)
             events.put(None)

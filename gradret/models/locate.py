@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradret.errors import ConfigError
+from gradret.store.checksums import check
 from gradret.store.fingerprint import hash_files
 
 if TYPE_CHECKING:
@@ -62,10 +63,12 @@ def open_model(
 
     Raises:
         ConfigError: the model needs its own Python code, which is not allowed to run, or cannot be loaded.
+        DamagedError: the folder is part of an artifact, and a file of it is damaged.
     """
     from sentence_transformers import SentenceTransformer
 
     quiet()
+    check(folder)
     try:
         model = SentenceTransformer(str(folder), device=device, trust_remote_code=trust_remote_code, **options)
     except Exception as error:  # each library raises its own error for an unreadable file

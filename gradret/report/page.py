@@ -61,7 +61,7 @@ def page(
         reranked="search.teacher" in artifacts and artifacts["search.teacher"].stage == "rerank",
         others=[system for system in results.systems if results.comparison(system, measure or "")],
         systems_plot=systems_plot(results),
-        training_plot=training_plot(read_curve(artifacts["train"].path / "metrics.jsonl"))
+        training_plot=training_plot(read_curve(artifacts["train"].file("metrics.jsonl")))
         if "train" in artifacts
         else "",
         summary=_summary(config, artifacts),

@@ -12,6 +12,7 @@ Every file is written atomically.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -31,6 +32,7 @@ from gradret.stages.verdict import as_data
 from gradret.stats.significance import Results, results, significance
 from gradret.store.artifacts import Artifact, write_json, write_text
 from gradret.store.atomic import atomic
+from gradret.store.run_folder import check_model
 
 if TYPE_CHECKING:
     from gradret.config.run import Config
@@ -107,14 +109,16 @@ def _metrics(config: Config, artifacts: Mapping[str, Artifact], measured: Result
 
 
 def _copy_model(trained: Artifact, folder: Path) -> None:
-    """Copy the trained model to ``folder``, unless it is there already."""
+    """Copy the trained model to ``folder``, unless it is there already, intact."""
     mark = folder / "fingerprint.txt"
-    if mark.is_file() and mark.read_text(encoding="utf-8").strip() == trained.fingerprint:
-        return
+    if mark.is_file() and mark.read_bytes().strip() == trained.fingerprint.encode():
+        with contextlib.suppress(StorageError):
+            check_model(folder.parent, trained.path)
+            return
     old = folder.with_name(f".{folder.name}.old.{os.getpid()}")
     try:
         with atomic(folder) as draft:
-            shutil.copytree(trained.path / "model", draft)
+            shutil.copytree(trained.file("model"), draft)
             (draft / mark.name).write_text(f"{trained.fingerprint}\n", encoding="utf-8")
             if folder.exists():
                 folder.replace(old)

@@ -161,7 +161,7 @@ class Bm25Index:
         import bm25s
         import pyarrow as pa
 
-        folder = artifact.path / "index"
+        folder = artifact.file("index")
         self.index = bm25s.BM25.load(folder, mmap=True)
         self.language = artifact.manifest["settings"]["language"]
         # In ascending order.

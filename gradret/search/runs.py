@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from gradret.store.artifacts import Artifact, read_shard
+from gradret.store.artifacts import Artifact, read_shard, shard_metadata
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,9 +130,7 @@ class RunReader:
 
 def _id_range(path: Path) -> tuple[str, str] | None:
     """Return the shard's first and last query_id from the file's statistics; None if it has none."""
-    import pyarrow.parquet as pq
-
-    file = pq.read_metadata(path)
+    file = shard_metadata(path)
     groups = [file.row_group(number).column(0).statistics for number in range(file.num_row_groups)]
     if not groups or any(group is None or not group.has_min_max for group in groups):
         return None

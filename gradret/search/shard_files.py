@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gradret.errors import StorageError
+from gradret.errors import DamagedError
 from gradret.search.vectors import norms
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def is_intact(folder: Path, number: int) -> bool:
     """Return whether the shard is complete and unchanged."""
     try:
         verify(folder, number)
-    except StorageError:
+    except DamagedError:
         return False
     return True
 
@@ -105,35 +105,26 @@ def verify(folder: Path, number: int) -> None:
     """Check a shard's files.
 
     Raises:
-        StorageError: a file is missing, damaged or from another index; the next run rebuilds the shard.
+        DamagedError: a file is missing, damaged or from another index; a run rebuilds the shard.
     """
-    try:
-        _check(folder, number)
-    except StorageError:
-        # Without its manifest the index counts as unfinished, so the next run completes it.
-        (folder.parent / "manifest.json").unlink(missing_ok=True)
-        raise
-
-
-def _check(folder: Path, number: int) -> None:
     import pyarrow as pa
 
-    again = "run again to rebuild it"
+    index = folder.parent
     try:
         sums = shard_file(folder, number, "sha256").read_text(encoding="ascii", errors="replace").splitlines()
         missing = [name for line in sums if (name := line.partition("  ")[2]) and not (folder / name).exists()]
         if missing:
-            raise StorageError(f"{folder / missing[0]} is missing; {again}")
+            raise DamagedError.of(folder / missing[0], index, "is missing")
         damaged = [path for path in _parts(folder, number) if file_sum(path) not in sums]
     except FileNotFoundError as error:
-        raise StorageError(f"{error.filename} is missing; {again}") from None
+        raise DamagedError.of(Path(error.filename), index, "is missing") from None
     if damaged:
-        raise StorageError(f"{damaged[0]} is damaged: its checksum differs; {again}")
+        raise DamagedError.of(damaged[0], index, "is damaged: its checksum differs")
     path = shard_file(folder, number, "ids.arrow")
     metadata = pa.ipc.open_file(pa.memory_map(str(path))).schema.metadata or {}
     owner = (metadata.get(b"index", b"").decode(), metadata.get(b"shard", b"").decode())
-    if owner != (folder.parent.name, str(number)):
-        raise StorageError(f"{path} belongs to shard {owner[1]} of index {owner[0]}; {again}")
+    if owner != (index.name, str(number)):
+        raise DamagedError.of(path, index, f"belongs to shard {owner[1]} of index {owner[0]}")
 
 
 def file_sum(path: Path) -> str:

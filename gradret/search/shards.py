@@ -59,7 +59,7 @@ class Shard:
         gpu: search on this process's GPU if FAISS supports it.
 
     Raises:
-        StorageError: a file is missing or damaged.
+        DamagedError: a file is missing or damaged.
         ConfigError: the index has no such parameter, or there is no GPU.
     """
 

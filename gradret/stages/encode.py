@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from gradret.errors import StageError
 from gradret.models.inference import BATCH_TOKENS, Lanes, pack, token_batches
 from gradret.models.locate import open_model
-from gradret.store.artifacts import Artifact, Draft, make, read_shard
+from gradret.store.artifacts import Artifact, Draft, make, read_shard, shard_metadata
 from gradret.store.results import Result
 from gradret.text import passage
 from gradret.work.session import cores
@@ -92,13 +92,11 @@ class _Piece:
 
 def _pieces(shards: list[Path], folder: Path) -> list[_Piece]:
     """Cut shards into pieces small enough to lose; the cuts do not depend on the number of workers."""
-    import pyarrow.parquet as pq
-
     size = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
     most = max(_MIN_PIECE, _PIECE_WORK // max(1, size))
     pieces = []
     for path in shards:
-        rows = pq.read_metadata(path).num_rows
+        rows = shard_metadata(path).num_rows
         count = max(1, math.ceil(rows / most))
         bounds = [rows * number // count for number in range(count + 1)]
         pieces += [_Piece(path, start, end - start) for start, end in pairwise(bounds)]

@@ -15,7 +15,7 @@ from gradret.search.plan import Plan, check, free_disk, node_memory, plan, total
 from gradret.search.shard_files import file_sum, is_intact, shard_bytes, write_faiss, write_shard_files
 from gradret.search.vectors import dimension
 from gradret.stages.encode import encode
-from gradret.store.artifacts import Artifact, Draft, make, read_shard
+from gradret.store.artifacts import Artifact, Draft, make, read_shard, shard_metadata
 from gradret.store.results import Result
 from gradret.work.session import cores
 from gradret.work.shards import Pool, map_shards, run_step
@@ -103,9 +103,7 @@ def _available_disk(draft: Draft) -> int:
 
 def _sources(vectors: Artifact) -> dict[Path, int]:
     """Shards of VECTORS and the number of rows in each."""
-    import pyarrow.parquet as pq
-
-    return {path: pq.read_metadata(path).num_rows for path in vectors.shards("vectors")}
+    return {path: shard_metadata(path).num_rows for path in vectors.shards("vectors")}
 
 
 def _train_empty(draft: Draft, sources: dict[Path, int], planned: Plan, config: Config) -> Path:

@@ -56,7 +56,7 @@ def search_index(
 
     Raises:
         ConfigError: the index was built with another model, or does not accept ``search.parameters``.
-        StorageError: a shard is missing or damaged; the next run rebuilds it.
+        DamagedError: a shard is missing or damaged; a run rebuilds it.
         StageError: an actor failed for another reason.
     """
     made_with = f"{model.stage}/{model.fingerprint}"

@@ -82,7 +82,7 @@ def _train(config: Config, inputs: dict[str, Artifact], watch: Watcher | None, d
     from gradret.training.loop import Job
 
     work = draft.path / "work"
-    job = Job(config.train, _seed(config), inputs["model"].path / "model", work, draft.path / "metrics.jsonl")
+    job = Job(config.train, _seed(config), inputs["model"].file("model"), work, draft.path / "metrics.jsonl")
     if not (work / "prepared.json").exists():
         shutil.rmtree(work, ignore_errors=True)
         write_json(work / "prepared.json", _prepare(job, inputs, draft))

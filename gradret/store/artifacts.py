@@ -1,6 +1,6 @@
 """Store the results of stages by content: ``STORAGE/artifacts/STAGE/FINGERPRINT/``.
 
-    manifest.json          written last: an artifact with a manifest is complete
+    manifest.json          written last: an artifact with a manifest is complete; has the checksums of all files
     TABLE/part-00000.parquet ...
     quarantine/part-00000.parquet ...
     other output of the stage (a model folder, FAISS shards)
@@ -12,42 +12,50 @@ artifact.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import platform
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradret.errors import ConfigError, StorageError
+from gradret.errors import ConfigError, DamagedError, StorageError
 from gradret.progress import say
 from gradret.store import contracts
 from gradret.store.atomic import atomic
+from gradret.store.checksums import (
+    MANIFEST,
+    FileSum,
+    check,
+    discard,
+    file_sum,
+    find_damage,
+    read_manifest,
+    record,
+    sealed,
+)
 from gradret.store.fingerprint import canonical, fingerprint
+from gradret.store.guard import lock, storage_errors
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 __all__ = [
     "Artifact",
     "Draft",
+    "is_known",
     "make",
     "opened",
     "read_shard",
+    "shard_metadata",
     "storage_folder",
     "write_json",
     "write_shard",
     "write_text",
 ]
-
-
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
-_NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EISDIR}
 
 
 @dataclass(frozen=True)
@@ -63,15 +71,23 @@ class Artifact:
         """Parquet files of ``table``, in order; empty if the table is.
 
         Raises:
-            StorageError: files are missing that the finished artifact had.
+            DamagedError: files are missing that the finished artifact had.
         """
         paths = _shards(self.path / table)
         expected = self.manifest.get("shards", {}).get(table, len(paths))
         if len(paths) != expected:
-            raise StorageError(
+            raise find_damage(self.path) or StorageError(
                 f"{self.path / table} has {len(paths)} shards, expected {expected}; delete {self.path} and run again"
             )
         return paths
+
+    def file(self, name: str) -> Path:
+        """A file or folder of the artifact, checked.
+
+        Raises:
+            DamagedError: a file is missing, or not as it was written.
+        """
+        return check(self.path / name)
 
     def table(self, table: str, columns: list[str] | None = None) -> pa.Table:
         """All rows of ``table``, sorted by key; they must fit in memory."""
@@ -104,10 +120,13 @@ class Draft:
         self.counts: dict[str, int] = {}
         self.notes: dict[str, Any] = {}
         self.quarantined: dict[str, int] = {}
+        self.files: dict[str, FileSum] = {}
+        """Sums of the files that were taken as they were written, by name."""
 
     def write(self, table: str, rows: pa.Table, shard: int = 0) -> None:
         """Check ``rows`` against the contract ``table`` and write them as one shard."""
-        write_shard(self.path / table / f"part-{shard:05d}.parquet", rows, table)
+        name = f"{table}/part-{shard:05d}.parquet"
+        self.files[name] = write_shard(self.path / name, rows, table)
 
     def folder(self, name: str) -> Path:
         """A fresh folder inside the artifact."""
@@ -147,16 +166,19 @@ def make(
     """
     name = fingerprint(stage, module, settings, {key: artifact.fingerprint for key, artifact in inputs.items()})
     path = storage_folder(storage) / "artifacts" / stage / name
-    with _storage_errors(stage, path):
-        existing = _open(stage, path)
+    with storage_errors(stage, path):
+        existing = _reusable(stage, path)
         if existing:
             _say_once(f"{stage:<10} reused", path)
             return existing
         path.mkdir(parents=True, exist_ok=True)
-        with _lock(path.with_suffix(".lock"), stage):
-            existing = _open(stage, path)
+        with lock(path):
+            existing = _reusable(stage, path)
             if existing:
                 return existing
+            damage = find_damage(path)
+            if damage:
+                discard(damage)
             draft, started = Draft(path, stage), time.monotonic()
             body(draft)
             _clear(path)
@@ -171,10 +193,12 @@ def make(
                 "notes": draft.notes,
                 "seconds": round(time.monotonic() - started, 3),
                 "python": platform.python_version(),
+                "files": record(path, draft.files),
             }
-            write_json(path / "manifest.json", manifest)
+            manifest = sealed(manifest)
+            write_json(path / MANIFEST, manifest)
     counts = ", ".join(f"{number:,} {what.replace('_', ' ')}" for what, number in draft.counts.items())
-    _logged.add(path)
+    _known.add(path)
     say(f"{stage:<10} {manifest['seconds']:6.1f} s   {counts}".rstrip())
     return Artifact(stage, name, path, manifest)
 
@@ -195,14 +219,19 @@ def storage_folder(path: str) -> Path:
     return folder
 
 
-_logged: set[Path] = set()
-"""Artifacts that this process has logged; stages share artifacts, and each is logged once."""
+_known: set[Path] = set()
+"""Artifacts that this process has made or reused, and logged; stages share artifacts, and each is logged once."""
 
 
 def _say_once(text: str, path: Path) -> None:
-    if path not in _logged:
-        _logged.add(path)
+    if path not in _known:
+        _known.add(path)
         say(text)
+
+
+def is_known(path: Path) -> bool:
+    """Whether this process has made or reused the artifact in ``path``."""
+    return path in _known
 
 
 def opened(path: Path) -> Artifact:
@@ -221,6 +250,7 @@ def read_shard(path: Path, table: str, columns: list[str] | None = None) -> pa.T
     """Read one Parquet shard.
 
     Raises:
+        DamagedError: the file is not as its artifact's manifest records it.
         StorageError: the file is missing, truncated or not Parquet.
         ContractError: the rows violate the contract ``table``.
     """
@@ -228,14 +258,34 @@ def read_shard(path: Path, table: str, columns: list[str] | None = None) -> pa.T
     import pyarrow.parquet as pq
 
     try:
-        rows = pq.read_table(path, columns=columns)
+        rows = pq.read_table(check(path), columns=columns)
+    except DamagedError:
+        raise
     except (pa.ArrowInvalid, OSError) as error:
         raise StorageError(f"{path} cannot be read ({error}); delete {path.parent.parent} and run again") from error
     return rows if columns is not None else contracts.check(rows, table, str(path))
 
 
-def write_shard(path: Path, rows: pa.Table, table: str) -> None:
-    """Check ``rows`` against the contract ``table`` and write them to ``path``, atomically."""
+def shard_metadata(path: Path) -> pq.FileMetaData:
+    """The metadata of a Parquet shard.
+
+    Raises:
+        DamagedError: the file is not as its artifact's manifest records it.
+        StorageError: the file is missing, truncated or not Parquet.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_metadata(check(path))
+    except DamagedError:
+        raise
+    except (pa.ArrowInvalid, OSError) as error:
+        raise StorageError(f"{path} cannot be read ({error}); delete {path.parent.parent} and run again") from error
+
+
+def write_shard(path: Path, rows: pa.Table, table: str) -> FileSum:
+    """Check ``rows`` against the contract ``table`` and write them to ``path``, atomically; returns the file's sum."""
     import pyarrow.parquet as pq
 
     rows = contracts.check(rows, table, str(path))
@@ -243,6 +293,7 @@ def write_shard(path: Path, rows: pa.Table, table: str) -> None:
     with atomic(path) as draft:
         # Vectors and their ids do not repeat, so a dictionary only costs space.
         pq.write_table(rows, draft, compression="zstd", use_dictionary=table != "vectors")
+        return file_sum(draft)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -257,16 +308,12 @@ def write_text(path: Path, parts: Iterable[str]) -> None:
 
 
 def _open(stage: str, path: Path) -> Artifact | None:
-    file = path / "manifest.json"
-    try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise StorageError(f"{file} is damaged: {error}; delete {path} and run again") from error
-    if not isinstance(manifest, dict) or manifest.get("fingerprint") != path.name:
-        raise StorageError(f"{file} is not the manifest of {stage}/{path.name}; delete {path} and run again")
-    return Artifact(stage, path.name, path, manifest)
+    manifest = read_manifest(path)
+    return None if manifest is None else Artifact(stage, path.name, path, manifest)
+
+
+def _reusable(stage: str, path: Path) -> Artifact | None:
+    return None if find_damage(path) else _open(stage, path)
 
 
 def _shards(folder: Path) -> list[Path]:
@@ -282,38 +329,3 @@ def _clear(path: Path) -> None:
     shutil.rmtree(path / "work", ignore_errors=True)
     for draft in path.rglob(".part-*.parquet.*"):
         draft.unlink(missing_ok=True)
-
-
-@contextmanager
-def _lock(path: Path, stage: str) -> Iterator[None]:
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"{stage:<10} another run is computing this; waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
-def _storage_errors(stage: str, path: Path) -> Iterator[None]:
-    try:
-        yield
-    except StorageError:
-        raise
-    except OSError as error:
-        if error.errno in _DISK_FULL:
-            raise StorageError(
-                f"{stage}: no space left in {path}; free some, or set storage_path to another disk, "
-                "then run again: complete shards are kept"
-            ) from error
-        if error.errno in _NOT_WRITABLE and _is_below(error.filename, path):
-            raise StorageError(
-                f"{stage}: {path} cannot be written: {error.strerror}; set storage_path to another folder"
-            ) from error
-        raise
-
-
-def _is_below(name: object, path: Path) -> bool:
-    """Whether an error's file is in the artifact or a parent folder of it; assumed if the error names no file."""
-    return not isinstance(name, str) or path.is_relative_to(name) or Path(name).is_relative_to(path.parent)

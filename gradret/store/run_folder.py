@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 from gradret.errors import ConfigError
+from gradret.store.checksums import check_copy
 
-__all__ = ["is_run", "model_folder"]
+__all__ = ["check_model", "is_run", "model_folder"]
 
 _STAGES = {"tuned": "train", "base": "base"}
 
@@ -37,3 +38,12 @@ def model_folder(reference: str, version: str) -> Path:
             f"{run} has no {version} model ({error}); run gradret run again to finish an interrupted run"
         ) from error
     return path
+
+
+def check_model(run: Path, trained: Path) -> None:
+    """Check the model in a run's folder against the artifact ``trained`` that it was copied from.
+
+    Raises:
+        StorageError: a file is missing, or not as in the artifact; the model card, which the run wrote, may differ.
+    """
+    check_copy(run / "model", trained, "model", {"README.md"})

@@ -56,7 +56,7 @@ class BiEncoder(Teacher):
         """Return ``cosine`` or ``dot``."""
         if self.similarity is not None:
             return self.similarity
-        return similarity(model.path / "model")
+        return similarity(model.file("model"))
 
 
 class _BiEncoderGrader:
@@ -115,7 +115,7 @@ class _Documents:
         parts = [read_shard(path, "vectors", ["id"])["id"] for path in vectors.shards("vectors")]
         self.ids = pa.chunked_array([chunk for part in parts for chunk in part.chunks], pa.string())
         shards = range(index.manifest["notes"]["shards"])
-        self.matrices = [np.load(index.path / "shards" / f"{number:05d}.npy", mmap_mode="r") for number in shards]
+        self.matrices = [np.load(index.file(f"shards/{number:05d}.npy"), mmap_mode="r") for number in shards]
         self.starts = np.cumsum([0, *(len(matrix) for matrix in self.matrices)])
         self.dimension = self.matrices[0].shape[1]
 

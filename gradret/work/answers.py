@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradret.engines import Answer
-from gradret.store.artifacts import read_shard, write_json, write_shard
+from gradret.store.artifacts import read_shard, shard_metadata, write_json, write_shard
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,6 +38,13 @@ class Answers:
         if answers:
             name = hashlib.sha256("\0".join(answer.prompt_id for answer in answers).encode()).hexdigest()[:16]
             write_shard(self._folder(shard) / f"{self.run:020d}-{name}.parquet", answers_table(answers), "answers")
+
+    def adopt(self, shard: int, path: Path) -> None:
+        """Take over the table of answers that a damaged artifact has kept, if the shard has no answers yet."""
+        if path.exists() and self._counted(shard) is None and not self._files(shard):
+            prompts = shard_metadata(path).num_rows
+            path.rename(self._folder(shard) / f"{0:020d}-kept.parquet")
+            self.count(shard, prompts)
 
     def answered_before(self, shard: int) -> set[str]:
         """Prompt ids with an answer from an earlier run, without those that failed, which are asked again.

@@ -65,6 +65,8 @@ def ask(
         StageError: too many answers cannot be used, or the engine died too often.
     """
     answers = Answers(draft.path / "work" / "answers")
+    for number in range(len(items)):
+        answers.adopt(number, draft.path / "answers" / f"part-{number:05d}.parquet")
     todo = [number for number in range(len(items)) if not answers.complete(number)]
     if todo:
         engine.check()

@@ -77,11 +77,7 @@ def _join(address: str) -> None:
 
 
 def _check_listens(address: str) -> None:
-    """Check that something listens at ``HOST:PORT``: Ray would wait for it for minutes.
-
-    Raises:
-        OSError: nothing does.
-    """
+    """Raise OSError if nothing listens at ``HOST:PORT``: Ray would wait for it for minutes."""
     host, _, port = address.rpartition("//")[2].rpartition(":")
     if host and port.isascii() and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from gradret.errors import ContractError, GradretError, StageError
 from gradret.progress import Progress
 from gradret.store.artifacts import Draft, write_json, write_shard
+from gradret.store.checksums import file_sum
 from gradret.store.results import Worker, quarantine_table
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def map_shards(
     """
     reports = draft.path / "work"
     reports.mkdir(exist_ok=True)
-    done = {number for number in range(len(items)) if _report(reports, number).exists()}
+    done = {number for number in range(len(items)) if _is_done(draft, _report(reports, number))}
     progress = Progress(draft.stage, total or len(items), unit if total else "shards")
     for number in sorted(done):
         report = _read(_report(reports, number))
@@ -120,13 +121,12 @@ class _ShardWorker:
                 f"{self.stage} shard {number}: {result.rows_in} rows in, but {result.rows_kept} kept "
                 f"and {len(result.quarantined)} quarantined"
             )
-        rows_out = 0
-        for table, rows in result.tables.items():
-            write_shard(self.folder / table / f"part-{number:05d}.parquet", rows, table)
-            rows_out += rows.num_rows
+        rows_out = sum(rows.num_rows for rows in result.tables.values())
+        tables = dict(result.tables)
         if result.quarantined:
-            rows = quarantine_table(self.stage, result.quarantined)
-            write_shard(self.folder / "quarantine" / f"part-{number:05d}.parquet", rows, "quarantine")
+            tables["quarantine"] = quarantine_table(self.stage, result.quarantined)
+        names = {table: f"{table}/part-{number:05d}.parquet" for table in tables}
+        files = {names[table]: write_shard(self.folder / names[table], rows, table) for table, rows in tables.items()}
         reasons: dict[str, int] = {}
         for row in result.quarantined:
             reasons[row.reason] = reasons.get(row.reason, 0) + 1
@@ -135,6 +135,7 @@ class _ShardWorker:
             "rows_out": rows_out,
             "quarantined": reasons,
             "counts": result.counts,
+            "files": files,
         }
         write_json(_report(self.folder / "work", number), report)
         return result.rows_in
@@ -206,6 +207,15 @@ def _report(folder: Path, number: int) -> Path:
     return folder / f"part-{number:05d}.json"
 
 
+def _is_done(draft: Draft, report: Path) -> bool:
+    """Whether a shard is committed and its files are still as they were written, whatever has happened since."""
+    try:
+        files = _read(report)["files"]
+        return all(file_sum(draft.path / name) == expected for name, expected in files.items())
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def _read(path: Path) -> dict[str, Any]:
     report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return report
@@ -214,5 +224,6 @@ def _read(path: Path) -> dict[str, Any]:
 def _add_counts(draft: Draft, report: dict[str, Any]) -> None:
     quarantined = sum(report["quarantined"].values())
     draft.count(rows_in=report["rows_in"], rows_out=report["rows_out"], quarantined=quarantined, **report["counts"])
+    draft.files |= report["files"]
     for reason, number in report["quarantined"].items():
         draft.quarantined[reason] = draft.quarantined.get(reason, 0) + number

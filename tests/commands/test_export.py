@@ -63,6 +63,12 @@ def set_lengths(run, lengths):
     path.write_text(json.dumps(json.loads(path.read_text()) | own))
 
 
+def forget_checksums(path):
+    """As a manifest of an earlier version; tests/flow/test_damage.py has what a checksum finds."""
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps({key: manifest[key] for key in manifest if key not in ("files", "checksum")}))
+
+
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory):
     """A storage with a run of a small transformer with prompts and lengths."""
@@ -72,7 +78,7 @@ def storage(tmp_path_factory):
     shutil.copytree(made.path / "model", run / "model")
     set_prompts(run, PROMPTS)
     set_lengths(run, LENGTHS)
-    (run / "config.yaml").write_text("train: {encoder: {name: transformer}}")
+    (run / "config.yaml").write_text("")
     (run / "model" / "README.md").write_text("the card")
     (run / "model" / "fingerprint.txt").write_text(made.fingerprint)
     (run / "metrics.json").write_text("{}")
@@ -91,6 +97,8 @@ def storage(tmp_path_factory):
     lineage = {name: {"artifact": f"{one.stage}/{one.fingerprint}"} for name, one in artifacts.items()}
     lineage |= {name: {"inputs": {"vectors": f"encode/{one.fingerprint}"}} for name, one in encoded.items()}
     (run / "lineage.json").write_text(json.dumps(lineage))
+    for path in storage.glob("artifacts/*/*/manifest.json"):
+        forget_checksums(path)
     return storage
 
 
@@ -178,7 +186,9 @@ def test_the_models_own_code_runs_only_where_the_config_says_so(run, tmp_path, m
         return SentenceTransformer(folder, device="cpu")
 
     monkeypatch.setattr("sentence_transformers.SentenceTransformer", _load)
-    (run / "config.yaml").write_text(f"train: {{encoder: {{name: transformer, trust_remote_code: {trusted}}}}}")
+    lineage = json.loads((run / "lineage.json").read_text())
+    path = run.parents[1] / "artifacts" / lineage["train"]["artifact"] / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"notes": {"trust_remote_code": trusted}}))
     export(run, tmp_path / "given")
     assert asked == [{"trust_remote_code": trusted}]
 
@@ -218,14 +228,14 @@ def test_the_storage_may_have_moved(run, tmp_path):
 
 def test_a_run_outside_its_storage(run, tmp_path):
     shutil.move(run, tmp_path / "moved" / "runs" / "toy")
-    with pytest.raises(StorageError, match=r"is missing or damaged .*run again to recompute it"):
+    with pytest.raises(StorageError, match=r"is missing, and the model is verified .*run the command that made it"):
         export(tmp_path / "moved" / "runs" / "toy", tmp_path / "given")
 
 
 @pytest.mark.parametrize("name", ["ingest", "queries", "encode", "base"])
 def test_an_artifact_that_is_gone(run, tmp_path, name):
     shutil.rmtree(run.parents[1] / "artifacts" / name)
-    with pytest.raises(StorageError, match=rf"artifacts/{name}/\w+ is missing or damaged .*run again"):
+    with pytest.raises(StorageError, match=rf"artifacts/{name}/\w+ is missing, .*run the command"):
         export(run, tmp_path / "given")
 
 

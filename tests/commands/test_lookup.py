@@ -8,6 +8,8 @@ from gradret.cli import main
 from gradret.commands.lookup import lookup
 from gradret.errors import ConfigError, StageError, StorageError
 
+READ = ("ingest", "train", "index.tuned", "search.tuned")
+
 
 def test_an_empty_query(tmp_path):
     with pytest.raises(ConfigError, match="the query is empty"):
@@ -27,19 +29,21 @@ def test_a_folder_that_is_no_run(tmp_path, lineage):
 def test_a_run_whose_artifacts_are_gone(tmp_path):
     run = tmp_path / "storage" / "runs" / "toy"
     run.mkdir(parents=True)
-    lineage = {name: {"path": f"artifacts/{name}/x"} for name in ("index.tuned", "ingest")}
+    lineage = {name: {"path": f"artifacts/{name}/x"} for name in READ}
     (run / "lineage.json").write_text(json.dumps(lineage))
-    with pytest.raises(StorageError, match=r"is incomplete .*; run again to recompute the missing part"):
+    with pytest.raises(StorageError, match=r"contains no finished artifact; run the command that computes it again"):
         lookup(run, "query")
 
 
 def test_a_model_that_did_not_make_the_index(tmp_path):
-    run, index = tmp_path / "storage" / "runs" / "toy", tmp_path / "storage" / "artifacts" / "index" / "x"
+    run = tmp_path / "storage" / "runs" / "toy"
     (run / "model").mkdir(parents=True)
-    index.mkdir(parents=True)
-    lineage = {"index.tuned": {"path": "artifacts/index/x"}, "ingest": {"path": "artifacts/ingest/x"}}
+    lineage = {name: {"path": f"artifacts/{name}/x"} for name in READ}
+    for name in lineage:
+        (tmp_path / "storage" / "artifacts" / name / "x").mkdir(parents=True)
+        manifest = {"fingerprint": "x", "inputs": {"model": "train/one"}}
+        (tmp_path / "storage" / "artifacts" / name / "x" / "manifest.json").write_text(json.dumps(manifest))
     (run / "lineage.json").write_text(json.dumps(lineage))
-    (index / "manifest.json").write_text(json.dumps({"inputs": {"model": "train/one"}, "notes": {"shards": 1}}))
     (run / "model" / "fingerprint.txt").write_text("other\n")
     with pytest.raises(StageError, match=r"was built with train/one, but .* is other"):
         lookup(run, "query")

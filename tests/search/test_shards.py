@@ -6,7 +6,7 @@ import faiss
 import numpy as np
 import pytest
 
-from gradret.errors import ConfigError, StorageError
+from gradret.errors import ConfigError, DamagedError, StorageError
 from gradret.search.runs import run_table
 from gradret.search.shard_files import is_intact, write_shard_files
 from gradret.search.shards import MARGIN, Shard, Shards, merge_candidates
@@ -144,10 +144,10 @@ def test_no_queries(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["faiss", "npy", "ids.arrow"])
-def test_a_damaged_file_is_named_and_its_index_counts_as_unfinished(tmp_path, ending):
+def test_a_damaged_file_is_named_with_its_index(tmp_path, ending):
     vectors, ids, _ = collection("plain")
     write(tmp_path, vectors, ids, 2, "SQ8")
-    folder, manifest = tmp_path / "shards", tmp_path / "manifest.json"
+    folder = tmp_path / "shards"
     path = folder / f"00001.{ending}"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -157,15 +157,12 @@ def test_a_damaged_file_is_named_and_its_index_counts_as_unfinished(tmp_path, en
         (path.unlink, "missing"),
     ]:
         harm()
-        manifest.write_text("{}")
-        with pytest.raises(StorageError, match=rf"00001\.{ending} is {what}.*; run again to rebuild it"):
+        with pytest.raises(DamagedError, match=rf"00001\.{ending} is {what}.*run the command that made it") as caught:
             Shard(folder, 1)
-        assert not manifest.exists()
+        assert caught.value.artifact == tmp_path
         assert not is_intact(folder, 1)
-    manifest.write_text("{}")
     Shard(folder, 0)
     assert is_intact(folder, 0)
-    assert manifest.exists()
 
 
 def test_a_shard_of_another_index_is_foreign(tmp_path):

@@ -16,6 +16,7 @@ from gradret.search.vectors import read_vectors
 from gradret.stages import encode as encoding
 from gradret.stages.base import base
 from gradret.stages.encode import encode, encode_texts, load_model
+from gradret.store.artifacts import make
 from gradret.text import passage
 
 from . import tiny
@@ -90,13 +91,21 @@ def test_a_shard_may_be_empty(world):
 def test_a_vector_that_is_not_finite_names_its_text(world, tmp_path):
     config, _, _ = world
     config = dataclasses.replace(config, storage_path=str(tmp_path))
-    broken = tiny.model(tmp_path, "static")
-    model = load_model(broken.path / "model")
+    model = load_model(tiny.model(tmp_path, "static").path / "model")
     model[0].embedding.weight.data[model.tokenizer.token_to_id("bal")] = np.nan
-    model.save(str(broken.path / "model"), create_model_card=False)
+    broken = _saved(tmp_path, model)
     ingested = tiny.artifact(tmp_path, "ingest", {"docs": [[tiny.doc(0, "dim"), tiny.doc(1, "dim bal")]]})
     with pytest.raises(StageError, match="not finite for docs 'd001'"):
         encode(config, broken, ingested, "docs")
+
+
+def _saved(storage, model):
+    """MODEL of a model."""
+
+    def _body(draft):
+        model.save(str(draft.folder("model")), create_model_card=False)
+
+    return make("base", str(storage), module=tiny.__name__, settings={"changed": True}, inputs={}, body=_body)
 
 
 def _two_layers(folder, kind, pooling, *, side="right", more=(), **options):
@@ -233,11 +242,10 @@ def test_vectors_in_half_precision(world):
 def test_a_vector_that_half_precision_cannot_hold_names_its_text(world, tmp_path):
     config, _, _ = world
     config = dataclasses.replace(config, storage_path=str(tmp_path), encode=Encode(precision="float16"))
-    large = tiny.model(tmp_path, "static")
-    model = SentenceTransformer(str(large.path / "model"), device="cpu")
+    model = load_model(tiny.model(tmp_path, "static").path / "model")
     del model[1]  # the normalisation
     model[0].embedding.weight.data[model.tokenizer.token_to_id("bal")] = 1e5
-    model.save(str(large.path / "model"), create_model_card=False)
+    large = _saved(tmp_path, model)
     ingested = tiny.artifact(tmp_path, "ingest", {"docs": [[tiny.doc(0, "dim"), tiny.doc(1, "bal")]]})
     with pytest.raises(StageError, match=r"too large for encode.precision=float16 for docs 'd001'"):
         encode(config, large, ingested, "docs")

@@ -4,19 +4,16 @@ import dataclasses
 import itertools
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from gradret.config.run import Index, IndexResources, Label, Search, Workers
 from gradret.datasets.pydocs import Pydocs
-from gradret.errors import ConfigError, StorageError
+from gradret.errors import ConfigError, DamagedError, StorageError
 from gradret.search.vectors import read_vectors
 from gradret.stages.encode import encode
 from gradret.stages.index import build, index
 from gradret.stages.search import search, search_bm25, search_teacher
-from gradret.store.artifacts import write_shard
-from gradret.store.contracts import schema
+from gradret.store.repair import repaired
 
 from . import tiny
 from .outside import Itself, Numbers
@@ -98,7 +95,7 @@ def test_what_cannot_be_built_is_a_wrong_config(world, keys, message):
 
 
 @pytest.mark.parametrize("factory", ["SQfp16", "IVF2,Flat", "Flat"])
-def test_a_damaged_shard_is_named_and_the_next_run_builds_it_alone(world, factory):
+def test_a_damaged_shard_is_named_and_a_run_builds_it_alone(world, factory):
     config, ingested, models = world
     config = dataclasses.replace(config, index=Index(num_shards=3, factory=factory), search=Search(k=7))
     built = index(config, models["static"], ingested)
@@ -106,8 +103,10 @@ def test_a_damaged_shard_is_named_and_the_next_run_builds_it_alone(world, factor
     before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in sorted(folder.glob("*"))}
     path = folder / ("00001.npy" if factory == "Flat" else "00001.faiss")
     path.write_bytes(path.read_bytes()[:-3] + b"\0\0\7")
-    with pytest.raises(StorageError, match=rf"{path.name} is damaged.*run again"):
+    with pytest.raises(DamagedError, match=rf"{path.name} is damaged.*delete it and run"):
         search(config, models["static"], built, ingested)
+    found = repaired(lambda: search(config, models["static"], index(config, models["static"], ingested), ingested))
+    assert found.counts["queries"] == 12
     assert index(config, models["static"], ingested).manifest["notes"] == built.manifest["notes"]
     after = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in sorted(folder.glob("*"))}
     assert {name: content for name, (content, _) in after.items()} == {
@@ -118,10 +117,8 @@ def test_a_damaged_shard_is_named_and_the_next_run_builds_it_alone(world, factor
     }
     # A shard that is gone is missed, not left out of the results.
     path.unlink()
-    with pytest.raises(StorageError, match=rf"{path.name} is missing"):
-        search(config, models["static"], built, ingested)
-    found = search(config, models["static"], index(config, models["static"], ingested), ingested)
-    assert found.counts["queries"] == 12
+    with pytest.raises(DamagedError, match=rf"{path.name} is missing"):
+        search(dataclasses.replace(config, search=Search(k=6)), models["static"], built, ingested)
 
 
 def test_an_index_of_another_model_is_an_error(world):
@@ -138,14 +135,11 @@ def test_an_index_of_another_model_is_an_error(world):
 def test_vectors_that_are_not_what_was_encoded(world, tmp_path, harm, message):
     config, _, models = world
     config = dataclasses.replace(config, storage_path=str(tmp_path))
-    docs = [tiny.doc(n, "bal dim kun") for n in range(40)]
-    ingested = tiny.artifact(tmp_path, "ingest", {"docs": [docs[:35], docs[35:]], "queries": [[]]})
-    path = encode(config, models["static"], ingested, "docs").shards("vectors")[1]
-    rows = pq.read_table(path).to_pylist()
-    rows[1]["vector"] = [float("nan")] * 12 if harm == "nan" else [1.0] * 11
-    write_shard(path, pa.Table.from_pylist(rows, schema("vectors")), "vectors")
+    rows = [{"id": f"d{number:03d}", "vector": [1.0] * 12} for number in range(40)]
+    rows[36]["vector"] = [float("nan")] * 12 if harm == "nan" else [1.0] * 11
+    vectors = tiny.artifact(tmp_path, "encode", {"vectors": [rows[:35], rows[35:]]}, rows_out=40)
     with pytest.raises(StorageError, match=message):
-        index(config, models["static"], ingested)
+        build(config, models["static"], vectors)
 
 
 def test_a_disk_that_is_too_small_is_told_before_the_build(world, tiny):

@@ -12,7 +12,7 @@ import pytest
 from gradret.config.run import Index, Train, TrainResources
 from gradret.errors import ConfigError, ContractError, DataError, StorageError
 from gradret.store import artifacts
-from gradret.store.artifacts import Artifact, make, read_shard, write_json, write_shard
+from gradret.store.artifacts import Artifact, make, read_shard, shard_metadata, write_json, write_shard
 
 SAMPLE = pa.table({"doc_id": ["b", "a"]})
 
@@ -53,7 +53,7 @@ def test_a_manifest_says_what_was_made(tmp_path):
 
 def test_the_same_settings_find_it_and_others_do_not(tmp_path, capsys, monkeypatch):
     made = simple(tmp_path, {"a": 1})
-    monkeypatch.setattr(artifacts, "_logged", set())  # as in another process
+    monkeypatch.setattr(artifacts, "_known", set())  # as in another process
     for _ in range(2):
         assert simple(tmp_path, {"a": 1}, body=never) == made
     assert capsys.readouterr().err.count("reused") == 1
@@ -184,35 +184,22 @@ def test_two_processes_at_once_make_it_once(tmp_path):
     assert lines[1:] == [str(simple(tmp_path, body=never).path)] * 3
 
 
-# Damaged
+# Damaged: tests/store/test_checksums.py has what is found by a checksum
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "{}", '{"fingerprint": "other"}', "\x00\x01"])
-def test_a_damaged_manifest(tmp_path, text):
-    made = simple(tmp_path)
-    (made.path / "manifest.json").write_text(text)
-    with pytest.raises(StorageError, match=rf"manifest\.json .*delete {made.path} and run again"):
-        simple(tmp_path)
-
-
-def test_a_damaged_shard(tmp_path):
-    made = simple(tmp_path)
-    (path,) = made.shards("sample")
+def test_a_shard_of_a_draft_that_is_not_parquet(tmp_path):
+    path = tmp_path / "draft" / "sample" / "part-00000.parquet"
+    write_shard(path, SAMPLE, "sample")
     whole = path.read_bytes()
     for data in (whole[: len(whole) // 2], b"", b"not parquet at all"):
         path.write_bytes(data)
-        for read in (made.table, lambda table: made.table(table, ["doc_id"]), lambda table: list(made.batches(table))):
-            with pytest.raises(StorageError, match=rf"{path} cannot be read .*delete {made.path} and run again"):
-                read("sample")
+        for read in (read_shard, lambda path, table: read_shard(path, table, ["doc_id"]), shard_metadata_of):
+            with pytest.raises(StorageError, match=rf"{path} cannot be read .*delete {tmp_path / 'draft'} and run"):
+                read(path, "sample")
 
 
-def test_a_shard_that_is_gone(tmp_path):
-    made = simple(tmp_path)
-    made.shards("sample")[0].unlink()
-    with pytest.raises(StorageError, match=rf"has 0 shards, expected 1; delete {made.path} and run again"):
-        simple(tmp_path).table("sample")
-    with pytest.raises(StorageError, match="cannot be read"):
-        read_shard(made.path / "sample" / "part-00000.parquet", "sample")
+def shard_metadata_of(path, _table):
+    return shard_metadata(path)
 
 
 def test_artifacts_are_equal_by_what_they_are(tmp_path):

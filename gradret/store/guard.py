@@ -1,0 +1,54 @@
+"""Guard the folder of an artifact: one process at a time computes it, and a full disk is said in plain words."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gradret.errors import StorageError
+from gradret.progress import say
+
+__all__ = ["lock", "storage_errors"]
+
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+_NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EISDIR}
+
+
+@contextmanager
+def lock(artifact: Path) -> Iterator[None]:
+    """Wait until no other process computes the artifact, and keep others from it."""
+    with artifact.with_suffix(".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"{artifact.parent.name:<10} another run is computing this; waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def storage_errors(stage: str, path: Path) -> Iterator[None]:
+    """Raise StorageError, with what to do, where the disk is full or the artifact in ``path`` cannot be written."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        if error.errno in _DISK_FULL:
+            raise StorageError(
+                f"{stage}: no space left in {path}; free some, or set storage_path to another disk, "
+                "then run again: complete shards are kept"
+            ) from error
+        if error.errno in _NOT_WRITABLE and _is_below(error.filename, path):
+            raise StorageError(
+                f"{stage}: {path} cannot be written: {error.strerror}; set storage_path to another folder"
+            ) from error
+        raise
+
+
+def _is_below(name: object, path: Path) -> bool:
+    """Whether an error's file is in the artifact or a parent folder of it; assumed if the error names no file."""
+    return not isinstance(name, str) or path.is_relative_to(name) or Path(name).is_relative_to(path.parent)
