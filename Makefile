@@ -35,6 +35,7 @@ bench: $(VENV)/test  ## run all benchmarks and write benchmarks/results/
 	$(BIN)/python -m benchmarks.losses $(DATA)
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.dev_pass
+	$(BIN)/python -m benchmarks.checksums
 	$(BIN)/python -m benchmarks.mutations
 	for name in scifact cranfield vaswani; do $(BIN)/python -m benchmarks.speed $(DATA) --collection $$name || exit 1; done
 	$(BIN)/python -m benchmarks.kill_node
