@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gradret import cli
+from gradret import arguments, cli
 from gradret.cli import main
 from gradret.errors import ConfigError, ContractError, DataError, StageError, StorageError
 from gradret.store.artifacts import make
@@ -29,12 +29,10 @@ def said(capsys):
     return err
 
 
-@pytest.mark.parametrize(
-    "arguments", [[], ["nonsense"], ["run"], ["run", "c.yaml", "--nonsense"], ["show", "a", "b", "c"]]
-)
-def test_wrong_use_is_2(arguments, capsys):
+@pytest.mark.parametrize("words", [[], ["nonsense"], ["run"], ["run", "c.yaml", "--nonsense"], ["show", "a", "b", "c"]])
+def test_wrong_use_is_2(words, capsys):
     with pytest.raises(SystemExit) as caught:
-        main(arguments)
+        main(words)
     assert caught.value.code == 2
     assert "usage: gradret" in said(capsys)
 
@@ -52,7 +50,7 @@ def test_a_missing_config(capsys):
     assert said(capsys) == "gradret: no config file at nowhere.yaml\n"
 
 
-@pytest.mark.parametrize("command", [name for name in cli._STAGES if name != "search"] + ["run", "search"])
+@pytest.mark.parametrize("command", [name for name in arguments.STAGES if name != "search"] + ["run", "search"])
 def test_every_command_checks_its_config_before_anything_else(yaml, command, capsys, tmp_path):
     assert main([command, yaml, "train.epoch=3", "seed=-1"]) == 2
     assert said(capsys).splitlines() == [
@@ -78,12 +76,12 @@ def test_a_dataset_that_is_not_there(yaml, capsys, tmp_path):
 
 
 def test_flags_may_stand_anywhere(yaml, monkeypatch):
-    for arguments in (
+    for words in (
         ["--json", yaml, "seed=1", "name=b"],
         [yaml, "--json", "seed=1", "name=b"],
         [yaml, "seed=1", "--json", "name=b"],
     ):
-        parsed = cli._parse(["train", *arguments])
+        parsed = arguments.parse(["train", *words])
         assert (parsed.config, parsed.overrides, parsed.json) == (yaml, ["seed=1", "name=b"], True)
 
 

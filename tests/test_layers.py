@@ -17,7 +17,7 @@ ROOT = Path(gradret.__file__).parent
 # components, `kind` alone is its Protocol. The longest name that fits a module places it.
 LAYERS = (
     "errors progress text scripts version components draw",
-    "compressed",
+    "compressed arguments",
     "store",
     "pairs texts judgments measures origins prompts search.factory work.session work.confined work.reaper work.signals",
     "models",

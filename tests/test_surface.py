@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import gradret
-from gradret import cli, errors, flow
+from gradret import arguments, errors, flow
 from gradret.config.evaluation import is_evaluation, load_evaluation
 from gradret.config.loading import load
 
@@ -46,6 +46,7 @@ COMMANDS = {
     "compare": STAGE,
     "agreement": {"HUMAN_QRELS", "OTHER_QRELS", "--json"},
     "export": {"RUN", "DIR", "--json"},
+    "submit": {"CONFIG", "key=value", "--address"},
     "show": {"kind", "name", "--json"},
 }
 
@@ -80,7 +81,7 @@ def test_importing_and_helping_are_light(code):
 
 
 def subparsers():
-    (action,) = [each for each in cli._parser()._actions if isinstance(each, argparse._SubParsersAction)]
+    (action,) = [each for each in arguments._parser()._actions if isinstance(each, argparse._SubParsersAction)]
     return action.choices
 
 
@@ -98,7 +99,7 @@ def test_commands_and_flags():
 
 def test_every_stage_is_a_command():
     made = [name for name, value in vars(flow.Flow).items() if isinstance(value, cached_property)]
-    assert sorted(cli._STAGES) == sorted(made)
+    assert sorted(arguments.STAGES) == sorted(made)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=[str(path.relative_to(ROOT)) for path in CONFIGS])

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gradret.components import unknown
-from gradret.config.fields import by_name, component, folder_name, location, set_home
+from gradret.config.fields import by_name, component, folder_name, location, set_home, storage_folder
 from gradret.config.loading import load_as, read_yaml
 from gradret.config.run import Config, Encode, Evaluate, Index, Search, Train
 from gradret.errors import ConfigError, DataError, GradretError
@@ -76,8 +76,8 @@ class Evaluation:
     def __post_init__(self) -> None:
         set_home(self)
         problems = [f"name: {wrong}"] if (wrong := folder_name(self.name)) else []
-        if not self.storage_path.strip():
-            problems.append("storage_path: must not be empty; name a folder")
+        if problem := storage_folder(self.storage_path):
+            problems.append(f"storage_path: {problem}")
         if self.seed < 0:
             problems.append(f"seed: must be at least 0, got {self.seed}")
         for key in ("datasets", "systems"):

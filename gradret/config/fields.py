@@ -23,6 +23,7 @@ __all__ = [
     "require",
     "set_home",
     "share",
+    "storage_folder",
 ]
 
 _LONGEST = 200
@@ -109,6 +110,15 @@ def folder_name(name: str) -> str:
         return f"must be at most {_LONGEST} bytes long, got {len(name.encode(errors='replace'))}"
     plain = re.fullmatch(r"[^/\\\s\x00-\x1f]([^/\\\x00-\x1f]*[^/\\\s\x00-\x1f])?", name)
     return "" if plain and name not in {".", ".."} else f"must be the name of a folder, without slashes, got {name!r}"
+
+
+def storage_folder(path: str) -> str:
+    """The problem with ``path`` as the storage; empty if there is none."""
+    if not path.strip():
+        return "must not be empty; name a folder"
+    # As a path, s3://bucket would be a local folder called s3:, and a run's results would be lost with the machine.
+    url = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", path)
+    return f"must be a folder, got the URL {path!r}; mount it as a folder that every node sees" if url else ""
 
 
 def at_least(least: float, value: float) -> str:

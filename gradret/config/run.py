@@ -21,6 +21,7 @@ from gradret.config.fields import (
     require,
     set_home,
     share,
+    storage_folder,
 )
 from gradret.config.written import Setting
 from gradret.errors import ConfigError
@@ -597,7 +598,7 @@ class Config:
         set_home(self)
         require(
             name=folder_name(self.name),
-            storage_path="" if self.storage_path.strip() else "must not be empty; name a folder",
+            storage_path=storage_folder(self.storage_path),
             seed=at_least(0, self.seed),
             **_retriever_problems(self.mine, self.select),
             **_teacher_problems(self.label, self.select),

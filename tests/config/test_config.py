@@ -206,7 +206,7 @@ def test_wrong_values(block, problem):
         ("train.resources.num_workers", 0), ("train.resources.chunk_size", 0), ("train.resources.threads", -1),
         ("index.factory", " "), ("index.factory", "Falt"), ("index.num_shards", 0), ("index.resources.memory_gib", -1),
         ("search.k", 0), ("search.parameters", "nprobe"),
-        ("storage_path", " "), ("seed", -1),
+        ("storage_path", " "), ("storage_path", "s3://bucket/x"), ("storage_path", "gs:/x"), ("seed", -1),
     ],
 )  # fmt: skip
 def test_values_out_of_range_name_their_key(key, value):
