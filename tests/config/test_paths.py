@@ -70,7 +70,8 @@ def test_a_tilde_in_what_is_built_in_python():
     assert config.dataset.path == "/my/home/x"
     assert config.label.teacher == File("/my/home/labels.tsv")
     assert config.generate.generator.engine.tokenizer == "/my/home/m"
-    evaluation = Evaluation("t", {"a": BeirArchive("scifact")}, {"b": System(model="~/m")}, "~/s")
+    systems = {"b": System(model="~/m")}
+    evaluation = Evaluation("t", {"a": BeirArchive("scifact")}, systems=systems, storage_path="~/s")
     assert (evaluation.storage_path, evaluation.systems["b"].model) == ("/my/home/s", "/my/home/m")
     assert evaluation.datasets["a"].path == "/my/home/.cache/gradret/beir"
 
