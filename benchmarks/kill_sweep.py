@@ -269,7 +269,8 @@ def timeless(path: Path, storage: Path) -> bytes:
 
 
 def without_times(value: dict[str, Any]) -> dict[str, Any]:
-    return {key: item for key, item in value.items() if not key.startswith(("seconds", "milliseconds"))}
+    """Without times, and without the checksums of TensorBoard's files, which hold times."""
+    return {key: item for key, item in value.items() if not key.startswith(("seconds", "milliseconds", "tensorboard/"))}
 
 
 def write(strikes: list[Strike], facts: dict[str, Any]) -> None:
