@@ -127,6 +127,8 @@ class Flow:
     @cached_property
     def report(self) -> Path:
         results_folder(self.config, "runs")  # first, to reject the folder of another config before any work
+        if self.config.train.encoder:
+            self.config.train.encoder.check()
         # Check judgments early, so that unusable ones stop the run before the expensive stages.
         evaluate.check_judgments(self.config, self.queries)
         self.make("evaluate")

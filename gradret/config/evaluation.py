@@ -192,15 +192,19 @@ def _system_problem(evaluation: Evaluation, name: str) -> str:
 def _model_problem(system: System) -> str:
     from gradret.models.locate import locate
     from gradret.models.similarity import similarity
+    from gradret.models.whole import require_whole
     from gradret.store.run_folder import is_run, model_folder
 
     try:
         if system.model and is_run(system.model):
             model_folder(system.model, system.version)
         elif system.model:
-            similarity(locate(system.model))
+            folder = locate(system.model)
+            similarity(folder)
+            require_whole(folder)
         elif system.encoder and system.encoder.model:
             locate(system.encoder.model, code=system.encoder.trust_remote_code)
+            system.encoder.check()
     except GradretError as error:
         return str(error)
     return ""

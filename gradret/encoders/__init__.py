@@ -39,6 +39,13 @@ class Encoder(Protocol):
     def build(self, config: Config, ingested: Artifact, folder: Path) -> dict[str, object]:
         """Write a sentence-transformers model into the empty ``folder``; return notes for the manifest."""
 
+    def check(self) -> None:
+        """Check, before a run's first stage, that the model can be used.
+
+        Raises:
+            ConfigError: it cannot.
+        """
+
     def as_saved(self) -> Encoder:
         """Return the encoder whose student gives the saved model's vectors: in float32, with its lengths."""
         return self

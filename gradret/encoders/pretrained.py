@@ -10,6 +10,7 @@ from gradret.config.fields import location
 from gradret.encoders import Encoder
 from gradret.models.locate import locate, open_model
 from gradret.models.similarity import rank_by_inner_product
+from gradret.models.whole import require_whole
 
 if TYPE_CHECKING:
     from gradret.config.run import Config
@@ -47,8 +48,8 @@ class Pretrained(Encoder):
         import torch
 
         precision = self._precision()
-        source = locate(self.model, self.sha256)
-        model = open_model(source)
+        source = self._source()
+        model = open_model(source, model_kwargs={"use_safetensors": True})
         if self.max_length:
             model.max_seq_length = min(self.max_length, model.max_seq_length or self.max_length)
         rank_by_inner_product(model, source, normalize=self.normalize)
@@ -56,6 +57,14 @@ class Pretrained(Encoder):
         model.save(str(folder), create_model_card=False)
         notes = {"dimension": model.get_embedding_dimension(), "max_length": model.max_seq_length}
         return {**notes, "precision": precision}
+
+    def check(self) -> None:
+        self._source()
+
+    def _source(self) -> Path:
+        source = locate(self.model, self.sha256)
+        require_whole(source)
+        return source
 
     def _precision(self) -> str:
         if self.precision != "auto":

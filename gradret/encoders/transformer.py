@@ -18,6 +18,7 @@ from gradret.encoders import Encoder
 from gradret.errors import ConfigError
 from gradret.models.locate import locate, open_model, positions, set_prompts
 from gradret.models.similarity import rank_by_inner_product
+from gradret.models.whole import require_whole
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -95,7 +96,7 @@ class Transformer(Encoder):
         return {}
 
     def build(self, config: Config, ingested: Artifact, folder: Path) -> dict[str, object]:
-        source = locate(self.model, self.sha256, code=self.trust_remote_code)
+        source = self._source()
         model = open_model(source, trust_remote_code=self.trust_remote_code, model_kwargs=_WEIGHTS)
         transformer: Any = model[0]
         self._set_modules(model)
@@ -113,6 +114,14 @@ class Transformer(Encoder):
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "similarity": model.similarity_fn_name,
         }
+
+    def check(self) -> None:
+        self._source()
+
+    def _source(self) -> Path:
+        source = locate(self.model, self.sha256, code=self.trust_remote_code)
+        require_whole(source, trust_remote_code=self.trust_remote_code)
+        return source
 
     def as_saved(self) -> Transformer:
         return replace(self, precision="float32", search_query_length=0)
