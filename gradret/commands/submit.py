@@ -135,7 +135,7 @@ def _log(client: JobSubmissionClient, job: str) -> Iterator[str]:
             seen = 0
             stream = client.tail_job_logs(job)
             try:
-                while (text := runner.run(anext(stream, None))) is not None:  # type: ignore[arg-type]
+                while (text := runner.run(anext(stream, None))) is not None:
                     new = text[max(0, printed - seen) :]
                     seen += len(text)
                     printed, failures = max(printed, seen), 0
