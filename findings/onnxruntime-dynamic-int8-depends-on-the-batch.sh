@@ -40,5 +40,6 @@ seen = {file: moved(file) for file in ("float.onnx", "int8.onnx")}
 print(
     f"onnxruntime {onnxruntime.__version__}: cosine of a row's output alone and beside a row 50 times as large: {seen}"
 )
-assert seen["float.onnx"] > 0.99999 and seen["int8.onnx"] < 0.95
+# How far it moves depends on the processor's instructions.
+assert seen["float.onnx"] > 0.99999 and seen["int8.onnx"] < 0.99
 PYTHON
