@@ -19,7 +19,10 @@ LAYERS = (
     "errors progress text scripts version components draw",
     "compressed arguments",
     "store",
-    "pairs texts judgments measures origins prompts search.factory work.session work.confined work.reaper work.signals",
+    (
+        "pairs texts judgments measures origins prompts search.factory "
+        "work.session work.confined work.raylet work.reaper work.signals"
+    ),
     "models",
     "config",
     "stats lists losses datasets engines",

@@ -8,8 +8,10 @@ A manifest without these was written by an earlier version, and its files are re
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -53,8 +55,14 @@ def file_sum(path: Path) -> FileSum:
 
 
 def record(artifact: Path, known: Mapping[str, FileSum]) -> dict[str, FileSum]:
-    """The sums of all files of an artifact by name; ``known`` has those taken when a file was written."""
+    """The sums of all files of an artifact by name; ``known`` has those taken when a file was written.
+
+    Raises:
+        FileNotFoundError: a known file has been deleted.
+    """
     names = [path.relative_to(artifact).as_posix() for path in sorted(artifact.rglob("*")) if path.is_file()]
+    for name in sorted(known.keys() - set(names)):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(artifact / name))
     return {name: known.get(name) or file_sum(artifact / name) for name in names if name != MANIFEST}
 
 

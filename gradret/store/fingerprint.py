@@ -47,8 +47,12 @@ PLUMBING = {
     "gradret.store.results",
     "gradret.version",
     "gradret.work",
+    "gradret.work.confined",
+    "gradret.work.raylet",
+    "gradret.work.reaper",
     "gradret.work.session",
     "gradret.work.shards",
+    "gradret.work.signals",
 }
 
 # A file modified less than this many nanoseconds ago may change again with the same modification time.

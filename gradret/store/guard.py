@@ -31,7 +31,7 @@ def lock(artifact: Path) -> Iterator[None]:
 
 @contextmanager
 def storage_errors(stage: str, path: Path) -> Iterator[None]:
-    """Raise StorageError, with what to do, where the disk is full or the artifact in ``path`` cannot be written."""
+    """Raise StorageError, with what to do, if the disk is full, or the artifact ``path`` is deleted or read-only."""
     try:
         yield
     except StorageError:
@@ -46,6 +46,8 @@ def storage_errors(stage: str, path: Path) -> Iterator[None]:
             raise StorageError(
                 f"{stage}: {path} cannot be written: {error.strerror}; set storage_path to another folder"
             ) from error
+        if error.errno == errno.ENOENT and (not path.is_dir() or Path(str(error.filename)).is_relative_to(path)):
+            raise StorageError(f"{stage}: {path} was deleted during the stage; run the same command again") from error
         raise
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from gradret.errors import StageError
 from gradret.work.confined import confined
+from gradret.work.raylet import watch_raylet
 from gradret.work.signals import Terminated, kept_handlers
 
 __all__ = ["connect", "cores", "session"]
@@ -97,6 +98,7 @@ def _start(*, dashboard: bool) -> None:
         try:
             with _silenced(), confined():
                 ray.init(**settings)
+            watch_raylet()
             break
         except Exception as error:
             ray.shutdown()

@@ -4,6 +4,7 @@ import errno
 import json
 import multiprocessing
 import os
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -257,6 +258,18 @@ def test_a_full_disk_is_said_and_with_space_it_goes_on(tiny):
     grow()
     assert simple(folder, body=_body).table("sample").num_rows == 401
     assert written == [0, 1]
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_a_storage_that_is_deleted_during_a_stage(tmp_path, more):
+    def _body(draft):
+        write(draft)
+        shutil.rmtree(tmp_path / "storage")
+        if more:
+            draft.write("sample", SAMPLE, 1)
+
+    with pytest.raises(StorageError, match="was deleted during the stage; run the same command again"):
+        simple(tmp_path / "storage", body=_body)
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path, monkeypatch):

@@ -84,6 +84,23 @@ def test_a_driver_that_ends_while_ray_starts_or_works_leaves_nothing(number, sta
     wait_until(lambda: not lines_with(str(tmp_path)))
 
 
+def test_a_killed_raylet_is_said_in_a_line(tmp_path):
+    environment = os.environ | {"GRADRET_TEST": str(tmp_path), "SPT_NOENV": "1"}
+    command = [sys.executable, "-c", WAITING]
+    with subprocess.Popen(
+        command, env=environment, cwd=Path(__file__).parents[2], stderr=subprocess.PIPE, text=True
+    ) as driver:
+        wait_until(lambda: "ray::wait" in [line[0] for line in lines_with(str(tmp_path)) if line], driver)
+        (raylet,) = [one for one in psutil.Process(driver.pid).children() if one.name() == "raylet"]
+        raylet.kill()
+        said = driver.communicate(timeout=PATIENCE)[1]
+    assert driver.returncode == 1
+    assert said.splitlines() == [
+        "gradret: Ray's raylet was killed, perhaps for lack of memory; run the same command again to resume"
+    ]
+    wait_until(lambda: not lines_with(str(tmp_path)))
+
+
 def lines_with(mark):
     """Command lines of the living processes that a test started."""
     found = []
