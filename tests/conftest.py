@@ -14,6 +14,15 @@ DOCS = [
 QUERIES = [{"_id": "q1", "text": "lift of a wing"}, {"_id": "q2", "text": "when does a shell buckle"}]
 QRELS = {"test": [("q1", "d1", 2), ("q2", "d3", 1)]}
 
+# Folders whose tests start runs, clusters or engines in processes of their own.
+SLOW = {"cluster", "commands", "engines", "flow"}
+
+
+def pytest_collection_modifyitems(items):
+    """Run the fast files first: those without Ray, then those that share a session, then those that start their own."""
+    with_ray = {item.path for item in items if "ray_session" in item.fixturenames}
+    items.sort(key=lambda item: 2 if item.path.parent.name in SLOW else int(item.path in with_ray))
+
 
 @pytest.fixture(scope="session")
 def ray_session():
