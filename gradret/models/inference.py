@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-__all__ = ["BATCH_TOKENS", "Lanes", "pack", "token_batches"]
+__all__ = ["BATCH_TOKENS", "Lanes", "assigned_device", "pack", "token_batches"]
 
 Item = TypeVar("Item")
 Output = TypeVar("Output")
@@ -28,6 +28,20 @@ _MAX_PACKED_PARAMETERS = 1 << 28
 
 _MAX_LANES = 16
 """With more lanes, Python's global interpreter lock would be the bottleneck."""
+
+
+def assigned_device() -> str:
+    """Return ``cuda`` if Ray gave this task or actor a GPU, else ``cpu``; in a driver, ``cuda`` if there is a GPU.
+
+    A task that asked for no GPU may still see all of them, those too whose memory another stage's engine has taken.
+    """
+    import ray
+    import torch
+
+    if not torch.cuda.is_available():
+        return "cpu"
+    in_worker = ray.is_initialized() and ray.get_runtime_context().get_task_id() is not None
+    return "cpu" if in_worker and not ray.get_gpu_ids() else "cuda"
 
 
 def token_batches(lengths: np.ndarray, budget: int) -> Iterator[np.ndarray]:

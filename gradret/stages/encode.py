@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gradret.errors import StageError
-from gradret.models.inference import BATCH_TOKENS, Lanes, pack, token_batches
+from gradret.models.inference import BATCH_TOKENS, Lanes, assigned_device, pack, token_batches
 from gradret.models.locate import open_model
 from gradret.store.artifacts import Artifact, Draft, make, read_shard, shard_metadata
 from gradret.store.results import Result
@@ -108,8 +108,7 @@ def load_model(folder: Path, threads: int = 0, *, trust_remote_code: bool = Fals
     import torch
 
     torch.set_num_threads(threads or cores())
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = open_model(folder, trust_remote_code=trust_remote_code, device=device)
+    model = open_model(folder, trust_remote_code=trust_remote_code, device=assigned_device())
     pack(model)
     return model
 

@@ -12,7 +12,7 @@ from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from gradret.config.fields import at_least, location, require
-from gradret.models.inference import BATCH_TOKENS, token_batches
+from gradret.models.inference import BATCH_TOKENS, assigned_device, token_batches
 from gradret.teachers import Teacher
 from gradret.texts import doc_texts
 from gradret.work.session import cores
@@ -100,7 +100,7 @@ class ForwardGrader:
         import torch
 
         torch.set_num_threads(resources.threads or cores())
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = assigned_device()
         self.model, self.prepared, self.precision = load(self.device), prepared, precision
         self.budget = resources.batch_tokens or BATCH_TOKENS[self.device]
 
