@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradret.components import name_of
 from gradret.errors import ContractError
+from gradret.report.remarks import few
 from gradret.report.tables import grid
 from gradret.stats.significance import (
     ALPHA,
@@ -39,10 +40,10 @@ __all__ = [
     "RecipeComparison",
     "Trial",
     "as_data",
-    "budget_warning",
     "compare_recipes",
     "sentence",
     "terminal_text",
+    "warnings",
 ]
 
 _MAX_BUDGET_RATIO = 1.05
@@ -193,15 +194,15 @@ def _p_values(comparison: RecipeComparison, best: Recipe, others: Sequence[Recip
     return f"corrected {p_text(min(known))}{' or more' if len(known) > 1 else ''}" if known else p_text(None)
 
 
-def budget_warning(comparison: RecipeComparison) -> str:
-    """A warning if recipes were trained on different numbers of examples; otherwise empty."""
+def warnings(comparison: RecipeComparison) -> list[str]:
+    """Warnings if recipes were trained on different numbers of examples, or if there are few test queries."""
     examples = [recipe.examples for recipe in comparison.recipes]
-    if max(examples) <= _MAX_BUDGET_RATIO * min(examples):
-        return ""
-    return (
+    unequal = (
         "The recipes were not trained on the same number of examples: from "
         f"{min(examples):,.0f} to {max(examples):,.0f} lists. Early stopping or different lists may be the reason."
     )
+    differ = max(examples) > _MAX_BUDGET_RATIO * min(examples)
+    return [unequal] * differ + few({"": comparison.queries})
 
 
 def as_data(config: Config, comparison: RecipeComparison) -> dict[str, Any]:
@@ -213,7 +214,7 @@ def as_data(config: Config, comparison: RecipeComparison) -> dict[str, Any]:
         "seeds": list(comparison.seeds),
         "vary": config.compare.vary,
         "sentence": sentence(comparison),
-        "warning": budget_warning(comparison),
+        "warnings": warnings(comparison),
         "bm25": comparison.bm25,
         "recipes": {
             recipe.name: {
@@ -243,8 +244,7 @@ def terminal_text(data: Mapping[str, Any]) -> str:
     for name, recipe in data["recipes"].items():
         cells = [_cell(recipe["measures"][measure], recipe["spread"][measure]) for measure in measures]
         rows.append([name, *cells, f"{recipe['lists']:,}", f"{recipe['examples']:,.0f}", f"{recipe['seconds']:.0f}"])
-    notes = [data["sentence"], data["warning"]]
-    return "\n\n".join([grid([head, *rows]), *(note for note in notes if note)])
+    return "\n\n".join([grid([head, *rows]), data["sentence"], *data["warnings"]])
 
 
 def _cell(mean: float, spread: float | None) -> str:

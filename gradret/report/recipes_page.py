@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gradret.report.page import render
 from gradret.report.plots import recipes_plot
-from gradret.report.recipes import RecipeComparison, budget_warning, sentence
+from gradret.report.recipes import RecipeComparison, sentence, warnings
 from gradret.stats.significance import ALPHA, headline_measure
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def page(config: Config, comparison: RecipeComparison) -> str:
         vary=config.compare.vary,
         comparison=comparison,
         sentence=sentence(comparison),
-        warning=budget_warning(comparison),
+        warnings=warnings(comparison),
         measure=measure,
         alpha=ALPHA,
         overrides=config.compare.recipes,

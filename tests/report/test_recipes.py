@@ -1,5 +1,6 @@
 """A comparison's numbers against scipy, numpy and Holm's rule written out here."""
 
+import dataclasses
 import itertools
 import random
 
@@ -110,8 +111,15 @@ def test_the_sentence_says_when_a_lead_is_noise_and_what_is_cheapest():
 def test_unequal_budgets_are_said():
     even = compare_recipes(trials({"one": 0.3, "two": 0.6})[0], bm25(), MEASURES, 0)
     uneven = compare_recipes(trials({"one": 0.3, "two": 0.6}, examples={"two": 2000})[0], bm25(), MEASURES, 0)
-    assert as_data(config("one", "two"), even)["warning"] == ""
-    assert "from 1,000 to 2,000 lists" in as_data(config("one", "two"), uneven)["warning"]
+    assert as_data(config("one", "two"), even)["warnings"] == []
+    (unequal,) = as_data(config("one", "two"), uneven)["warnings"]
+    assert "from 1,000 to 2,000 lists" in unequal
+
+
+def test_few_queries_are_said():
+    found = compare_recipes(trials({"one": 0.3, "two": 0.6})[0], bm25(), MEASURES, 0)
+    text = terminal_text(as_data(config("one", "two"), dataclasses.replace(found, queries=10)))
+    assert text.endswith("Few test queries (10): differences may be chance, and a test finds only large ones.")
 
 
 def test_recipes_on_other_queries_are_refused():
