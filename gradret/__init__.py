@@ -48,6 +48,8 @@ def run(config: Config | str | Path | Mapping[str, object]) -> Path:
     """
     from gradret.config.loading import parse
     from gradret.flow import Flow
+    from gradret.progress import logged
+    from gradret.report.folder import results_folder
     from gradret.store.repair import repaired
     from gradret.work.session import session
 
@@ -55,6 +57,6 @@ def run(config: Config | str | Path | Mapping[str, object]) -> Path:
         config = load(config)
     elif not isinstance(config, Config):
         config = parse(config)
-    with session():
+    with logged(results_folder(config, "runs") / "log.txt"), session():
         folder: Path = repaired(lambda: Flow(config).report)
     return folder

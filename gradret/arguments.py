@@ -91,6 +91,10 @@ def _parser() -> argparse.ArgumentParser:
         "--address", required=True, metavar="URL", help="the cluster's dashboard: http://127.0.0.1:8265"
     )
     submit.set_defaults(command="submit")
+    status = commands.add_parser("status", help="show what a run is doing or how it ended, from its storage")
+    status.add_argument("run", metavar="RUN", help="the folder of the run, STORAGE/runs/NAME")
+    status.add_argument("--json", action="store_true", help="print JSON")
+    status.set_defaults(command="status")
     show = commands.add_parser("show", help="show components: fields, defaults, formulas and sources")
     show.add_argument("kind", nargs="?", help="such as losses")
     show.add_argument("name", nargs="?", help="such as kl")

@@ -197,6 +197,16 @@ def _export(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def _status(parsed: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from gradret.commands.status import status
+
+    found = status(parsed.run)
+    _print(json.dumps(asdict(found), indent=2) if parsed.json else found.text)
+    return 0
+
+
 def _submit(parsed: argparse.Namespace) -> int:
     from gradret.commands.submit import submit
 
@@ -233,6 +243,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "search": _search,
     "show": _show,
     "stage": _stage,
+    "status": _status,
     "submit": _submit,
     "tune": _tune,
 }

@@ -9,8 +9,16 @@ from __future__ import annotations
 import re
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
 
-__all__ = ["Progress", "printable", "say"]
+__all__ = ["Progress", "logged", "printable", "say"]
+
+_INTERVAL = 5.0
+_logs: list[Path] = []
+"""Files that get every line."""
 
 # Control characters, except tab and line end; marks that change the direction of text; unpaired surrogates.
 _CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -19,6 +27,26 @@ _CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud8
 def say(text: str) -> None:
     """Print one line."""
     print(printable(text), file=sys.stderr, flush=True)
+    _log(text)
+
+
+@contextmanager
+def logged(path: Path) -> Iterator[None]:
+    """Add all lines of this process to the file ``path``, each after its UTC time and a tab, until the block ends.
+
+    The block's last line is ``finished``, or ``failed: `` and the error.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _logs.append(path)
+    try:
+        _log("started")
+        yield
+        _log("finished")
+    except BaseException as error:
+        _log(f"failed: {str(error) or type(error).__name__}".partition("\n")[0])
+        raise
+    finally:
+        _logs.remove(path)
 
 
 def printable(text: str) -> str:
@@ -26,15 +54,23 @@ def printable(text: str) -> str:
     return _CONTROLS.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
 
 
+def _log(text: str) -> None:
+    for path in _logs:
+        # A full disk is said by whoever writes results to it.
+        with suppress(OSError), path.open("a", encoding="utf-8") as file:
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            file.writelines(f"{now}\t{line}\n" for line in printable(text).splitlines())
+
+
 class Progress:
     """Counts ``done`` of ``total`` units and prints them every ``interval`` seconds."""
 
-    def __init__(self, what: str, total: int, unit: str = "rows", interval: float = 5.0) -> None:
+    def __init__(self, what: str, total: int, unit: str = "rows", interval: float = _INTERVAL) -> None:
         self.what, self.total, self.unit = what, total, unit
         self.interval = 0.2 if sys.stderr.isatty() else interval
         self.done = 0
         self.resumed = 0
-        self.started = self.last = time.monotonic()
+        self.started = self.last = self.last_logged = time.monotonic()
 
     def skip(self, count: int) -> None:
         """Count units done by an earlier run; they do not affect the rate."""
@@ -62,6 +98,9 @@ class Progress:
         text += note
         if sys.stderr.isatty():
             print(f"\r{text}\x1b[K", end="" if self.done < self.total else "\n", file=sys.stderr, flush=True)
+            if now - self.last_logged >= _INTERVAL:
+                self.last_logged = now
+                _log(text)
         else:
             say(text)
 

@@ -46,6 +46,7 @@ COMMANDS = {
     "compare": STAGE,
     "agreement": {"HUMAN_QRELS", "OTHER_QRELS", "--json"},
     "export": {"RUN", "DIR", "--json"},
+    "status": {"RUN", "--json"},
     "submit": {"CONFIG", "key=value", "--address"},
     "show": {"kind", "name", "--json"},
 }
