@@ -29,7 +29,7 @@ import numpy as np
 import psutil
 
 from benchmarks.hardware import hardware, result_path
-from tests.flow.conftest import ROOT, command, write_dataset
+from tests.small_run import ROOT, command, write_dataset
 
 # Stage and victim, in the order in which a run reaches the stages. `start` is the start of Ray.
 PLAN = [

@@ -6,6 +6,8 @@ import subprocess
 
 import pytest
 
+pytest_plugins = ["tests.small_run"]
+
 DOCS = [
     {"_id": "d1", "title": "Wings", "text": "A wing in a slipstream gains lift."},
     {"_id": "d2", "title": "", "text": "Boundary layers separate from a blunt body."},

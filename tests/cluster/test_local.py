@@ -11,8 +11,8 @@ import psutil
 import pytest
 import requests
 
-from ..flow.conftest import SMALL, command, dataset, gradret  # noqa: F401 - dataset is a fixture
 from ..processes import PATIENCE, wait_until
+from ..small_run import SMALL, command
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "0123456789abcdef" * 4
@@ -69,20 +69,11 @@ class Cluster:
         return sum(node["raylet"]["state"] == "ALIVE" for node in answer.json()["data"]["summary"])
 
 
-def ranking(storage):
-    return (storage / "runs" / "small" / "runs" / "tuned.trec").read_bytes()
+def ranking(run):
+    return (run / "runs" / "tuned.trec").read_bytes()
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory, dataset):  # noqa: F811
-    """The storage of a run without a cluster."""
-    storage = tmp_path_factory.mktemp("alone")
-    done = gradret("run", dataset, storage)
-    assert done.returncode == 0, done.stderr
-    return storage
-
-
-def test_a_run_grows_the_cluster_from_no_worker_and_leaves_it_empty(tmp_path_factory, tmp_path, dataset, alone):  # noqa: F811
+def test_a_run_grows_the_cluster_from_no_worker_and_leaves_it_empty(tmp_path_factory, tmp_path, dataset, finished):
     options = "--num-cpus=0", f"--autoscaling-config={ROOT / 'cluster' / 'local.yaml'}"
     provider = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
     with Cluster(tmp_path_factory.mktemp("ray"), *options, **provider) as cluster:
@@ -93,7 +84,7 @@ def test_a_run_grows_the_cluster_from_no_worker_and_leaves_it_empty(tmp_path_fac
         wait_until(lambda: cluster.nodes() > 1, run, tmp_path / "log")
         assert run.wait(PATIENCE) == 0, (tmp_path / "log").read_text()
         wait_until(lambda: cluster.nodes() == 1)
-    assert ranking(tmp_path) == ranking(alone)
+    assert ranking(tmp_path / "runs" / "small") == ranking(finished)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +94,7 @@ def cluster(tmp_path_factory):
 
 
 @pytest.fixture
-def submitted(cluster, tmp_path, dataset):  # noqa: F811
+def submitted(cluster, tmp_path, dataset):
     """Submits the small run from a folder of its own; takes overrides and environment variables."""
     here = tmp_path / "here"
     here.mkdir()
@@ -125,11 +116,11 @@ def submitted(cluster, tmp_path, dataset):  # noqa: F811
     return submit
 
 
-def test_a_submitted_run_ranks_as_one_without_a_cluster(submitted, tmp_path, alone):
+def test_a_submitted_run_ranks_as_one_without_a_cluster(submitted, tmp_path, finished):
     done = submitted()
     assert done.returncode == 0, done.stdout
     assert f"report: {tmp_path}" in done.stdout
-    assert ranking(tmp_path) == ranking(alone)
+    assert ranking(tmp_path / "runs" / "small") == ranking(finished)
 
 
 def test_a_job_that_fails_gives_its_message_and_exit_code(submitted, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 from gradret.cli import main
 
-from .conftest import command, model_bytes
+from ..small_run import command, model_bytes
 
 
 def cut(path):

@@ -10,7 +10,7 @@ import pytest
 
 from gradret.search.trec import read_run
 
-from .conftest import ROOT, made
+from ..small_run import ROOT, made
 
 SYSTEMS = ["before", "after", "bm25", "elsewhere"]
 

@@ -12,7 +12,7 @@ from sentence_transformers import SentenceTransformer
 from gradret.commands.export import export
 from gradret.errors import StorageError
 
-from .conftest import shard_ids
+from ..small_run import shard_ids
 
 
 def test_the_folder_gives_the_vectors_of_the_index(finished, storage, dataset, tmp_path):

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from ..processes import PATIENCE, kill_tree, wait_until
-from .conftest import ROOT, SMALL, command, model_bytes
+from ..small_run import ROOT, SMALL, command, model_bytes
 
 DEATHS = [
     ("encode", signal.SIGTERM),

@@ -12,7 +12,7 @@ import pytest
 from gradret.cli import main
 from gradret.store.artifacts import read_shard
 
-from .conftest import ROOT, command, gradret, made, model_bytes, shard_ids
+from ..small_run import ROOT, command, gradret, made, model_bytes, shard_ids
 
 SYSTEMS = ["bm25", "base", "tuned", "teacher"]
 

@@ -1,4 +1,4 @@
-"""One small collection and one finished run, shared by all tests of the flow."""
+"""One small collection and one finished run of it, shared by all tests of whole runs."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import pytest
 from gradret.datasets._stdlib import documents
 from gradret.datasets.pydocs import Pydocs
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 MODULES = ("subprocess", "json", "pathlib", "csv", "tempfile", "argparse", "zipfile", "threading", "shutil", "random")
 SMALL = [
     "dataset.name=beir",
@@ -51,7 +51,7 @@ def storage(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def finished(dataset, storage):
-    """The folder of a finished run; ``lines`` of what it said."""
+    """The folder of a finished run."""
     done = gradret("run", dataset, storage)
     assert done.returncode == 0, done.stderr
     return storage / "runs" / "small"
