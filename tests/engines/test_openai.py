@@ -418,12 +418,11 @@ def test_wrong_resources_are_refused(fields):
         OpenAIResources(**fields)
 
 
-def test_a_config_holds_it(tmp_path):
+def test_a_config_holds_it():
     engine = {"name": "openai", "model": "m", "extra_body": {"top_k": 3}, "resources": {"concurrency": 5}}
-    problems = []
-    built = loading._component("engines", engine, "engine", problems)
-    assert not problems
-    assert built == OpenAI(model="m", extra_body={"top_k": 3}, resources=OpenAIResources(concurrency=5))
+    generate = {"generator": {"name": "llm_queries", "engine": engine}}
+    built = loading.parse({"name": "toy", "dataset": {"name": "pydocs"}, "generate": generate}).generate.generator
+    assert built.engine == OpenAI(model="m", extra_body={"top_k": 3}, resources=OpenAIResources(concurrency=5))
 
 
 # Counting

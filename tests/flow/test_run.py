@@ -19,7 +19,8 @@ SYSTEMS = ["bm25", "base", "tuned", "teacher"]
 
 def test_metrics_json_is_as_specified(finished):
     metrics = json.loads((finished / "metrics.json").read_text())
-    assert list(metrics) == ["name", "dataset", "queries", "systems", "significance", "seconds", "teacher_check"]
+    keys = ["name", "dataset", "queries", "systems", "significance", "remarks", "seconds", "teacher_check"]
+    assert list(metrics) == keys
     assert metrics["name"] == "small"
     assert sorted(metrics["systems"]) == sorted(SYSTEMS)
     for values in metrics["systems"].values():

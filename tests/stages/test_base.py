@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 
 from gradret.encoders.pretrained import Pretrained
@@ -20,7 +22,7 @@ def test_a_model_that_is_not_there_is_a_wrong_config(settings, tmp_path, ingeste
 
 
 def test_another_model_in_the_same_folder_is_another_model(settings, tmp_path, ingested):
-    folder = tiny.model(tmp_path, "transformer").path / "model"
+    folder = shutil.copytree(tiny.model(tmp_path, "transformer").path / "model", tmp_path / "model")
     encoder = Pretrained(model=str(folder))
     first = base(settings(), ingested, encoder)
     assert base(settings(), ingested, encoder) == first

@@ -249,7 +249,7 @@ def test_all_wrong_measures_are_named_at_once() -> None:
 
 
 def test_no_measure_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"evaluate\.measures: is empty"):
+    with pytest.raises(ConfigError, match=r"evaluate\.measures: must not be empty"):
         parse_measures([])
 
 

@@ -257,8 +257,7 @@ def test_a_file_has_some_pairs_and_others_beside(settings, tmp_path):
         "q005 0 d003 2",
         "q008 0 d001 0.5",
         "q999 0 d003 1",
-        "q005 0 d999 nan",
-        "q000 0 d006 nan",
+        "q005 0 d999 1",
         "q001 0 d003 -3",
     ]
     (tmp_path / "labels.txt").write_text("\n".join(lines))

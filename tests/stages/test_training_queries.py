@@ -30,7 +30,7 @@ def test_queries_of_the_train_split_but_not_of_the_evaluated_one(beir, config):
     ]
     assert made.table("qrels").to_pylist() == [
         {"query_id": query_id, "doc_id": doc_id, "relevance": relevance, "split": "train"}
-        for query_id, doc_id, relevance in [("q1", "d1", 1), ("q2", "d2", 1), ("q2", "d3", 0)]
+        for query_id, doc_id, relevance in [("q1", "d1", 1), ("q2", "d2", 1), ("q2", "d3", 2)]
     ]
     assert made.counts == {"queries": 2, "judgments": 3}
 
