@@ -19,7 +19,7 @@ quickstart: $(VENV)/run  ## train on the embedded corpus and write a report
 	$(BIN)/gradret run configs/quickstart.yaml
 
 test: $(VENV)/test lint  ## run lint, type checks and all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 llm: $(VENV)/llm  ## install vLLM's CPU build, for the LLM stages without a GPU
 
