@@ -2,9 +2,11 @@
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import psutil
@@ -24,20 +26,20 @@ class Cluster:
     """A head with token authentication and a dashboard.
 
     Args:
-        folder: Ray's.
         options: of ``ray start``.
         provider: environment variables of the autoscaler's provider of nodes.
     """
 
-    def __init__(self, folder, *options, **provider):
+    def __init__(self, *options, **provider):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        self.provider = provider
-        self.folder, self.dashboard = folder, f"http://127.0.0.1:{port}"
+        # Short: the path of a Unix socket has at most 107 bytes.
+        self.folder = tempfile.mkdtemp(prefix="ray-")
+        self.provider, self.dashboard = provider, f"http://127.0.0.1:{port}"
         # Of two Rays on one machine, the agent of the second cannot have the usual port.
         ports = [f"--dashboard-port={port}", "--dashboard-agent-listen-port=0"]
-        self.options = [f"--temp-dir={folder}", *ports, *options]
+        self.options = [f"--temp-dir={self.folder}", *ports, *options]
         self.environment = {
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": TOKEN,
@@ -56,10 +58,11 @@ class Cluster:
     def __exit__(self, *_):
         """End this cluster's processes; ``ray stop`` would end those of others too."""
         lines = ((one, " ".join(one.info["cmdline"] or [])) for one in psutil.process_iter(["cmdline"]))
-        own = [one for one, line in lines if str(self.folder) in line]
+        own = [one for one, line in lines if self.folder in line]
         for process in own:
             process.kill()
         psutil.wait_procs(own, timeout=PATIENCE)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def nodes(self):
         """How many nodes are alive."""
@@ -73,10 +76,10 @@ def ranking(run):
     return (run / "runs" / "tuned.trec").read_bytes()
 
 
-def test_a_run_grows_the_cluster_from_no_worker_and_leaves_it_empty(tmp_path_factory, tmp_path, dataset, finished):
+def test_a_run_grows_the_cluster_from_no_worker_and_leaves_it_empty(tmp_path, dataset, finished):
     options = "--num-cpus=0", f"--autoscaling-config={ROOT / 'cluster' / 'local.yaml'}"
     provider = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
-    with Cluster(tmp_path_factory.mktemp("ray"), *options, **provider) as cluster:
+    with Cluster(*options, **provider) as cluster:
         assert cluster.nodes() == 1
         environment = os.environ | cluster.environment | {"RAY_ADDRESS": cluster.address}
         with (tmp_path / "log").open("w") as log:
@@ -88,8 +91,8 @@ def test_a_run_grows_the_cluster_from_no_worker_and_leaves_it_empty(tmp_path_fac
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    with Cluster(tmp_path_factory.mktemp("ray"), "--num-cpus=4", "--port=0") as cluster:
+def cluster():
+    with Cluster("--num-cpus=4", "--port=0") as cluster:
         yield cluster
 
 
