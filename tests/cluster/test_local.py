@@ -53,6 +53,7 @@ class Cluster:
         done = subprocess.run(start, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         self.address = re.search(r"--address='([\d.:]+)'", done.stdout)[1]
+        wait_until(self._answers)
         return self
 
     def __exit__(self, *_):
@@ -63,6 +64,13 @@ class Cluster:
             process.kill()
         psutil.wait_procs(own, timeout=PATIENCE)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _answers(self):
+        """Whether the dashboard, which starts last, answers."""
+        try:
+            return self.nodes() > 0
+        except requests.ConnectionError:
+            return False
 
     def nodes(self):
         """How many nodes are alive."""
