@@ -48,6 +48,8 @@ START_SECONDS = 5.0
 LIMIT, PATIENCE = 10.0, 600.0
 MARK = "GRADRET_KILL_SWEEP"
 SAID = "gradret: interrupted; run the same command again to resume"
+UNLIKE = {"report.html", "log.txt"}
+"""Files of a run with the time of what it did."""
 AGENTS = {"ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent"}
 
 
@@ -257,7 +259,7 @@ def contents(storage: Path) -> dict[str, str]:
     return {
         str(path.relative_to(storage)): hashlib.sha256(timeless(path, storage)).hexdigest()
         for path in sorted(storage.rglob("*"))
-        if path.is_file() and path.suffix != ".lock" and path.name != "report.html" and "tensorboard" not in path.parts
+        if path.is_file() and path.suffix != ".lock" and path.name not in UNLIKE and "tensorboard" not in path.parts
     }
 
 
@@ -269,8 +271,9 @@ def timeless(path: Path, storage: Path) -> bytes:
 
 
 def without_times(value: dict[str, Any]) -> dict[str, Any]:
-    """Without times, and without the checksums of TensorBoard's files, which hold times."""
-    return {key: item for key, item in value.items() if not key.startswith(("seconds", "milliseconds", "tensorboard/"))}
+    """Without times, and without the checksums of what holds times: TensorBoard's files, and the manifest itself."""
+    timed = ("seconds", "milliseconds", "tensorboard/", "checksum")
+    return {key: item for key, item in value.items() if not key.startswith(timed)}
 
 
 def write(strikes: list[Strike], facts: dict[str, Any]) -> None:
