@@ -10,19 +10,21 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from gradret.arguments import MEASURES, parse
 from gradret.errors import ConfigError, GradretError
 from gradret.progress import printable, say
 from gradret.work.signals import Terminated, raised_signals
 
-__all__ = ["main"]
+__all__ = ["main", "main_of_process"]
 
 T = TypeVar("T")
 
 # Errors of the file system that a user can mend, such as a full disk or missing permissions: print no traceback.
 _STORAGE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
+
+_INTERRUPTED = {130, 143}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,6 +50,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"gradret: {error}")
         return 2
     return status
+
+
+def main_of_process() -> NoReturn:
+    """Run a command and end the process with its exit code."""
+    status = main()
+    if status in _INTERRUPTED:
+        # Ray's core, interrupted while it starts, can crash at the interpreter's end.
+        sys.stdout.flush()
+        os._exit(status)
+    raise SystemExit(status)
 
 
 def _run(parsed: argparse.Namespace) -> int:
@@ -251,4 +263,4 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main_of_process()

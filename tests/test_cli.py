@@ -138,6 +138,16 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
         main(["show"])
 
 
+@pytest.mark.parametrize(("status", "ends"), [(0, True), (2, True), (130, False), (143, False)])
+def test_after_a_signal_the_process_ends_without_the_interpreters_own_end(status, ends):
+    code = f"import atexit; from gradret import cli; atexit.register(print, 'end'); cli.main = lambda: {status}"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; print('out', end=' '); cli.main_of_process()"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.split()) == (status, ["out", "end"] if ends else ["out"])
+
+
 def test_output_that_nobody_reads_to_its_end():
     command = f"{sys.executable} -m gradret.cli show | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, env=os.environ)
