@@ -21,9 +21,8 @@ from gradret.text import passage
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from ray.train.torch import TorchConfig
 
-    from gradret.config.run import Config, Train, TrainResources
+    from gradret.config.run import Config, Train
     from gradret.training.loop import Job
     from gradret.training.step import Student
 
@@ -124,6 +123,7 @@ def _fit(job: Job, queries: int, watch: Watcher | None, draft: Draft) -> None:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
+    from gradret.training.process_group import process_group
     from gradret.work.session import connect
     from gradret.work.signals import in_thread
 
@@ -132,7 +132,7 @@ def _fit(job: Job, queries: int, watch: Watcher | None, draft: Draft) -> None:
     with _ProgressWatcher(job, queries, watch):
         trainer = TorchTrainer(
             functools.partial(_worker, job),
-            torch_config=_process_group(resources),
+            torch_config=process_group("nccl" if resources.gpus else "gloo", job.work.resolve()),
             scaling_config=ScalingConfig(
                 num_workers=resources.num_workers,
                 use_gpu=resources.gpus > 0,
@@ -151,18 +151,6 @@ def _fit(job: Job, queries: int, watch: Watcher | None, draft: Draft) -> None:
             raise _worker_error(error) from error
     if _error_file(job).exists():
         raise DataError(_error_file(job).read_text(encoding="utf-8"))
-
-
-def _process_group(resources: TrainResources) -> TorchConfig:
-    """How workers meet. One worker meets nobody: it needs no store, whose port torch opens on every interface."""
-    from ray.train.backend import Backend
-    from ray.train.torch import TorchConfig
-
-    class Alone(TorchConfig):
-        backend_cls = Backend
-
-    kind = Alone if resources.num_workers == 1 else TorchConfig
-    return kind(backend="nccl" if resources.gpus else "gloo")
 
 
 def _worker(job: Job) -> None:
