@@ -12,14 +12,19 @@ from gradret.models.locate import quiet
 __all__ = ["require_whole"]
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-# Parts of a checkpoint's architecture that do not make token vectors.
-_UNUSED = ("pooler.", "decoder.")
+# Parts that do not make token vectors; a model with a head needs them.
+_UNUSED = {"AutoModel": ("pooler.", "decoder.")}
 
 
-def require_whole(folder: Path, *, trust_remote_code: bool = False) -> None:
+def require_whole(folder: Path, architecture: str = "AutoModel", *, trust_remote_code: bool = False) -> None:
     """Check a transformers model, or a sentence-transformers model's transformer, without loading its weights.
 
     Folders with other models are not checked, and what cannot be opened is left to the library that opens it.
+
+    Args:
+        folder: the model's.
+        architecture: the class of transformers that opens it, such as ``AutoModelForCausalLM``.
+        trust_remote_code: allow the folder's own Python code to run.
 
     Raises:
         ConfigError: the weights are pickled or lack a tensor, or the tokenizer has no vocabulary; names the folder.
@@ -34,7 +39,7 @@ def require_whole(folder: Path, *, trust_remote_code: bool = False) -> None:
             f"the model in {folder} has pickled weights only ({', '.join(pickles)}), which can run code; load it where "
             "you trust it and save it with save_pretrained, as model.safetensors"
         )
-    missing = _missing(place, trust_remote_code=trust_remote_code)
+    missing = _missing(place, architecture, trust_remote_code=trust_remote_code)
     if missing:
         raise ConfigError(
             f"the weights of the model in {folder} lack {len(missing)} tensors that its config.json names, such as "
@@ -61,12 +66,12 @@ def _transformer(folder: Path) -> Path | None:
     return place if (place / "config.json").is_file() else None
 
 
-def _missing(place: Path, *, trust_remote_code: bool) -> list[str]:
+def _missing(place: Path, architecture: str, *, trust_remote_code: bool) -> list[str]:
     """Names of the tensors that the checkpoint lacks."""
-    from transformers import AutoModel
+    import transformers
 
     try:
-        _, loading = AutoModel.from_pretrained(
+        _, loading = getattr(transformers, architecture).from_pretrained(
             place,
             device_map="meta",
             use_safetensors=True,
@@ -75,7 +80,7 @@ def _missing(place: Path, *, trust_remote_code: bool) -> list[str]:
         )
     except Exception:  # each library raises its own; opening the model says it
         return []
-    return sorted(name for name in loading["missing_keys"] if not name.startswith(_UNUSED))
+    return sorted(name for name in loading["missing_keys"] if not name.startswith(_UNUSED.get(architecture, ())))
 
 
 def _has_vocabulary(place: Path, *, trust_remote_code: bool) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from gradret.errors import ConfigError
 from gradret.models.locate import locate
+from gradret.models.whole import require_whole
 from gradret.teachers._forward import Pair, Row
 from gradret.teachers._model import opening, token_id, tokenizer
 
@@ -100,4 +101,5 @@ def answer_ids(settings: _Settings, answers: dict[str, str]) -> dict[str, int]:
         tokens = tokenizer(settings, folder, trust_remote_code=settings.trust_remote_code)
     if not config.is_encoder_decoder:
         raise ConfigError(f"the model {settings.model!r} is a {config.model_type}, not an encoder-decoder such as T5")
+    require_whole(folder, "AutoModelForSeq2SeqLM", trust_remote_code=settings.trust_remote_code)
     return {field: token_id(settings, tokens, token, field) for field, token in answers.items()}

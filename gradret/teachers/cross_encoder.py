@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from gradret.errors import ConfigError
 from gradret.models.inference import pack
 from gradret.models.locate import locate, positions
+from gradret.models.whole import require_whole
 from gradret.teachers._forward import ForwardGrader, ModelTeacher, Pair, Row
 from gradret.teachers._model import checked, opening
 
@@ -52,7 +53,10 @@ class CrossEncoder(ModelTeacher):
         return ForwardGrader(functools.partial(_Model, self), prepared, self.precision, self.resources)
 
     def _check(self) -> Mapping[str, object]:
-        return {"max_length": _Model(self, "cpu").model.max_seq_length, "activation": self.activation}
+        notes = {"max_length": _Model(self, "cpu").model.max_seq_length, "activation": self.activation}
+        folder = locate(self.model, self.sha256, code=self.trust_remote_code)
+        require_whole(folder, "AutoModelForSequenceClassification", trust_remote_code=self.trust_remote_code)
+        return notes
 
 
 class _Model:

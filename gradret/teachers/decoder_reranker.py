@@ -11,6 +11,7 @@ from gradret.config.fields import at_least, location, require
 from gradret.errors import ConfigError
 from gradret.models.chat import ChatTemplate
 from gradret.models.locate import locate
+from gradret.models.whole import require_whole
 from gradret.prompts import messages
 from gradret.teachers._forward import ForwardGrader, ModelTeacher, Pair, Row
 from gradret.teachers._model import checked, opening, token_id, tokenizer
@@ -83,6 +84,7 @@ class DecoderReranker(ModelTeacher):
                 "use the teacher mono_t5 or rank_t5"
             )
         tokens = _Prompts(self)
+        require_whole(folder, "AutoModelForCausalLM", trust_remote_code=self.trust_remote_code)
         return {"yes": tokens.yes, "no": tokens.no, "chat_template": tokens.chat is not None}
 
 
