@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, NoReturn, TypeVar
 
 from gradret.arguments import MEASURES, parse
 from gradret.errors import ConfigError, GradretError
-from gradret.progress import printable, say
+from gradret.progress import emit, printable, say, set_output
 from gradret.work.signals import Terminated, raised_signals
 
 __all__ = ["main", "main_of_process"]
@@ -30,15 +31,16 @@ _INTERRUPTED = {130, 143}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return 0 for success, 2 for wrong usage, config or data, 130 or 143 for a signal, else 1."""
     parsed = parse(arguments)
+    _set_output(parsed, events=False)
     try:
         with raised_signals():
             status = _COMMANDS[parsed.command](parsed)
         sys.stdout.flush()
     except GradretError as error:
-        say(f"gradret: {error}")
+        _say_error(f"gradret: {error}")
         return error.exit_code
     except KeyboardInterrupt as interruption:
-        say("gradret: interrupted; run the same command again to resume")
+        _say_error("gradret: interrupted; run the same command again to resume")
         return 143 if isinstance(interruption, Terminated) else 130
     except BrokenPipeError:
         # The reader of the output has exited; without this, Python fails to flush stdout on exit.
@@ -47,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in _STORAGE_ERRORS:
             raise
-        say(f"gradret: {error}")
+        _say_error(f"gradret: {error}")
         return 2
     return status
 
@@ -64,10 +66,26 @@ def main_of_process() -> NoReturn:
 
 def _run(parsed: argparse.Namespace) -> int:
     import gradret
-    from gradret.report.tables import terminal_table
+    from gradret.urls import shown
 
-    folder = gradret.run(gradret.load(parsed.config, parsed.overrides))
-    return _print_result(parsed, folder / "metrics.json", lambda data: f"{terminal_table(data)}\n\n{_report(folder)}")
+    if parsed.dry_run:
+        return _doctor(parsed)
+    _set_output(parsed, events=parsed.json)
+    run = gradret.run(gradret.load(parsed.config, parsed.overrides))
+    if parsed.json:
+        emit("result", report=shown(run.report), metrics=run.metrics)
+    else:
+        _print(f"{run}\n\n{_report(run.folder)}")
+    return 0
+
+
+def _set_output(parsed: argparse.Namespace, *, events: bool) -> None:
+    set_output(quiet=getattr(parsed, "quiet", False), verbose=getattr(parsed, "verbose", False), events=events)
+
+
+def _say_error(text: str) -> None:
+    emit("error", message=text)
+    say(text, "warning")
 
 
 def _print_result(parsed: argparse.Namespace, file: Path, text: Callable[[Any], str]) -> int:
@@ -91,18 +109,25 @@ def _work(command: Callable[[], T]) -> T:
 
 
 def _report(folder: Path) -> str:
-    return f"report: {folder / 'report.html'}"
+    from gradret.urls import shown
+
+    return f"report: {shown(folder / 'report.html')}"
 
 
 def _stage(parsed: argparse.Namespace) -> int:
     import gradret
     from gradret.flow import Flow
+    from gradret.urls import shown
 
     config = gradret.load(parsed.config, parsed.overrides)
+    _set_output(parsed, events=parsed.json)
     output = _work(lambda: getattr(Flow(config), parsed.stage))
     artifacts = output if isinstance(output, dict) else {parsed.stage: output}
-    paths = {name: str(getattr(artifact, "path", artifact)) for name, artifact in artifacts.items()}
-    _print(json.dumps(paths, indent=2) if parsed.json else "\n".join(paths.values()))
+    paths = {name: shown(Path(str(getattr(artifact, "path", artifact)))) for name, artifact in artifacts.items()}
+    if parsed.json:
+        emit("result", artifacts=paths)
+    else:
+        _print("\n".join(paths.values()))
     return 0
 
 
@@ -135,36 +160,63 @@ def _tune(parsed: argparse.Namespace) -> int:
 
     config = gradret.load(parsed.config, parsed.overrides)
     folder = _work(lambda: tune(config))
-    next_command = f"gradret run {folder / 'best.yaml'}"
-    return _print_result(parsed, folder / "search.json", lambda data: f"{terminal_text(data)}\n\n{next_command}")
+    ending = f"{_report(folder)}\ngradret run {folder / 'best.yaml'}"
+    return _print_result(parsed, folder / "search.json", lambda data: f"{terminal_text(data)}\n\n{ending}")
 
 
 def _plan(parsed: argparse.Namespace) -> int:
     import gradret
     from gradret.commands.plan import PlanOptions, plan
+    from gradret.config.loading import load_as
+    from gradret.planning.stages import Prices
     from gradret.planning.text import as_text
 
     config = gradret.load(parsed.config, parsed.overrides)
     options = PlanOptions(parsed.gpu, parsed.parameters, parsed.tokens_in_per_second, parsed.tokens_out_per_second)
-    estimate = _work(lambda: plan(config, options, with_probe=parsed.probe))
+    prices = load_as(Prices, parsed.prices) if parsed.prices else None
+    estimate = _work(lambda: plan(config, options, with_probe=parsed.probe, prices=prices))
     _print(json.dumps(estimate, indent=2) if parsed.json else as_text(estimate))
     return 0
 
 
-def _search(parsed: argparse.Namespace) -> int:
-    run = Path(parsed.config)
-    if not run.is_dir():
-        return _stage(parsed)
-    from gradret.commands.lookup import lookup
+def _doctor(parsed: argparse.Namespace) -> int:
+    from dataclasses import asdict
 
-    if len(parsed.overrides) != 1:
-        raise ConfigError('expected one query: gradret search RUN "query"')
-    hits = lookup(run, parsed.overrides[0])
-    if parsed.json:
-        _print(json.dumps(hits, indent=2))
-        return 0
-    for hit in hits:
-        _print(f"{hit['rank']:>3}  {hit['score']:.4f}  {hit['doc_id']}  {hit['title']}\n     {hit['text'][:160]}")
+    import gradret
+    from gradret.commands.doctor import doctor
+    from gradret.work.session import session
+
+    config = gradret.load(parsed.config, parsed.overrides) if parsed.config else None
+    with session():
+        findings = doctor(config)
+    lines = "\n".join(finding.line for finding in findings)
+    _print(json.dumps([asdict(finding) for finding in findings], indent=2) if parsed.json else lines)
+    return int(any(finding.level == "fault" for finding in findings))
+
+
+def _search(parsed: argparse.Namespace) -> int:
+    from gradret.urls import is_url, local_path
+
+    run = local_path(parsed.config)
+    if not (is_url(parsed.config) or run.is_dir()):
+        return _stage(parsed)
+    from gradret.commands.ask import ask
+
+    ask(run, " ".join(parsed.overrides), k=parsed.top, compare=parsed.compare, as_json=parsed.json)
+    return 0
+
+
+def _pages(parsed: argparse.Namespace) -> int:
+    """The stage ``report``; or, for folders of runs, their pages."""
+    from gradret.urls import is_url, local_path, shown
+
+    runs = [local_path(run) for run in (parsed.config, *parsed.overrides)]
+    if not (is_url(parsed.config) or runs[0].is_dir()):
+        return _stage(parsed)
+    from gradret.commands.report_runs import report_again, report_side_by_side
+
+    page = report_again(*runs) if len(runs) == 1 else report_side_by_side(runs, Path(parsed.output))
+    _print(json.dumps({"report": shown(page)}, indent=2) if parsed.json else f"report: {shown(page)}")
     return 0
 
 
@@ -204,8 +256,25 @@ def _compare_runs(parsed: argparse.Namespace) -> int:
 def _export(parsed: argparse.Namespace) -> int:
     from gradret.commands.export import export
 
-    folder = str(export(parsed.run, parsed.folder))
-    _print(json.dumps({"model": folder}, indent=2) if parsed.json else folder)
+    folder = str(export(parsed.run, parsed.folder, parsed.format))
+    _print(json.dumps({parsed.format: folder}, indent=2) if parsed.json else folder)
+    return 0
+
+
+def _push(parsed: argparse.Namespace) -> int:
+    from gradret.commands.push import push
+
+    url = push(parsed.run, parsed.repo_id, private=parsed.private)
+    _print(json.dumps({"url": url}, indent=2) if parsed.json else url)
+    return 0
+
+
+def _init(parsed: argparse.Namespace) -> int:
+    from gradret.commands.init import init
+
+    path = init(Path(parsed.folder), Path(parsed.output) if parsed.output else None)
+    text = f"{path}\n\ngradret run {shlex.quote(str(path))}"
+    _print(json.dumps({"config": str(path)}, indent=2) if parsed.json else text)
     return 0
 
 
@@ -216,6 +285,15 @@ def _status(parsed: argparse.Namespace) -> int:
 
     found = status(parsed.run)
     _print(json.dumps(asdict(found), indent=2) if parsed.json else found.text)
+    return 0
+
+
+def _serve(parsed: argparse.Namespace) -> int:
+    from gradret.serving.server import Options, serve
+    from gradret.urls import local_path
+
+    options = Options(parsed.host, parsed.port, parsed.replicas, parsed.client_rate, parsed.total_rate)
+    serve(local_path(parsed.run), options)
     return 0
 
 
@@ -248,11 +326,16 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "agreement": _agreement,
     "check": _check,
     "compare": _compare,
+    "doctor": _doctor,
     "evaluate": _evaluate,
     "export": _export,
+    "init": _init,
     "plan": _plan,
+    "push": _push,
+    "report": _pages,
     "run": _run,
     "search": _search,
+    "serve": _serve,
     "show": _show,
     "stage": _stage,
     "status": _status,

@@ -22,6 +22,9 @@ from gradret.errors import ConfigError
 
 __all__ = ["KINDS", "field_docs", "find", "name_of", "names", "unknown"]
 
+_MOST_SHOWN = 30
+"""Known names in a message."""
+
 KINDS = ("datasets", "encoders", "engines", "generators", "losses", "retrievers", "teachers")
 
 
@@ -55,7 +58,11 @@ def name_of(component: object) -> str:
 def field_docs(component: type) -> dict[str, str]:
     """Return the docstring under each field in the source of the class and its bases; empty if there is none."""
     classes = [cls for cls in reversed(component.__mro__) if is_dataclass(cls)]
-    return {name: text for cls in classes for name, text in _field_docs_of(cls).items()}
+    docs: dict[str, str] = {}
+    for cls in classes:
+        # A class that only changes a field's default keeps what its base says about it.
+        docs |= {name: text or docs.get(name, "") for name, text in _field_docs_of(cls).items()}
+    return docs
 
 
 def _field_docs_of(component: type) -> dict[str, str]:
@@ -72,9 +79,13 @@ def _field_docs_of(component: type) -> dict[str, str]:
 
 
 def unknown(got: str, known: list[str], what: str) -> str:
-    """Return a message for a name that is not ``known``, which suggests the most similar known name."""
-    near = difflib.get_close_matches(got, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    """Return a message for a name that is not ``known``, which suggests the most similar known name, or all."""
+    if near := difflib.get_close_matches(got, known, n=1):
+        hint = f"did you mean {near[0]!r}?"
+    elif len(known) > _MOST_SHOWN:
+        hint = f"the nearest of {len(known)}: {', '.join(difflib.get_close_matches(got, known, n=5, cutoff=0.0))}"
+    else:
+        hint = f"known: {', '.join(known)}"
     return f"{got!r} is not {what}; {hint}"
 
 

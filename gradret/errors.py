@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from gradret.urls import shown
+
 __all__ = [
     "ConfigError",
     "ContractError",
@@ -72,7 +74,9 @@ class DamagedError(StorageError):
     @classmethod
     def of(cls, path: Path, artifact: Path, why: str) -> DamagedError:
         """The error for a file, and what to do: an artifact without one of its files is computed again."""
-        error = cls(f"{path} {why}; {'delete it and ' if path.exists() else ''}run the command that made it again")
+        error = cls(
+            f"{shown(path)} {why}; {'delete it and ' if path.exists() else ''}run the command that made it again"
+        )
         error.path, error.artifact = path, artifact
         return error
 

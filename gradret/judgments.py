@@ -18,7 +18,11 @@ from gradret.errors import DataError
 from gradret.progress import say
 
 __all__ = [
+    "DOC_ID",
+    "QUERY_ID",
+    "RELEVANCE",
     "Header",
+    "bare",
     "find_header",
     "id_problem",
     "is_missing",
@@ -38,9 +42,9 @@ _CONTROL = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")
 _WHOLE = re.compile(r"[+-]?[0-9]+(\.0*)?")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
-_QUERY = ["query", "queryid", "qid", "topic", "topicid"]
-_DOC = ["corpus", "corpusid", "doc", "docid", "docno", "document", "documentid", "passageid", "pid"]
-_VALUE = ["score", "rel", "relevance", "grade", "label", "judgment", "judgement", "rating"]
+QUERY_ID = ["query", "queryid", "qid", "topic", "topicid"]
+DOC_ID = ["corpus", "corpusid", "doc", "docid", "docno", "document", "documentid", "passageid", "pid"]
+RELEVANCE = ["score", "rel", "relevance", "grade", "label", "judgment", "judgement", "rating"]
 EXPECTED = "'query_id iteration doc_id {value}' or, separated by tabs, 'query_id doc_id {value}'"
 
 
@@ -68,17 +72,22 @@ def find_header(columns: Sequence[str], wanted: Sequence[Sequence[str]], needed:
         wanted: the accepted names of each field; case, and all characters but letters and digits, are ignored.
         needed: how many of the first fields a header must have; by default all.
     """
-    names = [re.sub(r"[\W_]", "", column.lower()) for column in columns]
-    spelled = [[re.sub(r"[\W_]", "", name.lower()) for name in field] for field in wanted]
+    names = [bare(column) for column in columns]
+    spelled = [[bare(name) for name in field] for field in wanted]
     positions = [next((position for position, name in enumerate(names) if name in field), -1) for field in spelled]
     complete = all(position >= 0 for position in positions[:needed])
     return Header(tuple(positions), len(columns)) if complete else None
 
 
+def bare(name: str) -> str:
+    """Return a column's name in lower case, with letters and digits alone."""
+    return re.sub(r"[\W_]", "", name.lower())
+
+
 def judgment_header(columns: Sequence[str], more: Sequence[str] = ()) -> Header | None:
     """Return the header of a file of judgments; ``more`` are additional names of query, document and value."""
     extra = [[name] for name in more] or [[], [], []]
-    return find_header(columns, [[*_QUERY, *extra[0]], [*_DOC, *extra[1]], [*_VALUE, *extra[2]]])
+    return find_header(columns, [[*QUERY_ID, *extra[0]], [*DOC_ID, *extra[1]], [*RELEVANCE, *extra[2]]])
 
 
 def split_columns(line: str) -> list[str]:
@@ -131,7 +140,10 @@ def read_qrels(path: str | Path) -> dict[tuple[str, str], float]:
             changed.add((query_id, doc_id))
         judgments[query_id, doc_id] = relevance
     if changed:
-        say(f"{path}: {len(changed):,} pairs are judged twice, with different grades; the last judgment counts")
+        say(
+            f"{path}: {len(changed):,} pairs are judged twice, with different grades; the last judgment counts",
+            "warning",
+        )
     return judgments
 
 

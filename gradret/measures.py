@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from ir_measures import Measure, Metric
 
-__all__ = ["Judgments", "check_grades", "compute_metrics", "parse_measures"]
+__all__ = ["Judgments", "check_grades", "compute_metrics", "limit_grades", "parse_measures"]
 
 
 _QUERIES_PER_BLOCK = 500
@@ -92,7 +92,7 @@ def check_grades(measures: Mapping[str, Measure], judgments: Judgments) -> None:
     Raises:
         DataError: a grade is above 4, and a measure is computed by gdeval, whose gain is ``2**grade / 16``.
     """
-    limited = [spelling for spelling, measure in measures.items() if _is_gdeval(measure)]
+    limited = limit_grades(measures)
     if not limited:
         return
     for query_id, docs in judgments.items():
@@ -102,6 +102,11 @@ def check_grades(measures: Mapping[str, Measure], judgments: Judgments) -> None:
                     f"{limited[0]} supports grades up to {_GDEVAL_MAX_GRADE}; query {query_id!r} has {grade} for "
                     f"document {doc_id!r}; remove {' and '.join(limited)} from the measures"
                 )
+
+
+def limit_grades(measures: Mapping[str, Measure]) -> list[str]:
+    """The spellings of the measures that do not support every grade."""
+    return [spelling for spelling, measure in measures.items() if _is_gdeval(measure)]
 
 
 def _is_gdeval(measure: Measure) -> bool:

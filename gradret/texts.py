@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from gradret.errors import ContractError
@@ -14,15 +14,18 @@ if TYPE_CHECKING:
 
     from gradret.store.artifacts import Artifact
 
-__all__ = ["doc_texts", "query_rows", "query_texts"]
+__all__ = ["PASSAGES", "doc_texts", "query_rows", "query_texts"]
+
+PASSAGES = "passages"
+"""Stage that makes texts for look-ups, and its folder of Arrow files of ``doc_id`` and ``text``, a passage."""
 
 
 def doc_texts(artifacts: Iterable[Artifact], doc_ids: Collection[str]) -> dict[str, str]:
     """Return the passage, title and text, of each of ``doc_ids``.
 
     Args:
-        artifacts: artifacts to search; those without DOCS are skipped. Memory holds one of their shards and
-            the texts found.
+        artifacts: artifacts to search; those without documents are skipped. Memory holds one of their shards and
+            the texts found; passages are mapped, so that others than those found are not read.
         doc_ids: the documents.
 
     Raises:
@@ -34,13 +37,23 @@ def doc_texts(artifacts: Iterable[Artifact], doc_ids: Collection[str]) -> dict[s
     wanted = pa.array(sorted(set(doc_ids)), pa.string())
     texts: dict[str, str] = {}
     for artifact in artifacts:
-        for path in artifact.shards("docs"):
-            rows = read_shard(path, "docs", ["doc_id", "title", "text"])
-            rows = rows.filter(pc.is_in(rows["doc_id"], value_set=wanted))
-            for row in rows.to_pylist():
-                texts[row["doc_id"]] = passage(row["title"], row["text"])
+        for rows in _documents(artifact):
+            for row in rows.filter(pc.is_in(rows["doc_id"], value_set=wanted)).to_pylist():
+                texts[row["doc_id"]] = passage(row.get("title"), row["text"])
     _require_all("DOCS", "documents", wanted, texts)
     return texts
+
+
+def _documents(artifact: Artifact) -> Iterator[pa.Table]:
+    """Yield the artifact's documents: mapped passages if it has them, else the shards of DOCS."""
+    import pyarrow as pa
+
+    if artifact.stage == PASSAGES:
+        for path in sorted(artifact.file(PASSAGES).iterdir()):
+            yield pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    else:
+        for path in artifact.shards("docs"):
+            yield read_shard(path, "docs", ["doc_id", "title", "text"])
 
 
 def query_rows(queries: Artifact, query_ids: Collection[str]) -> dict[str, dict[str, Any]]:

@@ -40,7 +40,7 @@ def main(path: str, *overrides: str) -> None:
         say("curriculum skipped: the dataset has no training queries")
         return
     model = f"train.encoder.model={folder / 'model'}"
-    print(gradret.run(override(config, [*HUMAN, model, f"name={config.name}-human"])) / "report.html")
+    print(gradret.run(override(config, [*HUMAN, model, f"name={config.name}-human"])).report)
 
 
 if __name__ == "__main__":

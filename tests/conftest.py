@@ -17,7 +17,7 @@ QUERIES = [{"_id": "q1", "text": "lift of a wing"}, {"_id": "q2", "text": "when 
 QRELS = {"test": [("q1", "d1", 2), ("q2", "d3", 1)]}
 
 # Folders whose tests start runs, clusters or engines in processes of their own.
-SLOW = {"cluster", "commands", "engines", "flow"}
+SLOW = {"cluster", "commands", "engines", "flow", "serving"}
 
 
 def pytest_collection_modifyitems(items):

@@ -64,7 +64,7 @@ def write_lines(path, rows):
 def command(name, dataset, storage, *overrides):
     config = str(ROOT / "configs" / "quickstart.yaml")
     fixed = [f"dataset.path={dataset}", f"storage_path={storage}", "name=small"]
-    return [sys.executable, "-m", "gradret.cli", name, config, *SMALL, *fixed, *overrides]
+    return [sys.executable, "-m", "gradret.cli", name, config, *SMALL, *fixed, *overrides, "--verbose"]
 
 
 def gradret(name, dataset, storage, *overrides, **environment):
@@ -80,8 +80,8 @@ def gradret(name, dataset, storage, *overrides, **environment):
 
 
 def made(done):
-    """Names of the stages that a command computed, in order."""
-    stages = [line.split() for line in done.stderr.splitlines() if not line.startswith(" ")]
+    """Names of the artifacts that a command computed, in order, from its details."""
+    stages = [line.split() for line in done.stderr.splitlines()]
     return [words[0] for words in stages if len(words) > 2 and words[2] == "s"]
 
 

@@ -111,6 +111,32 @@ def test_a_signal(monkeypatch, capsys, number, status):
     assert said(capsys) == "gradret: interrupted; run the same command again to resume\n"
 
 
+COMPLETE = """
+source /dev/stdin
+COMP_WORDS=({words}) COMP_CWORD={place}
+_shtab_gradret
+printf '%s\n' "${{COMPREPLY[@]}}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("gradret se", ["search", "select", "serve"]),
+        ("gradret export --fo", ["--format"]),
+        ("gradret run c.y", ["c.yaml"]),
+    ],
+)
+def test_bash_completes_commands_flags_and_files(yaml, tmp_path, capsys, words, found):
+    with pytest.raises(SystemExit) as ended:
+        main(["--print-completion", "bash"])
+    assert ended.value.code == 0
+    line = COMPLETE.format(words=words, place=len(words.split()) - 1)
+    script = capsys.readouterr().out
+    done = subprocess.run(["bash", "-c", line], input=script, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert sorted(done.stdout.split()) == found, done.stderr
+
+
 def test_control_characters_reach_no_terminal(tmp_path, capsys):
     (tmp_path / "qrels").write_text("q1 0 d1 1\n")
     runs = [tmp_path / "a\x1b[2J.trec", tmp_path / "b\x9b2J.trec"]
@@ -155,6 +181,31 @@ def test_output_that_nobody_reads_to_its_end():
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["trian", "x.yaml"], "gradret: error: 'trian' is not a command; did you mean 'train'?"),
+        (["xyzzy"], "gradret: error: 'xyzzy' is not a command; known: run, ingest, queries, "),
+        ([], "gradret: error: the following arguments are required: COMMAND"),
+    ],
+)
+def test_a_command_that_does_not_exist(arguments, words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_config_that_does_not_exist_has_a_near_name(tmp_path, capsys):
+    (tmp_path / "quickstart.yaml").write_text("name: x")
+    for wrong in ("quikstart.yaml", "quickstart", "quickstart.yml"):
+        assert main(["run", str(tmp_path / wrong)]) == 2
+        words = f"gradret: no config file at {tmp_path / wrong}; did you mean {tmp_path / 'quickstart.yaml'}?\n"
+        assert said(capsys) == words
+    assert main(["run", str(tmp_path / "other" / "quickstart.yaml")]) == 2
+    assert said(capsys) == f"gradret: no config file at {tmp_path / 'other' / 'quickstart.yaml'}\n"
+
+
 def test_show(capsys):
     assert main(["show"]) == 0
     (losses,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("losses "))
@@ -167,7 +218,7 @@ def test_show(capsys):
     assert main(["show", "losses", "infonse"]) == 2
     assert said(capsys) == "gradret: 'infonse' is not one of the losses; did you mean 'infonce'?\n"
     assert main(["show", "loses"]) == 2
-    assert said(capsys) == "gradret: 'loses' is not a kind of component; did you mean 'losses'?\n"
+    assert said(capsys) == "gradret: 'loses' is not a kind of component or a config key; did you mean 'losses'?\n"
 
 
 def test_a_stage_prints_its_folder(beir, yaml, artifact, capsys, monkeypatch):
@@ -178,7 +229,9 @@ def test_a_stage_prints_its_folder(beir, yaml, artifact, capsys, monkeypatch):
     path = capsys.readouterr().out.strip()
     assert json.loads((cli.Path(path) / "manifest.json").read_text())["stage"] == "queries"
     assert main(["queries", *arguments, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"queries": path}
+    *events, last = map(json.loads, capsys.readouterr().out.splitlines())
+    assert last == {"event": "result", "artifacts": {"queries": path}}
+    assert [(event["event"], event["stage"]) for event in events][-2:] == [("start", "queries"), ("end", "queries")]
 
 
 def test_check_prints_a_table_or_numbers(beir, yaml, artifact, capsys, monkeypatch):
@@ -198,7 +251,15 @@ def test_check_prints_a_table_or_numbers(beir, yaml, artifact, capsys, monkeypat
 def test_a_teacher_that_is_no_better_is_2_unless_told_to_go_on(yaml, capsys, monkeypatch, tmp_path):
     found = {"retriever": "dense", "teacher": "fusion", "sample": "dev", "drawn": 50, "queries": 50}
     found |= {"retriever_ndcg": 0.5, "teacher_ndcg": 0.4, "difference": -0.1, "low": -0.2, "high": -0.05, "p": 0.001}
-    found |= {"unscored": 0, "judged_pairs": 0, "kappa": None, "kendall_tau": None, "spearman": None}
+    found |= {
+        "unscored": 0,
+        "judged_pairs": 0,
+        "kappa": None,
+        "kendall_tau": None,
+        "spearman": None,
+        "signal": None,
+        "orders": None,
+    }
     made = make(
         "check",
         str(tmp_path),

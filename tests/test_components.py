@@ -53,14 +53,15 @@ def outside(tmp_path, monkeypatch):
 
 
 def test_names_are_sorted_and_leave_out_what_is_private():
-    assert components.names("datasets") == ["beir", "beir_archive", "files", "hf", "irds", "pydocs"]
+    assert components.names("datasets") == ["beir", "beir_archive", "files", "folder", "hf", "irds", "lists", "pydocs"]
 
 
 def test_unknown_names_get_the_nearest():
     with pytest.raises(ConfigError, match="'infonse' is not one of the losses; did you mean 'infonce'"):
         components.find("losses", "infonse")
     with pytest.raises(
-        ConfigError, match="'zzz' is not one of the datasets; known: beir, beir_archive, files, hf, irds, pydocs"
+        ConfigError,
+        match="'zzz' is not one of the datasets; known: beir, beir_archive, files, folder, hf, irds, lists, pydocs",
     ):
         components.find("datasets", "zzz")
 

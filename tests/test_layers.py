@@ -16,12 +16,12 @@ ROOT = Path(gradret.__file__).parent
 # From the ground up: a module imports its own layer and those below. `kind.*` are a kind's
 # components, `kind` alone is its Protocol. The longest name that fits a module places it.
 LAYERS = (
-    "errors progress text scripts version components draw",
-    "compressed arguments",
+    "errors progress text scripts urls version components draw",
+    "compressed arguments numbered",
     "store",
     (
-        "pairs texts judgments measures origins prompts search.factory "
-        "work.session work.confined work.raylet work.reaper work.signals"
+        "pairs passage_ids texts judgments measures origins prompts search.factory "
+        "work.session work.nodes work.confined work.raylet work.reaper work.signals"
     ),
     "models",
     "config",
@@ -33,12 +33,14 @@ LAYERS = (
     "report",
     "flow",
     "planning",
+    "doctor",
     "commands",
+    "finished",
+    "serving",
     "gradret",
     "cli",
 )
 MOST_LINES = {"function": 60, "file": 350}
-LONG_FILES = {"config/run.py"}  # the config's fields and their documentation
 
 
 def modules():
@@ -162,7 +164,7 @@ def test_every_name_in_the_table_is_a_module():
 def test_functions_and_files_are_short(path):
     source = path.read_text(encoding="utf-8")
     assert not long_functions(source)
-    assert not is_long(source) or str(path.relative_to(ROOT)) in LONG_FILES
+    assert not is_long(source)
 
 
 def test_imports_are_all_seen():

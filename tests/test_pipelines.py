@@ -1,4 +1,4 @@
-"""Every paper's pipeline with its small config, on a few documents."""
+"""Every paper's pipeline with its small config, as its page says, on a few documents."""
 
 import importlib.util
 import json
@@ -11,12 +11,13 @@ import pytest
 import gradret
 from gradret.flow import Flow
 
+from .pages import PAPERS, small_pipelines
+
 ROOT = Path(__file__).parents[1]
-PAPERS = ("listwise_distillation", "sycl", "bixse", "multi_positive")
 FEW = ["generate.generator.queries=80", "train.epochs=1", "train.batch_size=16", "check.queries=0", "search.k=20"]
 FEW += ["select.dev_share=0.2", "label.teacher={name: fusion, dense_weight: 0.0}"]
 BM25 = "mine.retrievers=[{name: source}, {name: bm25, k: 8}, {name: random}]"
-OWN = {"sycl": [BM25], "multi_positive": [BM25]}
+OWN = {"sycl": [BM25], "multiple-positives": [BM25]}
 
 
 @pytest.fixture(scope="module")
@@ -36,21 +37,24 @@ def collection(tmp_path_factory):
     return folder
 
 
-def pipeline(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "pipelines" / f"{name}.py")
+def pipeline(script):
+    spec = importlib.util.spec_from_file_location(Path(script).stem, ROOT / script)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
 @pytest.mark.parametrize("paper", PAPERS)
-def test_a_papers_pipeline_from_corpus_to_report(paper, collection, tmp_path, ray_session, capsys):
-    overrides = ["dataset.name=beir", f"dataset.path={collection}", f"storage_path={tmp_path}", *FEW]
-    pipeline(paper).main(str(ROOT / "configs" / f"{paper}_small.yaml"), *overrides, *OWN.get(paper, []))
+def test_a_papers_command_from_corpus_to_report(paper, collection, tmp_path, ray_session, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    ((_, script, config, *overrides),) = small_pipelines(paper)
+    assert "dataset.path=DIR" in overrides
+    overrides = [word.replace("=DIR", f"={collection}") for word in overrides]
+    pipeline(script).main(config, *overrides, f"storage_path={tmp_path}", *FEW, *OWN.get(paper, []))
     said = capsys.readouterr()
     reports = [Path(line) for line in said.out.split()]
     assert all(report.is_file() for report in reports)
-    assert len(reports) == (2 if paper == "multi_positive" else 1)  # the curriculum is a run of its own
+    assert len(reports) == (2 if paper == "multiple-positives" else 1)  # the curriculum is a run of its own
     told = re.findall(r"^[\w ,-]+: ([\d,]+)$", said.err, flags=re.MULTILINE)
     assert told
     assert all(int(number.replace(",", "")) > 0 for number in told[: -1 if len(told) > 1 else None])
@@ -82,8 +86,8 @@ def test_the_job_entry_point_with_a_teacher_that_cannot_search(collection, tmp_p
     ]
     overrides += ["train.epochs=1", "train.batch_size=16", "check.queries=0", "search.k=20", "select.dev_share=0.2"]
     overrides += [f"label.teacher={{name: cross_encoder, model: {teacher}}}", BM25, "name=crossed"]
-    pipeline("quickstart").main(str(ROOT / "configs" / "quickstart.yaml"), *overrides)
+    pipeline("pipelines/quickstart.py").main(str(ROOT / "configs" / "quickstart.yaml"), *overrides)
     report = Path(capsys.readouterr().out.strip())
     assert report.is_file()
     systems = json.loads((report.parent / "metrics.json").read_text())["systems"]
-    assert set(systems) == {"bm25", "base", "tuned", "teacher"}  # it ranks anew what the others found
+    assert set(systems) == {"bm25", "base", "tuned", "hybrid", "teacher"}  # it ranks anew what the others found

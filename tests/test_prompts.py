@@ -4,7 +4,9 @@ import pytest
 from gradret import prompts
 from gradret.errors import ConfigError
 
-ALL = [f"{path.parent.name}/{path.stem}" for path in sorted(prompts._FOLDER.rglob("*.jinja"))]
+ALL = [
+    path.relative_to(prompts._FOLDER).with_suffix("").as_posix() for path in sorted(prompts._FOLDER.rglob("*.jinja"))
+]
 
 
 @pytest.fixture

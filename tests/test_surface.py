@@ -23,11 +23,13 @@ MODULES = sorted(module.name for module in pkgutil.walk_packages(gradret.__path_
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 HEAVY = {"torch", "ray", "pyarrow", "numpy", "transformers", "ir_measures", "omegaconf"}
 
-STAGE = {"CONFIG", "key=value", "--json"}
+OUTPUT = {"--json", "-q", "-v"}
+STAGE = {"CONFIG", "key=value"} | OUTPUT
 COMMANDS = {
-    "run": STAGE,
+    "run": STAGE | {"--dry-run"},
     "ingest": STAGE,
     "queries": STAGE,
+    "cut": STAGE,
     "dedupe": STAGE,
     "generate": STAGE,
     "check": STAGE,
@@ -37,15 +39,21 @@ COMMANDS = {
     "select": STAGE,
     "base": STAGE,
     "train": STAGE,
+    "train-teacher": STAGE,
     "index": STAGE,
-    "search": {"CONFIG|RUN", "key=value|QUERY", "--json"},
-    "evaluate": {"CONFIG|RUN", "key=value|RUN", "--qrels", "--measures", "--one-sided", "--json"},
-    "report": STAGE,
-    "plan": STAGE | {"--probe", "--gpu", "--parameters", "--tokens-in-per-second", "--tokens-out-per-second"},
+    "search": {"CONFIG|RUN", "key=value|WORD", "--top", "--compare", *OUTPUT},
+    "evaluate": {"CONFIG|RUN", "key=value|RUN", "--qrels", "--measures", "--one-sided", *OUTPUT},
+    "report": {"CONFIG|RUN", "key=value|RUN", "--output", *OUTPUT},
+    "doctor": {"CONFIG", "key=value", "--json"},
+    "plan": STAGE
+    | {"--probe", "--gpu", "--parameters", "--tokens-in-per-second", "--tokens-out-per-second", "--prices"},
     "tune": STAGE,
     "compare": STAGE,
     "agreement": {"HUMAN_QRELS", "OTHER_QRELS", "--json"},
-    "export": {"RUN", "DIR", "--json"},
+    "export": {"RUN", "DIR", "--format", "--json"},
+    "push": {"RUN", "REPO_ID", "--private", "--json"},
+    "init": {"FOLDER", "--output", "--json"},
+    "serve": {"RUN", "--host", "--port", "--replicas", "--client-rate", "--total-rate"},
     "status": {"RUN", "--json"},
     "submit": {"CONFIG", "key=value", "--address"},
     "show": {"kind", "name", "--json"},
@@ -99,8 +107,8 @@ def test_commands_and_flags():
 
 
 def test_every_stage_is_a_command():
-    made = [name for name, value in vars(flow.Flow).items() if isinstance(value, cached_property)]
-    assert sorted(arguments.STAGES) == sorted(made)
+    made = [name for name, value in vars(flow.Flow).items() if isinstance(value, cached_property) and name[0] != "_"]
+    assert sorted([*arguments.STAGES, "train_teacher"]) == sorted(made)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=[str(path.relative_to(ROOT)) for path in CONFIGS])
@@ -109,7 +117,9 @@ def test_every_config_loads_and_says_how_to_run_it(path):
     (load_evaluation if evaluation else load)(path)
     header = path.read_text(encoding="utf-8").partition("\n\n")[0]
     assert header.startswith("# ")
-    commands = r"gradret evaluate" if evaluation else r"gradret (run|compare|tune)|python pipelines/\w+\.py"
+    commands = (
+        r"gradret evaluate" if evaluation else r"gradret (run|compare|tune|train-teacher)|python pipelines/\w+\.py"
+    )
     assert re.search(rf"^# +({commands}) {path.relative_to(ROOT)}", path.read_text(encoding="utf-8"), re.MULTILINE)
 
 

@@ -19,7 +19,7 @@ from gradret.progress import say
 from gradret.report.folder import results_folder
 from gradret.report.recipes import Trial, as_data, compare_recipes
 from gradret.report.recipes_page import page
-from gradret.store.artifacts import write_json, write_text
+from gradret.store.atomic import write_json, write_text
 from gradret.work.session import connect, cores
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from gradret.progress import say
 from gradret.report.comparison import Table
 from gradret.report.evaluation import evaluation_report
 from gradret.report.folder import results_folder
+from gradret.stages.cut import cut
 from gradret.stages.evaluate import evaluate
 from gradret.stages.ingest import ingest
 from gradret.stages.queries import queries
@@ -23,10 +24,11 @@ def evaluate_on(evaluation: Evaluation, dataset: str) -> dict[str, Artifact]:
     config = evaluation.config(dataset)
     docs = ingest(config)
     human = queries(config, docs)
-    artifacts = {"ingest": docs, "queries": human}
+    passages = cut(config, docs)
+    artifacts = {"ingest": docs, "queries": human} | ({} if passages is docs else {"cut": passages})
     for name in evaluation.systems:
-        artifacts[f"search.{name}"] = search_system(config, evaluation.system(name, dataset), docs, human)
-        artifacts[f"evaluate.{name}"] = evaluate(config, human, artifacts[f"search.{name}"])
+        artifacts[f"search.{name}"] = search_system(config, evaluation.system(name, dataset), docs, human, passages)
+        artifacts[f"evaluate.{name}"] = evaluate(config, human, artifacts[f"search.{name}"], name)
     return artifacts
 
 

@@ -1,25 +1,34 @@
-"""``gradret plan``: estimate prompts, tokens and GPU-hours of the stages that use a language model."""
+"""``gradret plan``: estimate rows, time, memory, disk and price of every stage, and the prompts to language models."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradret.components import name_of
 from gradret.engines import TooLong
-from gradret.errors import ConfigError
+from gradret.errors import ConfigError, DataError
 from gradret.flow import Flow
-from gradret.planning import throughput
-from gradret.planning.jobs import Job, asks, jobs
+from gradret.planning import rates, throughput
+from gradret.planning.jobs import Job, planned
+from gradret.planning.sizes import Sizes
+from gradret.planning.stages import Prices, stages, totals
 from gradret.planning.throughput import Speed, Weights
-from gradret.store.artifacts import storage_folder
+from gradret.planning.used import used_hours
+from gradret.stages.held_out import wanted
+from gradret.store.mirror import remove
+from gradret.store.storage import storage_folder
 
 if TYPE_CHECKING:
     from gradret.config.run import Config
     from gradret.engines import Engine, Row
     from gradret.planning.probe import Probe
+    from gradret.planning.stages import Stage
 
 __all__ = ["PlanOptions", "plan"]
 
@@ -45,35 +54,97 @@ class PlanOptions:
                 raise ConfigError(f"--{name.replace('_', '-')}: must be above 0, got {value:g}")
 
 
-def plan(config: Config, options: PlanOptions | None = None, *, with_probe: bool = False) -> dict[str, Any]:
-    """Estimate the cost of the config's language model stages without running them.
+def plan(
+    config: Config, options: PlanOptions | None = None, *, with_probe: bool = False, prices: Prices | None = None
+) -> dict[str, Any]:
+    """Estimate the cost of every stage without running it.
 
     Ingests and deduplicates the dataset, builds the real prompts of a sample and counts their tokens with the
-    engine's tokenizer. Hours come from a roofline model of the GPU or, with ``with_probe``, from sending about 64
-    prompts of each stage to the real engine; its answers are discarded.
+    engine's tokenizer. Hours of an engine come from a roofline model of the GPU or, with ``with_probe``, from sending
+    about 64 prompts of each stage to the real engine; its answers are discarded. All other estimates scale what a
+    benchmark measured.
 
     Args:
         config: the run's config.
         options: figures to use instead of the table's.
         with_probe: measure the speed of the real engine.
+        prices: prices of hours and tokens.
 
     Returns:
-        ``name``; ``stages``, one mapping per stage; ``assumptions``, a list of sentences. Totals are over the whole
-        stage; hours are wall-clock time with ``engines`` engines in parallel, None if the speed is unknown.
+        ``name``; ``stages``, one mapping per stage, with ``used_hours`` if the run has finished; ``totals``;
+        ``prompts``, one mapping per stage that prompts a language model; ``assumptions``, a list of sentences.
+        Totals of prompts are over the whole stage; their hours are wall-clock time with ``engines`` engines in
+        parallel. None is unknown.
 
     Raises:
         ConfigError: an option is invalid, or an engine cannot start.
         DataError: the dataset cannot be used.
     """
-    if not asks(config):
-        return {"name": config.name, "stages": [], "assumptions": []}
-    planning = _Planning(config, options or PlanOptions())
-    storage = storage_folder(config.storage_path)
+    options = options or PlanOptions()
+    planning = _Planning(config, options)
+    storage, flow = storage_folder(config.storage_path), Flow(config)
     # In the storage, which all nodes of a cluster share.
     with tempfile.TemporaryDirectory(prefix="plan-", dir=storage) as folder:
-        stage_jobs = jobs(config, Flow(config), Path(folder))
-        stages = [planning.stage(job, Path(folder) if with_probe else None) for job in stage_jobs]
-    return {"name": config.name, "stages": stages, "assumptions": list(dict.fromkeys(planning.assumptions))}
+        try:
+            found = planned(config, flow, Path(folder))
+            prompts = [planning.stage(job, Path(folder) if with_probe else None) for job in found.jobs]
+        finally:
+            remove(Path(folder))
+    documents, test_queries = flow.cut.counts["rows_out"], _test_queries(flow, found.queries)
+    sizes = Sizes(documents, found.queries, test_queries, found.pairs, found.words)
+    estimates = stages(config, sizes, prompts, options.gpu, prices or Prices())
+    total = totals(estimates, _cores()) | {"free_gb": shutil.disk_usage(storage).free / 1e9}
+    used = used_hours(storage, config.name)
+    assumptions = [*planning.assumptions, *_sources(estimates), *_temporary(config, sizes), *_shortages(storage, total)]
+    return {
+        "name": config.name,
+        "stages": [asdict(each) | {"used_hours": used.get(each.stage)} for each in estimates],
+        "totals": total,
+        "prompts": prompts,
+        "assumptions": list(dict.fromkeys(assumptions)),
+    }
+
+
+def _test_queries(flow: Flow, generated: int) -> int:
+    """Number of test queries, held out of the generated ones if there are no others; 0 without judgments."""
+    if not flow.has_queries:
+        return round(wanted(generated))
+    try:
+        return flow.queries.counts["test_queries"]
+    except DataError:
+        return 0
+
+
+def _cores() -> float:
+    """CPU cores of the cluster as it is, or of this machine."""
+    from gradret.work.session import cores
+
+    if os.environ.get("RAY_ADDRESS"):
+        import ray
+
+        if ray.is_initialized():
+            return float(ray.cluster_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
+    return cores()
+
+
+def _sources(estimates: Sequence[Stage]) -> Iterator[str]:
+    yield f"time and disk are estimates: rates of {rates.source()}, scaled by documents and queries"
+    yield "memory is the most of all processes there; stages hold bounded parts of a larger corpus (docs/scale.md)"
+    yield f"a transformer takes 2 operations per parameter and token, at the speed of {rates.FLOPS_SOURCE} on a core"
+    if unknown := [each.stage for each in estimates if None in (each.cpu_hours, each.gpu_hours)]:
+        yield f"no rate was measured for the components of {', '.join(unknown)}: their time is not in the totals"
+
+
+def _temporary(config: Config, sizes: Sizes) -> Iterator[str]:
+    if config.search.smaller:
+        vectors = rates.cost("index", sizes.documents, sizes.queries).bytes / 2e6  # of base and tuned
+        yield f"smaller: each worker also takes up to {vectors:,.1f} MB of its temporary folder for a while"
+        yield f"smaller: rates of {rates.source('smaller_source')}"
+
+
+def _shortages(storage: Path, total: Mapping[str, Any]) -> Iterator[str]:
+    if total["disk_gb"] > total["free_gb"]:
+        yield f"{storage} has too little space: {total['free_gb']:,.0f} GB free; set storage_path to a larger disk"
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
-"""``gradret show``: list components and show their documentation."""
+"""``gradret show``: list components, and show the documentation of components and config keys."""
 
 from __future__ import annotations
 
 import inspect
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from typing import Any
 
 from gradret import components
+from gradret.commands.keys import keys, keys_below, keys_of_components, text_of
 from gradret.errors import ConfigError
 
 __all__ = ["Description", "describe"]
@@ -21,21 +22,40 @@ class Description:
 
 
 def describe(kind: str | None = None, name: str | None = None) -> Description:
-    """Describe all kinds of components, the components of one kind, or one component.
+    """Describe all kinds of components, the components of one kind, one component, or keys of the config.
+
+    Args:
+        kind: a kind of component, or a config key or block, such as ``train.learning_rate`` or ``train``.
+        name: a component of the kind.
 
     Raises:
-        ConfigError: the kind or component does not exist.
+        ConfigError: the kind, component or key does not exist.
     """
     if kind is None:
         data = {each: components.names(each) for each in components.KINDS}
         return Description("\n".join(f"{each:<12} {', '.join(names)}" for each, names in data.items()), data)
     if kind not in components.KINDS:
-        raise ConfigError(components.unknown(kind, list(components.KINDS), "a kind of component"))
+        return _keys(kind)
     if name is None:
         lines = {each: _summary(components.find(kind, each)) for each in components.names(kind)}
         width = max(map(len, lines))
         return Description("\n".join(f"{each:<{width}}  {line}" for each, line in lines.items()), lines)
     return _page(kind, name)
+
+
+def _keys(key: str) -> Description:
+    found = keys_below(key)
+    if not found:
+        block, dot, _ = key.partition(".")
+        known = [each.key for each in keys_below(block) or keys()] if dot else [*components.KINDS, *_blocks()]
+        known = [each.key for each in keys() if each.key.rpartition(".")[2] == key] or known
+        known = sorted({each.key for each in keys_of_components(key)}) or known
+        raise ConfigError(components.unknown(key, known, "a kind of component or a config key"))
+    return Description(text_of(found), [asdict(each) for each in found])
+
+
+def _blocks() -> list[str]:
+    return list(dict.fromkeys(each.key.partition(".")[0] for each in keys()))
 
 
 def _summary(component: type) -> str:

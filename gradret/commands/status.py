@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gradret.errors import ConfigError
+from gradret.store.mirror import refreshed
+from gradret.urls import local_path, shown
 
 __all__ = ["Status", "status"]
 
@@ -33,24 +35,25 @@ def status(run: str | Path) -> Status:
     """Read the log of a run.
 
     Args:
-        run: the run's folder, ``STORAGE/runs/NAME``.
+        run: the run's folder, ``STORAGE/runs/NAME``, or its URL.
 
     Raises:
         ConfigError: it has no log.
     """
-    log = Path(run) / "log.txt"
+    log = refreshed(local_path(run) / "log.txt")
     try:
         rows = [line.partition("\t") for line in log.read_text(encoding="utf-8").splitlines()]
     except OSError as error:
         raise ConfigError(
-            f"{log} cannot be read: {error.strerror}; give the folder of a run that was started, STORAGE/runs/NAME"
+            f"{shown(log)} cannot be read: {error.strerror}; give the folder of a run that was started, "
+            "STORAGE/runs/NAME"
         ) from error
     start = max((n for n, (_, _, text) in enumerate(rows) if text == "started"), default=0)
     texts = [text for _, _, text in rows[start + 1 :]]
     last = texts[-1] if texts else ""
     state = "finished" if last == "finished" else last if last.startswith("failed: ") else "running"
     seconds = (datetime.now(UTC) - datetime.fromisoformat(rows[-1][0])).total_seconds() if rows else 0.0
-    return Status(Path(run).name, state, max(0.0, seconds), tuple(_shown(texts)))
+    return Status(log.parent.name, state, max(0.0, seconds), tuple(_shown(texts)))
 
 
 def _shown(texts: list[str]) -> list[str]:

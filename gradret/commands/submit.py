@@ -6,9 +6,10 @@ import asyncio
 import logging
 import os
 import shlex
+import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from gradret.config.evaluation import is_evaluation, load_evaluation
 from gradret.config.loading import load
 from gradret.errors import ConfigError, StageError
 from gradret.progress import say
+from gradret.urls import is_url
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -69,11 +71,27 @@ def _require_reachable(path: str, config: Any) -> None:
     outside = [text for text in (path, *_relative_paths(config)) if here not in Path(text).resolve().parents]
     if outside:
         raise ConfigError(f"{outside[0]} is not in {here}, the folder that travels with the job; copy it there")
-    if not Path(config.storage_path).is_absolute():
+    if ignored := _ignored((path, *_relative_paths(config))):
         raise ConfigError(
-            f"storage_path: must be an absolute path that all nodes of the cluster share, got {config.storage_path!r}; "
-            "a relative one would be lost with the job's copy of this folder"
+            f"{ignored[0]} does not travel with the job, since .gitignore names it; put it on every node and name its "
+            "absolute path, or exempt it in .gitignore with a line that begins with !"
         )
+    if not (is_url(config.storage_path) or Path(config.storage_path).is_absolute()):
+        raise ConfigError(
+            "storage_path: must be a URL, or an absolute path that all nodes of the cluster share, got "
+            f"{config.storage_path!r}; a relative one would be lost with the job's copy of this folder"
+        )
+
+
+def _ignored(paths: Iterable[str]) -> list[str]:
+    """The files among ``paths``, and below them, that ``.gitignore`` names; none outside a git repository."""
+    files = [str(file) for path in map(Path, paths) for file in (path, *path.rglob("*")) if file.is_file()]
+    command = ["git", "check-ignore", "--no-index", "--stdin", "-z"]
+    try:
+        found = subprocess.run(command, input="\0".join(files), capture_output=True, text=True, check=False)  # noqa: S603
+    except FileNotFoundError:  # no git
+        return []
+    return [file for file in found.stdout.split("\0") if file]
 
 
 def _relative_paths(config: object) -> Iterator[str]:
@@ -83,8 +101,9 @@ def _relative_paths(config: object) -> Iterator[str]:
     if is_dataclass(config):
         for field in fields(config):
             value = getattr(config, field.name)
-            if field.metadata.get("location") and isinstance(value, str):
-                yield from [value] if value and not Path(value).is_absolute() and Path(value).exists() else []
+            if field.metadata.get("location"):
+                texts = value if isinstance(value, tuple) else (value or "",)
+                yield from (text for text in texts if text and not Path(text).is_absolute() and Path(text).exists())
             else:
                 yield from _relative_paths(value)
     elif isinstance(config, dict):

@@ -18,24 +18,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradret.commands.compare import max_concurrent_trainings
+from gradret.config.experiments import SEARCHABLE
 from gradret.config.loading import override, to_yaml
-from gradret.config.run import SEARCHABLE, Config, Evaluate
+from gradret.config.run import Config, Evaluate
 from gradret.config.written import one_line
 from gradret.errors import ConfigError, StageError
 from gradret.flow import Flow
 from gradret.progress import say
+from gradret.report.curve import read_curve
 from gradret.report.folder import results_folder
-from gradret.report.plots import read_curve
+from gradret.report.trials_page import page
 from gradret.stages.check_queries import check_queries, draw
 from gradret.stages.train import train
-from gradret.store.artifacts import write_json, write_text
+from gradret.store.atomic import write_json, write_text
 from gradret.store.fingerprint import fingerprint
+from gradret.store.objects import filesystem
+from gradret.store.storage import storage_folder
+from gradret.urls import location
 from gradret.work.session import connect
 
 if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
     from ray import tune as ray_tune
 
-    from gradret.config.run import Dimension
+    from gradret.config.experiments import Dimension
     from gradret.store.artifacts import Artifact
 
 __all__ = ["terminal_text", "tune"]
@@ -51,8 +57,8 @@ _GRACE_EPOCHS = 1
 def tune(config: Config) -> Path:
     """Search ``config.tune.space`` and return the folder ``STORAGE/searches/NAME``.
 
-    It holds ``best.yaml``, a config for ``gradret run``, and ``search.json``. A killed search resumes: finished
-    trials and finished trainings are not run again.
+    It holds ``best.yaml``, a config for ``gradret run``, ``report.html`` and ``search.json``. A killed search resumes:
+    finished trials and finished trainings are not run again.
 
     Raises:
         ConfigError: the space is empty, a key cannot be set, or there are no queries to judge trials by.
@@ -79,7 +85,9 @@ def tune(config: Config) -> Path:
     folder = results_folder(config, "searches")
     write_text(folder / "config.yaml", [to_yaml(config)])
     write_text(folder / "best.yaml", [to_yaml(override(config, winner["overrides"]))])
-    write_json(folder / "search.json", {"objective": _objective_text(config), "best": winner, "trials": trials})
+    search = {"objective": _objective_text(config), "best": winner, "trials": trials}
+    write_text(folder / "report.html", [page(config, search)])
+    write_json(folder / "search.json", search)
     return folder
 
 
@@ -164,19 +172,25 @@ def _run_trials(config: Config) -> list[dict[str, Any]]:
     settings = config.tune
     # Another config or space is another search.
     name = fingerprint("tune", __name__, {"config": config}, {})
-    storage = Path(config.storage_path).absolute() / "searches" / config.name / "ray"
+    storage, files = _storage(config)
     # Leave the CPUs to the trial's training; Ray does not accept a request of zero.
     trainable = ray_tune.with_resources(ray_tune.with_parameters(_trial, config=config), {"CPU": 0.001})
-    if ray_tune.Tuner.can_restore(str(storage / name)):
+    if ray_tune.Tuner.can_restore(f"{storage}/{name}", storage_filesystem=files):
         say("tune: resuming the interrupted search")
-        tuner = ray_tune.Tuner.restore(str(storage / name), trainable, resume_unfinished=True, restart_errored=True)
+        tuner = ray_tune.Tuner.restore(
+            f"{storage}/{name}", trainable, resume_unfinished=True, restart_errored=True, storage_filesystem=files
+        )
     else:
         tuner = ray_tune.Tuner(
             trainable,
             param_space={dimension.key: _domain(dimension) for dimension in settings.space},
             tune_config=_tune_config(config),
             run_config=ray_tune.RunConfig(
-                name=name, storage_path=str(storage), verbose=0, callbacks=[_progress_callback(config)]
+                name=name,
+                storage_path=storage,
+                storage_filesystem=files,
+                verbose=0,
+                callbacks=[_progress_callback(config)],
             ),
         )
     grid = tuner.fit()
@@ -187,8 +201,15 @@ def _run_trials(config: Config) -> list[dict[str, Any]]:
         raise StageError(f"tune: no trial finished: {first}")
     failed = len(results) - len(trials)
     if failed:
-        say(f"tune: {failed} of {len(results)} trials failed")
+        say(f"tune: {failed} of {len(results)} trials failed", "warning")
     return trials
+
+
+def _storage(config: Config) -> tuple[str, FileSystem | None]:
+    """Where Ray keeps the state of the search: a folder, or in a bucket."""
+    folder = storage_folder(config.storage_path) / "searches" / config.name / "ray"
+    place = location(folder)
+    return (place.key, filesystem(place.scheme, place.options, place.bucket)) if place else (str(folder), None)
 
 
 def _outcome(result: Any) -> dict[str, Any]:
@@ -259,7 +280,7 @@ def _trial(chosen: dict[str, Any], config: Config) -> None:
 def _dev_scores(flow: Flow) -> Iterator[float]:
     """The dev nDCG@10 before training and after every epoch, as training reports it."""
     events: queue.Queue[dict[str, Any] | BaseException | None] = queue.Queue()
-    inputs = flow.base, flow.ingest, flow.generate, flow.select
+    inputs = flow.base, flow.cut, flow.generate, flow.select
 
     def run() -> None:
         try:
@@ -283,14 +304,16 @@ def _dev_scores(flow: Flow) -> Iterator[float]:
 
 def _corpus_score(flow: Flow) -> float:
     """nDCG@10 of the trained model on the judged queries, over the corpus."""
+    from gradret.stages.cut import deep
     from gradret.stages.evaluate import evaluate
     from gradret.stages.index import index
+    from gradret.stages.max_passage import max_passage
     from gradret.stages.search import search
 
     queries = _judged_queries(flow)
     config = replace(flow.config, evaluate=Evaluate((MEASURE,)))
-    run = search(config, flow.train, index(config, flow.train, flow.ingest), queries)
-    rows = evaluate(config, queries, run).table("metrics").to_pylist()
+    run = search(deep(config, flow.cut), flow.train, index(config, flow.train, flow.cut), queries)
+    rows = evaluate(config, queries, max_passage(config, run)).table("metrics").to_pylist()
     return statistics.fmean(row["value"] for row in rows if row["measure"] == MEASURE)
 
 
@@ -299,5 +322,5 @@ def _confirm(config: Config, overrides: list[str], seed: int) -> float:
     flow = Flow(override(config, [*overrides, f"train.seed={seed}"]))
     if not _within_training(config):
         return _corpus_score(flow)
-    whole_corpus = override(flow.config, [f"train.dev_docs={flow.ingest.counts['rows_out']}"])
+    whole_corpus = override(flow.config, [f"train.dev_docs={flow.cut.counts['rows_out']}"])
     return float(Flow(whole_corpus).train.manifest["notes"]["best_dev_ndcg"])

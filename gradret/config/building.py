@@ -12,6 +12,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, TypeVar
 
 from gradret import components
+from gradret.config.elsewhere import unknown_key
 from gradret.config.fields import expanded
 from gradret.config.values import convert
 from gradret.config.written import is_null
@@ -36,7 +37,7 @@ def build(cls: type[_C], tree: object, problems: Sequence[str] = ()) -> _C:
         ConfigError: keys or values are wrong; names all of them.
     """
     for imports in (False, True):
-        builder = _Builder(imports=imports)
+        builder = _Builder(cls, imports=imports)
         try:
             config = builder.build(cls, tree, "")
         except RecursionError:
@@ -58,8 +59,8 @@ class _NotImported(str):
 class _Builder:
     """Builds dataclasses from mappings. ``where`` is the key of the value being built, such as ``train.loss[0]``."""
 
-    def __init__(self, *, imports: bool) -> None:
-        self.imports = imports
+    def __init__(self, root: type, *, imports: bool) -> None:
+        self.root, self.imports = root, imports
         self.problems: list[str] = []
 
     def build(self, cls: type, node: object, where: str, default: object = None) -> object | None:
@@ -72,11 +73,9 @@ class _Builder:
             self.problems.append(f"{where or 'config'}: expected a mapping of keys, got {node!r}")
             return None
         known = {f.name: f for f in fields(cls)}
-        self.problems += [
-            f"{_join(where, str(key))}: {components.unknown(str(key), list(known), 'a key here')}"
-            for key in node
-            if key not in known
-        ]
+        for key in map(str, node):
+            if key not in known:
+                self.problems.append(f"{_join(where, key)}: {unknown_key(key, where, list(known), self.root)}")
         hints = typing.get_type_hints(cls)
         values, broken = {}, set()
         for name, f in known.items():
@@ -159,7 +158,8 @@ class _Builder:
     def _component(self, kind: str, node: object, where: str) -> object:
         node = {"name": node} if isinstance(node, str) else node
         if not isinstance(node, Mapping) or not isinstance(node.get("name"), str):
-            self.problems.append(f"{where}: expected {{name: ...}} with the name of one of the {kind}, got {node!r}")
+            text = f"{where}: expected {{name: ...}} with the name of one of the {kind}, got {node!r}"
+            self.problems.append(f"{text}{_names_with(kind, node)}")
             return MISSING
         name = str(node["name"])
         if ":" in name and not self.imports:
@@ -185,3 +185,15 @@ def _is_required(f: Field[Any]) -> bool:
 
 def _join(where: str, key: str) -> str:
     return f"{where}.{key}" if where else key
+
+
+def _names_with(kind: str, node: object) -> str:
+    """The components of ``kind`` that have all keys of ``node``, as a hint."""
+    if not isinstance(node, Mapping) or not node or "name" in node:
+        return ""
+    having = [
+        name
+        for name in components.names(kind)
+        if {str(key) for key in node} <= {f.name for f in fields(components.find(kind, name))}
+    ]
+    return f"; {', '.join(map(str, node))}: of {', '.join(having)}" if having else ""

@@ -16,7 +16,8 @@ from typing import Any, Literal
 from gradret.components import unknown
 from gradret.config.fields import by_name, component, folder_name, location, set_home, storage_folder
 from gradret.config.loading import load_as, read_yaml
-from gradret.config.run import Config, Encode, Evaluate, Index, Search, Train
+from gradret.config.run import Config, Encode, Evaluate, Index, Passages, Search
+from gradret.config.train import Train
 from gradret.errors import ConfigError, DataError, GradretError
 
 __all__ = ["Evaluation", "System", "is_evaluation", "load_evaluation", "require_available", "row_of"]
@@ -68,6 +69,7 @@ class Evaluation:
     """The systems by name; each is compared with the first."""
     storage_path: str = location("storage")
     seed: int = 0
+    passages: Passages = Passages()
     encode: Encode = Encode()
     index: Index = Index()
     search: Search = Search()
@@ -108,6 +110,7 @@ class Evaluation:
             dataset=self.datasets[dataset],
             storage_path=self.storage_path,
             seed=self.seed,
+            passages=self.passages,
             train=Train(encoder=encoder),
             encode=self.encode,
             index=self.index,

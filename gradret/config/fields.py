@@ -9,6 +9,7 @@ from dataclasses import MISSING, field, fields, is_dataclass, replace
 from typing import Any
 
 from gradret.errors import ConfigError
+from gradret.urls import url_problem
 
 __all__ = [
     "above_zero",
@@ -116,9 +117,8 @@ def storage_folder(path: str) -> str:
     """The problem with ``path`` as the storage; empty if there is none."""
     if not path.strip():
         return "must not be empty; name a folder"
-    # As a path, s3://bucket would be a local folder called s3:, and a run's results would be lost with the machine.
-    url = re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", path)
-    return f"must be a folder, got the URL {path!r}; mount it as a folder that every node sees" if url else ""
+    # As a path, https://x would be a local folder called https:, and a run's results would be lost with the machine.
+    return url_problem(path) if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", path) else ""
 
 
 def at_least(least: float, value: float) -> str:

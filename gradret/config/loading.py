@@ -6,6 +6,7 @@ All errors are reported at once, each with its key and, if a name is close to a 
 from __future__ import annotations
 
 import copy
+import difflib
 import re
 import typing
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from gradret.errors import ConfigError
 if TYPE_CHECKING:
     from omegaconf.errors import OmegaConfBaseException
 
-__all__ = ["load", "load_as", "override", "parse", "read_yaml", "to_yaml"]
+__all__ = ["load", "load_as", "override", "parse", "read_yaml", "short", "to_yaml"]
 
 _C = TypeVar("_C")
 _PART = r"[^\s.\[\]]([^.\[\]]*[^\s.\[\]])?"
@@ -89,7 +90,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         tree = read(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise ConfigError(f"no config file at {path}") from None
+        raise ConfigError(f"no config file at {path}{_near_file(Path(path))}") from None
     except YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {one_line_of(error)}") from error
     except (OSError, ValueError) as error:
@@ -97,6 +98,15 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     if not isinstance(tree, dict | None):
         raise ConfigError(f"{path} is not a mapping of keys; expected keys such as name: and dataset:")
     return tree or {}
+
+
+def _near_file(path: Path) -> str:
+    """A file of a similar name in the same folder, as a question; empty if there is none."""
+    names = [each.name for each in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, names, n=1) or difflib.get_close_matches(
+        f"{path.name}.yaml", names, n=1
+    )
+    return f"; did you mean {path.with_name(near[0])}?" if near else ""
 
 
 def to_yaml(config: object) -> str:
@@ -207,6 +217,19 @@ def _plain(value: object, *, named: bool = False) -> Any:
     if isinstance(value, Mapping):
         return {name: _plain(item, named=named) for name, item in value.items()}
     return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value
+
+
+def short(component: object) -> dict[str, Any]:
+    """A component as a mapping, without ``resources`` and what is the default."""
+    written: dict[str, Any] = {"name": components.name_of(component)}
+    for f in fields(component):  # type: ignore[arg-type]
+        value, default = getattr(component, f.name), f.default
+        if "kind" in f.metadata and value is not None:
+            value = [short(each) for each in value] if f.metadata["many"] else short(value)
+            default = f.metadata["default"]
+        if f.name != "resources" and value != default:
+            written[f.name] = _plain(value)
+    return written
 
 
 def _holds_components(f: Field[Any]) -> bool:

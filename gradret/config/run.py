@@ -7,51 +7,28 @@ Blocks called ``resources`` affect speed only; everything else affects the resul
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass
 from typing import Any, Literal
 
+from gradret.config.experiments import Compare, Tune
 from gradret.config.fields import (
-    above_zero,
     at_least,
     component,
     folder_name,
-    list_of,
     location,
     require,
     set_home,
     share,
     storage_folder,
 )
-from gradret.config.written import Setting
+from gradret.config.resources import EncodeResources, IndexResources, Workers
+from gradret.config.search import Search
+from gradret.config.select import Select
+from gradret.config.train import Train
+from gradret.config.train_teacher import TrainTeacher
 from gradret.errors import ConfigError
 
-__all__ = ["Config", "Encode", "Evaluate", "Index", "Rule", "Search", "Workers"]
-
-
-@dataclass(frozen=True)
-class Workers:
-    """Ray workers of a stage; affects speed only."""
-
-    actors: int = 1
-    """Number of workers in parallel; 0 leaves it to Ray."""
-    gpus: float = 0.0
-    """GPUs per worker."""
-
-    def __post_init__(self) -> None:
-        require(actors=at_least(0, self.actors), gpus=at_least(0, self.gpus))
-
-
-@dataclass(frozen=True)
-class EncodeResources(Workers):
-    """Ray workers that encode; affects speed only."""
-
-    threads: int = 0
-    """CPU threads per worker; 0 uses all cores of the machine."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(threads=at_least(0, self.threads))
+__all__ = ["Config", "Encode", "Evaluate", "Index", "Passages", "Search"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +45,27 @@ class Ingest:
 
 
 @dataclass(frozen=True)
+class Passages:
+    """Cut long documents into passages, which are then trained on, indexed and searched.
+
+    Evaluation stays that of documents: a document's score is that of its best passage.
+    """
+
+    size: int = 0
+    """Largest number of words of a passage; longer documents are cut, at the ends of sentences where one is near. 0
+    cuts none."""
+    overlap: int = 0
+    """Words that a passage repeats from the one before; at most half of ``size``."""
+
+    def __post_init__(self) -> None:
+        small = 0 <= self.overlap <= self.size // 2
+        require(
+            size=at_least(0, self.size),
+            overlap="" if small else f"must be from 0 to half of passages.size={self.size}, got {self.overlap}",
+        )
+
+
+@dataclass(frozen=True)
 class Dedupe:
     """Choose the documents to write queries about."""
 
@@ -80,7 +78,7 @@ class Dedupe:
     near: float = 0.0
     """Documents whose sets of word 5-grams have at least this Jaccard similarity (estimated by MinHash) are copies
     too; 0 turns this off."""
-    resources: Workers = Workers(actors=0)
+    resources: Workers = Workers()
 
     def __post_init__(self) -> None:
         require(
@@ -96,12 +94,13 @@ class Generate:
     """Write queries about documents."""
 
     generator: Any = component("generators", {"name": "extractive"})
+    """What writes the queries."""
     training_queries: bool = False
     """Add the dataset's human training queries, if it has any. With the retriever ``positives``, their lists contain
     the documents that people judged relevant."""
     max_bad_share: float = 0.2
     """Stop if more than this share of a language model's answers cannot be used."""
-    resources: Workers = Workers(actors=0)
+    resources: Workers = Workers()
 
     def __post_init__(self) -> None:
         require(max_bad_share=share(self.max_bad_share))
@@ -116,6 +115,7 @@ class Mine:
         [{"name": "source"}, {"name": "teacher"}, {"name": "random"}],
         many=True,
     )
+    """Each adds its documents to a query's candidates."""
     leak_similarity: float = 0.8
     """Drop training queries this similar or more to a test query (Jaccard of character 4-grams); 0 keeps all."""
     resources: Workers = Workers()
@@ -134,7 +134,8 @@ class Check:
     retriever: Any = component("retrievers", {"name": "dense", "k": 100})
     """The retriever that the teacher reranks and must beat in nDCG@10; by default the student before training."""
     stop: bool = True
-    """Stop the run if the teacher is not better; on fewer than 20 queries, only if it is significantly worse."""
+    """Stop the run if the teacher is not better, or if a language model's labels do not tell documents apart; on fewer
+    than 20 queries, only if it is significantly worse."""
 
     def __post_init__(self) -> None:
         require(queries=at_least(0, self.queries))
@@ -145,6 +146,7 @@ class Label:
     """Score every pair with a teacher."""
 
     teacher: Any = component("teachers", {"name": "fusion"})
+    """What scores the pairs."""
     max_bad_share: float = 0.2
     """Stop if more than this share of a language model's answers cannot be used."""
     resources: Workers = Workers()
@@ -154,220 +156,22 @@ class Label:
 
 
 @dataclass(frozen=True)
-class Rule:
-    """How the documents of one retriever enter a training list."""
-
-    origin: str
-    """Name of the retriever, as in PAIRS: a second ``bm25`` is ``bm25.2``."""
-    grade: float | None = None
-    """Grade of its documents, 0 to 1, whether the teacher scored them or not; null uses the teacher's."""
-    positive: bool | None = None
-    """Whether its documents are positives; null decides as without rules."""
-    limit: int = 0
-    """Largest number of its documents per query, best ranks first, without those that a later rule takes; 0 sets no
-    limit."""
-
-    def __post_init__(self) -> None:
-        require(
-            origin="" if self.origin else "must not be empty; name a retriever of mine.retrievers",
-            grade="" if self.grade is None else share(self.grade),
-            limit=at_least(0, self.limit),
-        )
-
-
-@dataclass(frozen=True)
-class Select:
-    """Turn scored pairs into training lists.
-
-    Filters apply in the order of the fields below, and the first that a query fails drops it.
-    """
-
-    unique: bool = False
-    """Drop a query with the same words, ignoring case and punctuation, as a query with a smaller query_id."""
-    min_words: int = 0
-    """Drop queries with fewer words."""
-    max_words: int = 0
-    """Drop queries with more words; 0 sets no limit."""
-    round_trip: int = 0
-    """Keep a query only if a retriever of ``mine.retrievers`` that searches has its source document among its first
-    ``round_trip``; 0 keeps all. Queries without a source document pass, here and in ``source_within``."""
-    source_within: int = 0
-    """Keep a query only if the teacher has its source document among its first ``source_within``; 0 keeps all."""
-    score_floor: float = 0.0
-    """Drop a query whose best document scores below this percentile of the scores; 0 keeps all. Percentiles, here and
-    in ``low`` and ``high``, are those of the queries that the filters above keep, in the scope of ``normalise``."""
-    absolute_margin: float | None = None
-    """Leave out negatives whose grade is above the best positive's grade minus this; null keeps all."""
-    relative_margin: float | None = None
-    """Leave out negatives whose grade is above (1 - this) times the best positive's grade; null keeps all."""
-    max_per_kind: int = 0
-    """Keep at most this many queries of a kind, drawn by a hash of seed and query_id; 0 keeps all."""
-    normalise: Literal["all", "kind", "query"] = "all"
-    """The scores over which percentiles and levels are computed: all scores, those of queries of the same kind, or
-    those of the query. With ``query``, a query whose scores are all equal is dropped."""
-    low: float = 1.0
-    """Percentile of the scores that becomes grade 0."""
-    high: float = 95.0
-    """Percentile of the scores that becomes grade 1."""
-    grades: Literal["scaled", "as_is", "thresholds", "quantiles"] = "scaled"
-    """How a score becomes a grade: ``scaled`` between the two percentiles and clipped; ``as_is``, for scores from 0
-    to 1; by the number of ``thresholds`` that it reaches; or by ``quantiles``, in equally filled levels."""
-    thresholds: tuple[float, ...] = ()
-    """Raw scores, ascending; a score that reaches n of N thresholds gets grade n / N."""
-    levels: int = 4
-    """Number of different grades of ``quantiles``, evenly spaced from 0 to 1."""
-    positive_from: float | None = None
-    """Documents of the list with at least this grade are positives too; null turns this off."""
-    positives_by: Literal["all", "teacher"] = "all"
-    """Sources of positives: all, or only the teacher, by its ``positive_above`` or by ``positive_from``. With
-    ``teacher``, the source document and the documents of ``positives`` are graded like any other (homogeneous
-    labels). A rule's ``positive`` overrides both."""
-    mix: Any = list_of(Rule)
-    """Rules for which documents enter the lists, and how; if several rules match a document, the last applies.
-    Positives are stored in the order of the first rule that matches them. Without rules, all scored documents enter,
-    graded by the teacher; positives are the source document, the documents of ``positives``, those that score above
-    the teacher's ``positive_above`` or reach ``positive_from``, and copies of all these."""
-    dev_share: float = 0.03
-    """Share of source documents whose queries are held out to choose the checkpoint."""
-
-    def __post_init__(self) -> None:
-        ordered = 0 <= self.low < self.high <= 100
-        rising = all(low < high for low, high in pairwise(self.thresholds))
-        by_threshold = self.grades == "thresholds"
-        require(
-            min_words=at_least(0, self.min_words),
-            max_words="" if self.max_words == 0 else at_least(max(1, self.min_words), self.max_words),
-            round_trip=at_least(0, self.round_trip),
-            source_within=at_least(0, self.source_within),
-            score_floor="" if 0 <= self.score_floor < 100 else f"must be a percentile, got {self.score_floor}",
-            absolute_margin=share(self.absolute_margin or 0.0),
-            relative_margin=share(self.relative_margin or 0.0),
-            positive_from="" if self.positive_from is None else share(self.positive_from),
-            max_per_kind=at_least(0, self.max_per_kind),
-            low="" if ordered else f"must be a percentile below select.high={self.high}, got {self.low}",
-            thresholds=""
-            if rising and bool(self.thresholds) == by_threshold
-            else "must be ascending scores if select.grades is thresholds, and empty otherwise, got "
-            f"{list(self.thresholds)}",
-            levels=at_least(2, self.levels),
-            dev_share="" if 0 < self.dev_share < 1 else f"must be above 0 and below 1, got {self.dev_share}",
-        )
-
-
-@dataclass(frozen=True)
-class TrainResources:
-    """Workers that train; affects speed only (with dropout, ``chunk_size`` also decides the dropout masks)."""
-
-    num_workers: int = 1
-    chunk_size: int = 4096
-    """Number of texts encoded at once; bounds the memory of activations."""
-    checkpoint_every: int = 0
-    """Steps between checkpoints; 0 writes one after each epoch only."""
-    threads: int = 0
-    """CPU threads per worker; 0 uses all cores."""
-    gpus: float = 0.0
-    """GPUs per worker."""
-
-    def __post_init__(self) -> None:
-        require(
-            num_workers=at_least(1, self.num_workers),
-            chunk_size=at_least(1, self.chunk_size),
-            checkpoint_every=at_least(0, self.checkpoint_every),
-            threads=at_least(0, self.threads),
-            gpus=at_least(0, self.gpus),
-        )
-
-
-@dataclass(frozen=True)
-class Train:
-    """Train the student on the lists."""
-
-    encoder: Any = component("encoders", {"name": "static"})
-    loss: Any = component(
-        "losses", [{"name": "kl"}, {"name": "infonce", "weight": 0.3, "hard_negatives": False}], many=True
-    )
-    epochs: int = 4
-    batch_size: int = 128
-    """Queries whose loss is computed together, over all workers: with in-batch negatives, the documents of all of them
-    are compared."""
-    accumulate: int = 1
-    """Batches per optimizer step; their gradients are averaged."""
-    learning_rate: float = 5e-3
-    seed: int | None = None
-    """Seed of the order of lists and of dropout; null uses the run's ``seed``."""
-    loss_learning_rate: float | None = None
-    """Learning rate of the losses' parameters, such as BiXSE's bias; null uses ``learning_rate``, which is too low
-    for them if it suits a transformer."""
-    warmup: float = 0.08
-    """Share of all steps over which the learning rate rises linearly from 0."""
-    warmup_steps: int = 0
-    """Fewest steps over which it rises, if ``warmup`` gives fewer."""
-    floor: float = 0.02
-    """Share of the learning rate to which it decays linearly at the last step."""
-    weight_decay: float = 0.0
-    """AdamW's weight decay, on matrices; biases, norms and the losses' parameters have none."""
-    max_grad_norm: float = 0.0
-    """Clip the gradient to this norm; 0 does not clip."""
-    list_length: int = 24
-    """Number of documents of a query's list in a step. 1 is a single labelled pair per query, for losses that need
-    no more, such as ``bixse`` and ``infonce``: the other documents of the batch are the negatives."""
-    max_positives: int = 0
-    """Largest number of positives among them; 0 sets no limit."""
-    pick_positives: Literal["first", "cycle"] = "first"
-    """Which positives if there are more: the first in stored order, or as many in a row from a place that a hash of
-    seed and query_id draws and that moves on by one every epoch. The others are masked, never negatives."""
-    choose_by: Literal["dev_ndcg", "dev_loss", "last"] = "dev_ndcg"
-    """How the epoch is chosen. By nDCG@10 of the held-out queries on a sampled corpus, with the teacher's grades as
-    gains, or by the loss on their lists: the best of all epochs and the untrained model (epoch 0). The loss also
-    depends on the scale of the scores, and can rise while the ranking still improves; nDCG@10 is then not computed.
-    ``last`` trains all epochs and keeps the last, whatever the held-out queries say."""
-    dev_docs: int = 1000
-    """Number of documents drawn from the corpus for the sampled corpus, in addition to those of the held-out lists."""
-    patience: int = 2
-    """Stop after this many epochs without improvement; ``choose_by: last`` never stops early."""
-    resources: TrainResources = TrainResources()
-
-    def __post_init__(self) -> None:
-        require(
-            epochs=at_least(1, self.epochs),
-            batch_size=at_least(1, self.batch_size),
-            accumulate=at_least(1, self.accumulate),
-            learning_rate=above_zero(self.learning_rate),
-            seed=at_least(0, self.seed or 0),
-            loss_learning_rate="" if self.loss_learning_rate is None else above_zero(self.loss_learning_rate),
-            warmup=share(self.warmup),
-            warmup_steps=at_least(0, self.warmup_steps),
-            floor=share(self.floor),
-            weight_decay=at_least(0, self.weight_decay),
-            max_grad_norm=at_least(0, self.max_grad_norm),
-            list_length=at_least(1, self.list_length),
-            max_positives=at_least(0, self.max_positives),
-            dev_docs=at_least(0, self.dev_docs),
-            patience=at_least(1, self.patience),
-        )
-
-
-@dataclass(frozen=True)
 class Encode:
     """Encode documents and queries."""
 
     precision: Literal["float16", "float32"] = "float32"
-    """Precision of stored vectors; float16 halves their size. The encoder sets the compute precision."""
+    """Precision of stored vectors; float16 halves their size."""
+    compute: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Precision of the model's matrix products, under autocast; weights, pooling and vectors stay float32. ``auto`` is
+    bfloat16 with ``resources.gpus``, else float32. Decides the result, so it is fingerprinted as what it comes to."""
     resources: EncodeResources = EncodeResources()
 
-
-@dataclass(frozen=True)
-class IndexResources(Workers):
-    """Workers that build the index; affects speed only."""
-
-    actors: int = 0
-    """Number of shards built in parallel; 0 uses one per core, as far as memory allows."""
-    memory_gib: float = 0.0
-    """Memory for building, per node; 0 uses four fifths of this machine's memory, or its free memory if less."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(memory_gib=at_least(0, self.memory_gib))
+    @property
+    def computed_in(self) -> Literal["bfloat16", "float32"]:
+        """What ``compute`` comes to."""
+        if self.compute == "auto":
+            return "bfloat16" if self.resources.gpus else "float32"
+        return self.compute
 
 
 @dataclass(frozen=True)
@@ -377,6 +181,7 @@ class Index:
     factory: str = "Flat"
     """A FAISS factory string; Flat is exact search. ``auto`` chooses one by corpus size and memory, and logs why."""
     num_shards: int = 1
+    """Number of parts of the index, searched in parallel."""
     resources: IndexResources = IndexResources()
 
     def __post_init__(self) -> None:
@@ -390,27 +195,6 @@ class Index:
         from gradret.search.factory import misspelt
 
         return misspelt(self.factory)
-
-
-@dataclass(frozen=True)
-class Search:
-    """Retrieve documents for the test queries."""
-
-    k: int = 1000
-    """Documents per query."""
-    parameters: str = ""
-    """FAISS search parameters, such as ``nprobe=32`` or ``efSearch=128``; the defaults depend on the index. Changing
-    them does not rebuild the index."""
-    resources: Workers = Workers(actors=0)
-    """``actors`` hold the shards, at most one per shard; 0 uses one per core for exact search, one per node for other
-    types, whose shards are merged in memory, and one per GPU."""
-
-    def __post_init__(self) -> None:
-        known = all(re.fullmatch(r"\w+=[\d.]+", part) for part in filter(None, self.parameters.split(",")))
-        require(
-            k=at_least(1, self.k),
-            parameters="" if known else f"must have the form nprobe=32,efSearch=64, got {self.parameters!r}",
-        )
 
 
 _MEASURES = ("nDCG@10", "Recall@100", "MRR@10", "MAP", "judged@10")
@@ -435,93 +219,6 @@ class Evaluate:
             parse_measures(self.measures)
         except ConfigError as error:
             raise ConfigError.of([problem.removeprefix("evaluate.") for problem in error.problems]) from None
-
-
-@dataclass(frozen=True)
-class CompareResources:
-    """Number of trainings in parallel; affects speed only."""
-
-    concurrent: int = 0
-    """Number of trainings in parallel; 0 uses as many as the cluster has nodes, or GPUs, for their workers."""
-
-    def __post_init__(self) -> None:
-        require(concurrent=at_least(0, self.concurrent))
-
-
-@dataclass(frozen=True)
-class Compare:
-    """Recipes that ``gradret compare`` compares."""
-
-    recipes: dict[str, list[str]] = field(default_factory=dict)
-    """Overrides of each recipe, by its name: ``key=value``, as on the command line."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Each recipe runs once with each seed."""
-    vary: Literal["train.seed", "seed"] = "train.seed"
-    """The key that the seeds set: ``train.seed`` varies training on the same lists, ``seed`` the whole run."""
-    resources: CompareResources = CompareResources()
-
-    def __post_init__(self) -> None:
-        differ = bool(self.seeds) and len(set(self.seeds)) == len(self.seeds)
-        require(seeds="" if differ else f"must be one or more distinct numbers, got {list(self.seeds)}")
-
-
-@dataclass(frozen=True)
-class Dimension:
-    """A dimension of the search space: a config key with a list of ``values``, or a range from ``low`` to ``high``."""
-
-    key: str
-    """A key such as ``train.learning_rate`` or ``train.loss[1].weight``."""
-    values: tuple[Setting, ...] = ()
-    """Values as on the command line, after ``key=``."""
-    low: float | None = None
-    high: float | None = None
-    log: bool = False
-    """Sample uniformly on a log scale."""
-    whole: bool = False
-    """Sample whole numbers only."""
-
-    def __post_init__(self) -> None:
-        between = self.low is not None and self.high is not None
-        block = re.split(r"[.\[]", self.key)[0]
-        require(
-            key=""
-            if block in SEARCHABLE
-            else f"must be a key of {', '.join(SEARCHABLE[:-1])} or {SEARCHABLE[-1]}, got {self.key!r}",
-            values="" if bool(self.values) != between else "set either values, or low and high",
-            high="" if not between or (self.low or 0) < (self.high or 0) else f"must be above low={self.low}",
-            log="" if not self.log or (self.low or 0) > 0 else f"requires low above 0, got {self.low}",
-        )
-
-
-SEARCHABLE = ("dedupe", "generate", "mine", "label", "select", "train")
-"""Stages whose keys may be searched, in the order of the flow."""
-
-
-@dataclass(frozen=True)
-class Tune:
-    """The search of ``gradret tune``."""
-
-    space: Any = list_of(Dimension)
-    trials: int = 20
-    hours: float = 0.0
-    """Start no trial after this many hours; 0 sets no limit."""
-    search: Literal["optuna", "random"] = "optuna"
-    """``optuna`` samples near good trials (TPE)."""
-    stop_early: bool = True
-    """Stop trials that are worse than others after the same number of epochs (ASHA), if all keys are of training."""
-    confirm: int = 3
-    """Number of best trials to train again with each of ``seeds`` and to measure over the whole corpus; the trial with
-    the best mean wins."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    resources: CompareResources = CompareResources()
-
-    def __post_init__(self) -> None:
-        require(
-            trials=at_least(1, self.trials),
-            hours=at_least(0, self.hours),
-            confirm=at_least(1, self.confirm),
-            seeds="" if self.seeds else "must be one or more numbers",
-        )
 
 
 def _retriever_problems(mine: Mine, select: Select) -> dict[str, str]:
@@ -571,15 +268,38 @@ def _loss_problems(train: Train) -> dict[str, str]:
     return {"train.list_length": f"must be at least 2 for {' and '.join(losses)}, got 1"} if losses else {}
 
 
+def _license_problem(name: str) -> str:
+    plain = not name or re.fullmatch(r"[a-z0-9]+([.-][a-z0-9]+)*", name)
+    return "" if plain else f"must be an identifier of the Hub, such as apache-2.0 or cc-by-4.0, got {name!r}"
+
+
+def _search_problems(search: Search, index: Index, passages: Passages) -> dict[str, str]:
+    """Settings of ``search`` that do not go with ``index`` or ``passages``, with the problem, by key."""
+    if search.smaller and passages.size:
+        return {"search.smaller": "compares rankings of whole documents, but passages.size cuts them; leave one unset"}
+    if search.vectors == "float32" or index.factory.strip() in ("Flat", "auto"):
+        return {}
+    stored = f"is {search.vectors}, which is stored in place of a FAISS index, but index.factory is {index.factory}"
+    return {"search.vectors": f"{stored}; leave one of them at its default"}
+
+
 @dataclass(frozen=True)
 class Config:
     """The config of a run."""
 
     name: str
+    """Name of the run, and of its folder ``STORAGE/runs/NAME``."""
     dataset: Any = component("datasets")
+    """Where documents, queries and judgments come from."""
     storage_path: str = location("storage")
+    """The folder of all artifacts and runs."""
+    license: str = ""
+    """License of the tuned model, an identifier of the Hugging Face Hub such as ``apache-2.0``. The model card states
+    it, or that there is none."""
     seed: int = 0
+    """Seed of everything that is drawn: the same config and seed give the same model."""
     ingest: Ingest = Ingest()
+    passages: Passages = Passages()
     dedupe: Dedupe = Dedupe()
     generate: Generate = Generate()
     mine: Mine = Mine()
@@ -587,6 +307,7 @@ class Config:
     label: Label = Label()
     select: Select = Select()
     train: Train = Train()
+    train_teacher: TrainTeacher = TrainTeacher()
     encode: Encode = Encode()
     index: Index = Index()
     search: Search = Search()
@@ -599,8 +320,15 @@ class Config:
         require(
             name=folder_name(self.name),
             storage_path=storage_folder(self.storage_path),
+            license=_license_problem(self.license),
             seed=at_least(0, self.seed),
             **_retriever_problems(self.mine, self.select),
             **_teacher_problems(self.label, self.select),
             **_loss_problems(self.train),
+            **_search_problems(self.search, self.index, self.passages),
         )
+
+    @property
+    def exclude_same_ids(self) -> bool:
+        """Whether a search leaves out what has the query's id; of passages, ``max_passage`` leaves out the document."""
+        return bool(self.dataset.exclude_same_ids and not self.passages.size)

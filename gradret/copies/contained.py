@@ -19,13 +19,17 @@ from typing import TYPE_CHECKING, Any
 
 from gradret.store.artifacts import Draft, read_shard
 from gradret.store.atomic import atomic
+from gradret.store.checksums import check
 from gradret.store.contracts import schema
+from gradret.store.mirror import fetched
 from gradret.store.results import Result
 from gradret.text import normalise, passage
-from gradret.work.shards import Pool, run_step
+from gradret.work.shards import run_step
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from gradret.config.resources import Workers
 
 __all__ = ["contained", "duplicates", "unique_rows", "without_copies"]
 
@@ -60,7 +64,7 @@ class Rule:
             yield self.normalise(passage(title, text))
 
 
-def without_copies(draft: Draft, docs: Sequence[Path], rule: Rule, pool: Pool) -> list[Path]:
+def without_copies(draft: Draft, docs: Sequence[Path], rule: Rule, workers: Workers) -> list[Path]:
     """Return files of ``doc_id`` and normalised ``text`` of the documents that are not copies.
 
     Leaves DUPLICATES in steps under ``work/``: one row per copy that is long enough, with the document that
@@ -70,24 +74,24 @@ def without_copies(draft: Draft, docs: Sequence[Path], rule: Rule, pool: Pool) -
         draft: the stage's draft.
         docs: shards of DOCS.
         rule: which documents are compared, and in what form.
-        pool: the workers.
+        workers: number of workers, and what each takes.
     """
-    forwards, backwards = _bounds(draft, docs, rule, pool)
+    forwards, backwards = _bounds(draft, docs, rule, workers)
     work = draft.path / "work"
     counts = run_step(
-        draft, "partition", docs, functools.partial(_Partitioner, rule, forwards, work / "partitioned"), pool
+        draft, "partition", docs, functools.partial(_Partitioner, rule, forwards, work / "partitioned"), workers
     ).counts
     draft.count(rows_in=counts["rows_in"], too_short=counts["too_short"])
     files = [work / "partitioned" / path.name for path in docs]
     for name, bounds, next_bounds in (("forwards", forwards, backwards), ("backwards", backwards, [])):
         ordered, kept = work / f"{name}_sorted", work / f"{name}_kept"
         numbers = range(len(bounds) + 1)
-        run_step(draft, f"{name}_sort", numbers, functools.partial(_Sorter, files, ordered), pool)
+        run_step(draft, f"{name}_sort", numbers, functools.partial(_Sorter, files, ordered), workers)
         # Inputs of a finished step are deleted, because a corpus may be large.
         shutil.rmtree(files[0].parent, ignore_errors=True)
         parts = [_partition_path(ordered, number) for number in numbers]
         load = functools.partial(_Windows, parts, rule.window, next_bounds, kept)
-        run_step(draft, f"{name}_windows", numbers, load, pool)
+        run_step(draft, f"{name}_windows", numbers, load, workers)
         shutil.rmtree(ordered, ignore_errors=True)
         files = [_partition_path(kept, number) for number in numbers]
     return files
@@ -128,7 +132,7 @@ def unique_rows(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
     return rows.filter(pa.array(first)), duplicates(ids.take(indices[~first]), ids.take(kept[~first]), "equal")
 
 
-def _bounds(draft: Draft, docs: Sequence[Path], rule: Rule, pool: Pool) -> tuple[list[str], list[str]]:
+def _bounds(draft: Draft, docs: Sequence[Path], rule: Rule, workers: Workers) -> tuple[list[str], list[str]]:
     """Return where partitions begin, except the first: in the order of texts, and of reversed texts."""
     import pyarrow.parquet as pq
 
@@ -138,8 +142,8 @@ def _bounds(draft: Draft, docs: Sequence[Path], rule: Rule, pool: Pool) -> tuple
         return [], []
     step = max(1, sum(rows for rows, _ in sizes) // (parts * _SAMPLES_PER_PARTITION))
     folder = draft.path / "work" / "sampled"
-    run_step(draft, "sample", docs, functools.partial(_Sampler, rule, step, folder), pool)
-    sample = [text for path in docs for text in pq.read_table(folder / path.name)["text"].to_pylist()]
+    run_step(draft, "sample", docs, functools.partial(_Sampler, rule, step, folder), workers)
+    sample = [text for path in docs for text in pq.read_table(fetched(folder / path.name))["text"].to_pylist()]
     return _quantiles(sample, parts), _quantiles([text[::-1] for text in sample], parts)
 
 
@@ -147,7 +151,7 @@ def _size(path: Path) -> tuple[int, int]:
     """Return the number of rows, and of bytes in memory, of a Parquet file."""
     import pyarrow.parquet as pq
 
-    metadata = pq.read_metadata(path)
+    metadata = pq.read_metadata(check(path))
     sizes = (metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
     return metadata.num_rows, sum(sizes)
 
@@ -194,7 +198,7 @@ class _Sorter:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        rows = pa.concat_tables(pq.ParquetFile(path).read_row_group(number) for path in self.files)
+        rows = pa.concat_tables(pq.ParquetFile(fetched(path)).read_row_group(number) for path in self.files)
         kept, copies = unique_rows(rows)
         # Small row groups: the previous partition reads only the first rows.
         groups = (kept.slice(start, _ROWS_PER_GROUP) for start in range(0, kept.num_rows, _ROWS_PER_GROUP))
@@ -211,7 +215,7 @@ class _Windows:
     def __call__(self, number: int) -> Result:
         import pyarrow.parquet as pq
 
-        rows = pq.read_table(self.parts[number]).to_pydict()
+        rows = pq.read_table(fetched(self.parts[number])).to_pydict()
         following = list(itertools.islice(self._following(number), self.window))
         texts, ids = rows["text"], rows["doc_id"] + [doc_id for doc_id, _ in following]
         containing = dict(contained(texts, [text for _, text in following], self.window))
@@ -227,7 +231,7 @@ class _Windows:
         import pyarrow.parquet as pq
 
         for path in self.parts[number + 1 :]:
-            for batch in pq.ParquetFile(path).iter_batches(batch_size=self.window):
+            for batch in pq.ParquetFile(fetched(path)).iter_batches(batch_size=self.window):
                 yield from zip(batch["doc_id"].to_pylist(), batch["text"].to_pylist(), strict=True)
 
 

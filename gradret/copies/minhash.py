@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING
 
 from gradret.copies.contained import duplicates
 from gradret.store.atomic import atomic
+from gradret.store.mirror import fetched
 from gradret.store.results import Result
 from gradret.text import pieces
-from gradret.work.shards import Pool, run_step
+from gradret.work.shards import run_step
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+    from gradret.config.resources import Workers
     from gradret.store.artifacts import Draft
 
 __all__ = ["near_copies", "shingles"]
@@ -32,7 +34,7 @@ _VALUES = 128
 _PAIRS_PER_BLOCK = 1 << 16
 
 
-def near_copies(draft: Draft, files: Sequence[Path], threshold: float, pool: Pool) -> pa.Table:
+def near_copies(draft: Draft, files: Sequence[Path], threshold: float, workers: Workers) -> pa.Table:
     """Return DUPLICATES among the texts of ``files``; the smallest doc_id of each group is kept.
 
     Two texts are near-duplicates if at least ``threshold`` of their signatures' 128 values agree. This share
@@ -44,16 +46,16 @@ def near_copies(draft: Draft, files: Sequence[Path], threshold: float, pool: Poo
         draft: the stage's draft; steps are written under ``work/``.
         files: Parquet files of ``doc_id`` and normalised ``text``; all texts are different.
         threshold: above 0, at most 1.
-        pool: the workers.
+        workers: number of workers, and what each takes.
     """
     bands, width = _bands(threshold)
     signed, linked = draft.path / "work" / "signed", draft.path / "work" / "linked"
-    run_step(draft, "sign", files, functools.partial(_Signer, bands, width, signed), pool)
+    run_step(draft, "sign", files, functools.partial(_Signer, bands, width, signed), workers)
     signatures = _Signatures([_array_path(signed, path.stem) for path in files])
     keys = [_array_path(signed, f"{path.stem}.keys") for path in files]
     agreeing = math.ceil(threshold * _VALUES - 1e-9)
     load = functools.partial(_Linker, keys, signatures, agreeing, linked)
-    run_step(draft, "link", range(bands), load, pool)
+    run_step(draft, "link", range(bands), load, workers)
     return _groups(files, [_array_path(linked, str(band)) for band in range(bands)])
 
 
@@ -84,7 +86,7 @@ class _Signer:
         import pyarrow.parquet as pq
         from datasketch import MinHash
 
-        texts = pq.read_table(path, columns=["text"])["text"].to_pylist()
+        texts = pq.read_table(fetched(path), columns=["text"])["text"].to_pylist()
         sets = ([shingle.encode() for shingle in shingles(text)] for text in texts)
         # The default scheme may change, and with it the copies that are found.
         hashes = MinHash.generator(sets, num_perm=_VALUES, seed=1, scheme="affine32")
@@ -111,7 +113,7 @@ class _Signatures:
     def files(self) -> list[np.ndarray]:
         import numpy as np
 
-        return [np.load(path, mmap_mode="r") for path in self.paths]
+        return [np.load(fetched(path), mmap_mode="r") for path in self.paths]
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Return the signatures of ``rows``, ``(len(rows), 128)``."""
@@ -135,7 +137,7 @@ class _Linker:
     def __call__(self, band: int) -> Result:
         import numpy as np
 
-        keys = np.concatenate([np.load(path, mmap_mode="r")[band] for path in self.keys])
+        keys = np.concatenate([np.load(fetched(path), mmap_mode="r")[band] for path in self.keys])
         smallest = np.arange(len(keys))
         for one, two in _candidates(keys):
             apart = smallest[one] != smallest[two]
@@ -186,8 +188,10 @@ def _groups(files: Sequence[Path], linked: list[Path]) -> pa.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    ids = pa.chunked_array([pq.read_table(path, columns=["doc_id"])["doc_id"].combine_chunks() for path in files])
-    one, two = np.concatenate([np.load(path) for path in linked], axis=1)
+    ids = pa.chunked_array(
+        [pq.read_table(fetched(path), columns=["doc_id"])["doc_id"].combine_chunks() for path in files]
+    )
+    one, two = np.concatenate([np.load(fetched(path)) for path in linked], axis=1)
     smallest = _merge(np.arange(len(ids)), one, two)
     rows = np.unique(np.concatenate([one, two]))
     members = pa.table({"group": smallest[rows], "doc_id": ids.take(rows)}).sort_by(

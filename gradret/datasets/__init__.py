@@ -64,7 +64,10 @@ class Dataset(Protocol):
         """
 
     def parts(self, table: str) -> list[Part]:
-        """Return the parts of ``table`` (``docs``, ``queries`` or ``qrels``), in order."""
+        """Return the parts of ``table`` (``docs``, ``queries`` or ``qrels``), in order.
+
+        A dataset that has documents alone has no parts of the other tables.
+        """
 
     def read(self, table: str, part: Part) -> Iterator[tuple[int, Row | Bad]]:
         """Yield line numbers and rows, in order; a row has strings and numbers.

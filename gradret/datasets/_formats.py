@@ -1,4 +1,4 @@
-"""Read JSON lines, Parquet and tab-separated files, chosen by file name."""
+"""Read JSON lines, Parquet, CSV and tab-separated files, chosen by file name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gradret.compressed import plain_name
-from gradret.datasets import Bad, Part, Row, _lines, _tables
+from gradret.datasets import Bad, Part, Row, _csv, _lines, _tables
 from gradret.datasets._rows import Columns, from_fields
 from gradret.errors import DataError
 from gradret.store.fingerprint import hash_files
@@ -44,19 +44,25 @@ def parts(table: str, files: Named, columns: Columns) -> list[Part]:
     """
     all_parts: list[Part] = []
     for split, path in files:
-        parquet = _kind(path) == ".parquet"
-        all_parts += _tables.parquet_parts(path, table, columns, split) if parquet else _lines.parts(path, split)
+        kind = _kind(path)
+        if kind == ".parquet":
+            all_parts += _tables.parquet_parts(path, table, columns, split)
+        elif kind == ".csv":
+            all_parts += _csv.parts(path, table, columns, split)
+        else:
+            all_parts += _lines.parts(path, split)
     return all_parts
 
 
 def read(table: str, part: Part, columns: Columns) -> Iterator[tuple[int, Row | Bad]]:
     """Yield the rows of a part, each with its line or row number."""
     kind = _kind(Path(part.path))
-    if kind == ".parquet":
-        yield from _tables.read_parquet(table, part, columns)
+    if kind in {".parquet", ".csv"}:
+        yield from (_tables.read_parquet if kind == ".parquet" else _csv.read)(table, part, columns)
         return
-    first, text = (0, "") if kind in _JSON else _lines.first_line(Path(part.path))
-    header = columns.header(table, text)
+    first, text = _lines.first_line(Path(part.path))
+    header = None if kind in _JSON else columns.header(table, text)
+    columns = columns.spelled(table, _keys(text)) if kind in _JSON else columns
     for number, line in _lines.read(part):
         if isinstance(line, Bad):
             yield number, line
@@ -68,6 +74,15 @@ def read(table: str, part: Part, columns: Columns) -> Iterator[tuple[int, Row | 
 
 def _kind(path: Path) -> str:
     return plain_name(path).suffix
+
+
+def _keys(line: str) -> list[str]:
+    """Return the keys of a JSON object; empty if the line is not one."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return []
+    return list(record) if isinstance(record, dict) else []
 
 
 def _from_json(table: str, line: str, columns: Columns, split: str) -> Row | Bad:

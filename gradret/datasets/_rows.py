@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gradret.datasets import Bad, Row
 from gradret.judgments import (
+    DOC_ID,
+    QUERY_ID,
+    RELEVANCE,
     Header,
+    bare,
     find_header,
     id_problem,
     is_missing,
@@ -29,12 +33,18 @@ _TITLE = ["title", "heading", "headline"]
 _TEXT = ["text", "contents", "content", "passage", "body", "document", "segment"]
 _QUERY_ID = ["id", "_id", "query_id", "qid", "topic_id", "topic", "number"]
 _QUERY = ["query", "text", "question", "query_text", "title"]
+_SPELLINGS = {
+    "docs": {"doc_id": _DOC_ID, "title": _TITLE, "text": _TEXT},
+    "queries": {"query_id": _QUERY_ID, "query": _QUERY},
+    "qrels": {"judged_query_id": QUERY_ID, "judged_doc_id": DOC_ID, "relevance": RELEVANCE},
+}
+"""Usual names of the columns of each table, the most usual first."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of a table's columns or of a JSON object's keys; BEIR's by default."""
+    """Names of a table's columns or of a JSON object's keys; by default BEIR's or other usual ones, such as ``id``."""
 
     doc_id: str = "_id"
     """A document's id."""
@@ -60,6 +70,16 @@ class Columns:
             "queries": [self.query_id, self.query],
             "qrels": [self.judged_query_id, self.judged_doc_id, self.relevance],
         }[table]
+
+    def spelled(self, table: str, have: Sequence[str]) -> Columns:
+        """Return the columns with usual spellings, such as ``id`` and ``body``, for those that ``have`` lacks."""
+        by_bare = {bare(name): name for name in reversed(have)}
+        chosen = {
+            field: next((by_bare[bare(name)] for name in spellings if bare(name) in by_bare), getattr(self, field))
+            for field, spellings in _SPELLINGS[table].items()
+            if getattr(self, field) not in have
+        }
+        return replace(self, **chosen)
 
     def header(self, table: str, line: str) -> Header | None:
         """Parse a file's first line as a header; None if it is not one."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-__all__ = ["check_columns", "cut", "parquet_parts", "read_parquet", "rows"]
+__all__ = ["check_columns", "cut", "numbered", "parquet_parts", "read_parquet", "read_records", "rows"]
 
 _PART_BYTES = 16 << 20
 """Size of a part, counting only the columns that are read."""
@@ -75,6 +75,7 @@ def parquet_parts(path: Path, table: str, columns: Columns, split: str = "") -> 
         DataError: the file is not Parquet, is truncated, or lacks a column or has it twice.
     """
     with _parquet(path) as file:
+        columns = columns.spelled(table, file.schema_arrow.names)
         check_columns(str(path), table, columns, file.schema_arrow.names)
         num_rows = sum(_group_rows(file))
         return cut(str(path), num_rows, int(num_rows * _row_bytes(file, _present(file, table, columns))), split)
@@ -87,19 +88,40 @@ def read_parquet(table: str, part: Part, columns: Columns) -> Iterator[tuple[int
         DataError: the file cannot be read.
     """
     with _parquet(Path(part.path)) as file:
-        names = _present(file, table, columns)
-        counts = _group_rows(file)
-        ends = list(accumulate(counts))
-        groups = [n for n, end in enumerate(ends) if end > part.start and end - counts[n] < part.end]
-        row = ends[groups[0]] - counts[groups[0]] if groups else 0
-        for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=names):
-            inside = batch[max(0, part.start - row) : max(0, part.end - row)]
-            first = max(row, part.start) + 1
-            yield from enumerate(rows(table, inside, columns, part.split), first)
-            row += batch.num_rows
-        # pyarrow ends early, without an error, where a damaged column is shorter than the others.
-        if groups and row != ends[groups[-1]]:
-            raise DataError(f"{part.path} is damaged: its columns end at row {row}, expected {ends[groups[-1]]}")
+        columns = columns.spelled(table, file.schema_arrow.names)
+        start = part.start
+        for batch in _batches(file, part, _present(file, table, columns)):
+            yield from enumerate(rows(table, batch, columns, part.split), start + 1)
+            start += batch.num_rows
+
+
+def read_records(path: Path) -> Iterator[tuple[int, dict[str, object] | Bad]]:
+    """Yield the rows of a Parquet file with all their columns, each with its number.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    with _parquet(path) as file:
+        yield from numbered(_batches(file, Part(str(path), end=sum(_group_rows(file))), None))
+
+
+def numbered(batches: Iterable[pa.Table | pa.RecordBatch]) -> Iterator[tuple[int, dict[str, object] | Bad]]:
+    """Yield the rows of Arrow tables, numbered from 1."""
+    yield from enumerate(chain.from_iterable(map(_records, batches)), 1)
+
+
+def _batches(file: pq.ParquetFile, part: Part, names: list[str] | None) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a part; ``names`` are the columns to read, None reads all."""
+    counts = _group_rows(file)
+    ends = list(accumulate(counts))
+    groups = [n for n, end in enumerate(ends) if end > part.start and end - counts[n] < part.end]
+    row = ends[groups[0]] - counts[groups[0]] if groups else 0
+    for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=names):
+        yield batch[max(0, part.start - row) : max(0, part.end - row)]
+        row += batch.num_rows
+    # pyarrow ends early, without an error, where a damaged column is shorter than the others.
+    if groups and row != ends[groups[-1]]:
+        raise DataError(f"{part.path} is damaged: its columns end at row {row}, expected {ends[groups[-1]]}")
 
 
 def _group_rows(file: pq.ParquetFile) -> list[int]:

@@ -1,4 +1,4 @@
-"""A BEIR folder: ``corpus.jsonl``, ``queries.jsonl``, ``qrels/SPLIT.tsv``."""
+"""A BEIR folder: ``corpus.jsonl`` and, unless it has documents alone, ``queries.jsonl`` and ``qrels/SPLIT.tsv``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ _NAMES = {"docs": "corpus.jsonl", "queries": "queries.jsonl"}
 class Beir:
     """A folder in the layout of BEIR.
 
-    Each part of CQADupStack is such a folder.
+    Each part of CQADupStack is such a folder. A folder with ``corpus.jsonl`` alone is evaluated on generated queries
+    that are held out of training.
 
     Source: Thakur et al., BEIR (NeurIPS 2021), whose loader reads the same files.
     """
@@ -36,7 +37,9 @@ class Beir:
 
     def __post_init__(self) -> None:
         if not self.path:
-            raise ConfigError("path: is required: a folder with corpus.jsonl, queries.jsonl and qrels/")
+            raise ConfigError(
+                "path: is required: a folder with corpus.jsonl and, if there are any, queries.jsonl and qrels/"
+            )
         check_language(self.language)
 
     def content(self, table: str) -> str:
@@ -53,6 +56,8 @@ class Beir:
         folder = Path(self.path).absolute()
         if not folder.is_dir():
             raise DataError(f"dataset.path: no folder at {folder}")
+        if table != "docs" and not (folder / _NAMES["queries"]).exists() and not (folder / "qrels").exists():
+            return []
         if table == "qrels":
             others = [name for name in ("train", "dev") if name != self.split]
             files = [(name, folder / "qrels" / f"{name}.tsv") for name in (self.split, *others)]

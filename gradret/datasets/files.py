@@ -1,4 +1,4 @@
-"""Files with any names: MS MARCO's TSV, TREC's judgments, JSON lines, Parquet."""
+"""Files with any names: MS MARCO's TSV, TREC's judgments, CSV, JSON lines, Parquet."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ _SPLITS = ("test", "dev", "train")
 class Files:
     """Documents, queries and judgments in separate files, each in the format that its name says.
 
-    ``.jsonl`` (``.json``, ``.ndjson``) has one object per line, ``.parquet`` a table; ``columns`` names their
-    fields. Any other file has tab-separated columns: id and text, for documents also id, url, title and text;
-    judgments have query, document and grade, or TREC's four columns, and may be separated by spaces. A first
-    line with the usual names (``qid``, ``docid``, ``title``, ``score``, or those of ``columns``) is a header
-    and gives the order of the columns. MS MARCO and TREC DL can be read as published:
+    ``.jsonl`` (``.json``, ``.ndjson``) has one object per line, ``.parquet`` a table, ``.csv`` commas and a header;
+    ``columns`` names their fields, and usual names (``id``, ``body``, ...) need not be given. Any other file has
+    tab-separated columns: id and text, for documents also id, url, title and text; judgments have query, document and
+    grade, or TREC's four columns, and may be separated by spaces. A first line with the usual names (``qid``,
+    ``docid``, ``title``, ``score``, or those of ``columns``) is a header and gives the order of the columns. MS MARCO
+    and TREC DL can be read as published:
 
         {name: files, path: DIR, docs: collection.tsv, queries: "queries.train.tsv,queries.dev.tsv",
          train: qrels.train.tsv, dev: qrels.dev.tsv, split: dev}
@@ -36,7 +37,7 @@ class Files:
     docs: str = place()
     """Documents: files or patterns such as ``corpus/*.parquet``, separated by commas."""
     queries: str = place()
-    """Queries of all splits: files or patterns."""
+    """Queries of all splits: files or patterns; empty, with no judgments either, for documents alone."""
     test: str = place()
     """Judgments of split ``test``: files or patterns."""
     dev: str = place()
@@ -58,7 +59,9 @@ class Files:
     def __post_init__(self) -> None:
         if self.split not in _SPLITS:
             raise ConfigError(f"split: {self.split!r} is not one of {', '.join(_SPLITS)}")
-        missing = [name for name in ("docs", "queries", self.split) if not getattr(self, name)]
+        judged = self.queries or any(getattr(self, split) for split in _SPLITS)
+        wanted = ("docs", "queries", self.split) if judged else ("docs",)
+        missing = [name for name in wanted if not getattr(self, name)]
         if missing:
             raise ConfigError.of([f"{name}: is required: a file" for name in missing])
         check_language(self.language)
@@ -74,7 +77,7 @@ class Files:
 
     def _named(self, table: str) -> _formats.Named:
         if table != "qrels":
-            return [("", path) for path in self._paths(table)]
+            return [("", path) for path in (self._paths(table) if getattr(self, table) else [])]
         splits = dict.fromkeys([self.split, "train", "dev"])
         return [(split, path) for split in splits if getattr(self, split) for path in self._paths(split)]
 

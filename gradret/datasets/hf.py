@@ -12,7 +12,7 @@ from gradret.datasets import Bad, Part, Row, _formats, _tables, check_language, 
 from gradret.datasets._rows import Columns
 from gradret.errors import ConfigError, DataError
 
-__all__ = ["HF"]
+__all__ = ["HF", "load_splits"]
 
 _BATCH_ROWS = 1000
 
@@ -65,7 +65,7 @@ class HF:
         for split, files in self._arrow(table).items():
             for file in files:
                 rows = _package().Dataset.from_file(file)
-                _tables.check_columns(file, table, self.columns, rows.column_names)
+                _tables.check_columns(file, table, self.columns.spelled(table, rows.column_names), rows.column_names)
                 all_parts += _tables.cut(file, len(rows), self._selected(table, rows).data.nbytes, split)
         return all_parts
 
@@ -73,15 +73,17 @@ class HF:
         rows = self._selected(table, _package().Dataset.from_file(part.path)).with_format("arrow")
         for start in range(part.start, part.end, _BATCH_ROWS):
             batch = rows[start : min(start + _BATCH_ROWS, part.end)]
-            yield from enumerate(_tables.rows(table, batch, self.columns, part.split), start + 1)
+            columns = self.columns.spelled(table, batch.column_names)
+            yield from enumerate(_tables.rows(table, batch, columns, part.split), start + 1)
 
     def _selected(self, table: str, rows: Any) -> Any:
-        return rows.select_columns([name for name in self.columns.of(table) if name in rows.column_names])
+        names = self.columns.spelled(table, rows.column_names).of(table)
+        return rows.select_columns([name for name in names if name in rows.column_names])
 
     def _arrow(self, table: str) -> dict[str, list[str]]:
         """Return the Arrow files of a table, by split."""
         path = self.qrels_path if table == "qrels" and self.qrels_path else self.path
-        splits = _load(path, getattr(self, table), self.revision)
+        splits = load_splits(path, getattr(self, table), self.revision)
         if table == "qrels":
             wanted = dict.fromkeys([self.split, "train", "dev"])
             splits = {self.split: splits[""]} if "" in splits else splits
@@ -91,7 +93,7 @@ class HF:
         return {split: [file["filename"] for file in rows.cache_files] for split, rows in splits.items()}
 
 
-def _load(path: str, name: str, revision: str) -> dict[str, Any]:
+def load_splits(path: str, name: str = "", revision: str = "") -> dict[str, Any]:
     """Return a configuration's splits, memory-mapped; a dataset saved without splits is under "".
 
     Raises:
@@ -105,11 +107,12 @@ def _load(path: str, name: str, revision: str) -> dict[str, Any]:
             return dict(datasets.load_from_disk(str(folder)))
         if (folder / "state.json").is_file():
             return {"": datasets.load_from_disk(str(folder))}
-        return dict(datasets.load_dataset(path, name, revision=revision or None))
+        return dict(datasets.load_dataset(path, name or None, revision=revision or None))
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         message = str(error).partition("\n")[0]
+        what = f"{path} (configuration {name})" if name else path
         raise DataError(
-            f"dataset.path: cannot load {path} (configuration {name}): {message}. Without a network, "
+            f"dataset.path: cannot load {what}: {message}. Without a network, "
             f"save it elsewhere with save_to_disk('DIR/{name}') and set dataset.path=DIR"
         ) from error
 

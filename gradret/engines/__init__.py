@@ -123,6 +123,9 @@ class Engine(Protocol):
     def check(self) -> None:
         """Raise, on the driver and before any work, if a package, key or model is missing."""
 
+    def wait(self, stage: str) -> None:
+        """Wait until the cluster has the nodes for one engine, or raise; an endpoint needs none."""
+
     def load(self) -> Write:
         """Return the function that writes input rows; called once in each worker that writes prompts.
 
@@ -132,7 +135,8 @@ class Engine(Protocol):
     def answer(self, rows: Dataset) -> Dataset:
         """Add ``text``, ``finish``, ``tokens_in``, ``tokens_out``, ``logprobs`` and ``error`` to every row.
 
-        The columns ``prompt_id``, ``item``, ``facts`` and ``cut`` must stay unchanged.
+        The columns ``prompt_id``, ``item``, ``facts`` and ``cut`` must stay unchanged. A column ``seconds``, the time
+        that the engine took from the prompt to its answer, tells when it began to work, from where rates count.
         """
 
 

@@ -10,6 +10,7 @@ import logging
 import math
 import os
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,11 @@ class OpenAIResources:
     from half a second to 8 seconds: about 20 seconds over 6 retries."""
     timeout: float = 600.0
     """Seconds to wait for an answer before the request is sent again."""
+
+    @property
+    def calls(self) -> int:
+        """Batches that a client answers at once: enough that every request has one."""
+        return math.ceil(self.concurrency / self.batch_size) + 1
 
     def __post_init__(self) -> None:
         require(**{name: at_least(1, getattr(self, name)) for name in ("concurrency", "clients", "batch_size")})
@@ -165,13 +171,16 @@ class OpenAI(Engine):
         except (openai.APIStatusError, AttributeError, TypeError, ValueError) as error:
             # Not every endpoint lists its models.
             reason = _describe_error(error, self)
-            say(f"  cannot list {self.base_url}/models: {reason}; continuing (base_url usually ends in /v1)")
+            say(f"  cannot list {self.base_url}/models: {reason}; continuing (base_url usually ends in /v1)", "warning")
             return
         finally:
             client.close()
         if self.model not in listed:
             known = ", ".join(listed[:10])
-            say(f"  {self.base_url} does not list the model {self.model!r}; continuing (it lists {known or 'none'})")
+            say(
+                f"  {self.base_url} does not list the model {self.model!r}; continuing (it lists {known or 'none'})",
+                "warning",
+            )
 
     def load(self) -> Write:
         tokens = Bytes() if self.tokenizer is None else Tokenizer(self.tokenizer)
@@ -187,15 +196,14 @@ class OpenAI(Engine):
                 super().__init__(engine)
 
         # One batch more than can be in flight, so that the next one fills the slots of a batch that ends.
-        batches = math.ceil(resources.concurrency / resources.batch_size) + 1
         return rows.repartition(target_num_rows_per_block=resources.batch_size).map_batches(
             Client,
             batch_size=resources.batch_size,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(
                 size=resources.clients,
-                max_concurrent_calls_per_actor=batches,
-                max_tasks_in_flight_per_actor=2 * batches,
+                max_concurrent_calls_per_actor=resources.calls,
+                max_tasks_in_flight_per_actor=2 * resources.calls,
             ),
         )
 
@@ -251,8 +259,9 @@ class _Client:
 
         try:
             async with self.slots:
+                started = time.monotonic()
                 completion = await self.client.chat.completions.create(**request)
-            return _read(completion, choices)
+            return _read(completion, choices) | {"seconds": time.monotonic() - started}
         except openai.OpenAIError as error:
             return _failed(_describe_error(error, self.engine))
         except (AttributeError, IndexError, TypeError, ValueError) as error:
@@ -308,7 +317,8 @@ def _logprobs(answered: Choice, choices: Sequence[str]) -> list[float]:
 
 
 def _failed(error: str) -> Row:
-    return {"text": "", "finish": "error", "tokens_in": 0, "tokens_out": 0, "logprobs": [], "error": error}
+    row = {"text": "", "finish": "error", "tokens_in": 0, "tokens_out": 0, "logprobs": [], "seconds": 0.0}
+    return row | {"error": error}
 
 
 def _describe_error(error: Exception, engine: OpenAI) -> str:
@@ -330,6 +340,7 @@ def _with_answers(kept: pa.Table, answers: Sequence[Row]) -> pa.Table:
         "tokens_out": pa.int64(),
         "logprobs": pa.list_(pa.float64()),
         "error": pa.string(),
+        "seconds": pa.float64(),
     }
     for name, kind in types.items():
         kept = kept.append_column(name, pa.array([answer[name] for answer in answers], kind))

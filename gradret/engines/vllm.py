@@ -7,17 +7,22 @@ import importlib.util
 import json
 import logging
 import math
-import os
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradret.config.fields import at_least, location, require
+from gradret.config.resources import Placement
 from gradret.engines import Engine, Prompt, Row, Write
 from gradret.engines._fit import Message, fit
 from gradret.engines._model_files import context_length, eos_ids
 from gradret.errors import ConfigError
-from gradret.models.chat import ChatTemplate
+from gradret.models.chat import PLAIN, ChatTemplate
+from gradret.models.gguf import is_gguf
+from gradret.models.license import say_license
+from gradret.models.locate import locate, on_hub
+from gradret.work.nodes import require_nodes
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -31,6 +36,7 @@ _DEFAULTS = {
 }
 # vLLM's default of max_num_seqs when ray.data.llm starts the engine (0.29).
 _MAX_NUM_SEQS = 128
+_NO_SECRETS = "a config is stored with its run, so it must hold no secret; set it in the environment of the nodes"
 _ON_CPU = {
     "distributed_executor_backend": "uni",
     # vLLM 0.29's CPU build crashes on a seeded prompt that is prefilled in two chunks.
@@ -39,7 +45,7 @@ _ON_CPU = {
 
 
 @dataclass(frozen=True)
-class VllmResources:
+class VllmResources(Placement):
     """Engines and batches; affects speed only, not results."""
 
     engines: int = 1
@@ -59,8 +65,11 @@ class VllmResources:
     """Environment variables of the engine's process, such as ``VLLM_CPU_KVCACHE_SPACE``."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(**{name: at_least(1, getattr(self, name)) for name in ("engines", "batch_size", "concurrent_batches")})
         require(**{name: at_least(0, getattr(self, name)) for name in ("cpus", "restarts")})
+        secrets = [name for name in self.environment if re.search("(TOKEN|KEY|SECRET|PASSWORD)$", name, re.IGNORECASE)]
+        require(environment=f"{secrets[0]}: {_NO_SECRETS}" if secrets else "")
 
 
 @dataclass(frozen=True)
@@ -74,13 +83,13 @@ class Vllm(Engine):
     """
 
     model: str = location()
-    """A folder or a Hugging Face Hub id."""
+    """A folder, a GGUF file or a Hugging Face Hub id."""
     engine_kwargs: dict[str, Any] = field(default_factory=dict, hash=False)
     """vLLM engine arguments that can change an answer: ``max_model_len``, ``dtype``, ``quantization``,
     ``max_lora_rank``, ... Those that affect speed only belong under ``resources``."""
     chat_template: str = location("")
-    """A Jinja file that replaces the tokenizer's chat template. Only its name enters the fingerprint, not
-    its text, as with a model in a folder: rename the file when you change it."""
+    """A Jinja file that replaces the tokenizer's chat template, or ``plain`` for base models, which continue the
+    texts of a prompt. Only a file's name enters the fingerprint: rename the file when you change it."""
     chat_template_kwargs: dict[str, Any] = field(default_factory=dict, hash=False)
     """Further variables of the chat template, such as ``enable_thinking: false``."""
     lora: str = location("")
@@ -102,6 +111,11 @@ class Vllm(Engine):
         return 0 if self.resources.cpus else math.prod(map(int, sizes))
 
     @property
+    def bundle(self) -> dict[str, float]:
+        """What an engine takes of a node: its CPUs, or one of its GPUs."""
+        return self.resources.bundle(cpus=self.resources.cpus) if self.resources.cpus else self.resources.bundle(gpus=1)
+
+    @property
     def sequences(self) -> int:
         """Limited by vLLM and by the prompts in flight."""
         in_flight = self.resources.batch_size * self.resources.concurrent_batches
@@ -119,19 +133,35 @@ class Vllm(Engine):
     @property
     def source(self) -> str:
         """The model's absolute folder, or its Hub id, which every node resolves for itself."""
-        return str(Path(self.model).absolute()) if Path(self.model).is_dir() else self.model
+        in_folder = is_gguf(self.model) or not on_hub(self.model)
+        return str(locate(self.model).absolute()) if in_folder else self.model
 
     def check(self) -> None:
-        """Check that vLLM is installed, the model can be loaded and there is a GPU.
+        """Check that vLLM is installed and the model can be loaded.
 
         Raises:
-            ConfigError: vLLM is not installed, the model cannot be loaded or has no chat template, or
-                there is no GPU.
+            ConfigError: vLLM is not installed, or the model cannot be loaded or has no chat template.
         """
         if importlib.util.find_spec("vllm") is None:
             raise ConfigError("engine vllm: vLLM is not installed; pip install 'gradret[vllm]', or see docs/engines.md")
         self.load()
-        self._check_gpus()
+        for reference in filter(None, (self.model, self.lora)):
+            say_license(reference)
+
+    def wait(self, stage: str) -> None:
+        """Wait for the nodes of one engine.
+
+        Raises:
+            ConfigError: this machine lacks the GPUs or CPUs.
+            StageError: the cluster got none in time.
+        """
+        try:
+            require_nodes(stage, self.bundle, self.gpus or 1, self.resources.wait_minutes)
+        except ConfigError as error:
+            raise ConfigError(
+                f"{error}; with vLLM's CPU build, set the engine's resources.cpus to the number of cores to use; "
+                "otherwise use an endpoint with the engine openai"
+            ) from None
 
     def load(self) -> Write:
         tokens = _ChatTokens(self)
@@ -142,7 +172,9 @@ class Vllm(Engine):
         logging.getLogger("ray.llm").addHandler(logging.NullHandler())
         from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
-        resources = self.resources
+        resources, bundle, limits = self.resources, self.bundle, {}
+        if self.gpus <= 1 and "memory" in bundle:  # one worker without a placement group takes it as an option
+            limits["memory"] = bundle.pop("memory")
         settings = vLLMEngineProcessorConfig(
             model_source=self.source,
             engine_kwargs=self.arguments,
@@ -150,7 +182,7 @@ class Vllm(Engine):
             batch_size=resources.batch_size,
             max_concurrent_batches=resources.concurrent_batches,
             runtime_env={"env_vars": resources.environment} if resources.environment else None,
-            placement_group_config={"bundles": [{"CPU": resources.cpus}]} if resources.cpus else None,
+            placement_group_config={"bundles": [bundle] * (self.gpus or 1)},
             # gradret applies the template and truncates; vLLM detokenizes.
             chat_template_stage=False,
             tokenize_stage=False,
@@ -160,7 +192,8 @@ class Vllm(Engine):
         )
         processor = build_processor(settings, preprocess=_sampling_params, postprocess=_read)
         # Update in place: an assignment makes Ray recompute the stage's resources, wrongly.
-        limits = {"max_restarts": resources.restarts, "max_task_retries": resources.restarts}
+        # Calls are repeated as long as engines restart: until Ray knows that a node is lost, each call to it fails.
+        limits |= {"max_restarts": resources.restarts, "max_task_retries": -1}
         processor.stages["vLLMEngineStage"].map_batches_kwargs.update(limits)
         # One batch per block, since an engine takes a whole block. strict stops Ray from fusing this step with
         # its neighbours, which would merge the blocks again.
@@ -174,21 +207,6 @@ class Vllm(Engine):
         if self.lora:
             kwargs["enable_lora"] = True
         return _ON_CPU | kwargs if self.resources.cpus else kwargs
-
-    def _check_gpus(self) -> None:
-        """Raise if this machine has no GPU; a cluster may add one later."""
-        if self.resources.cpus or os.environ.get("RAY_ADDRESS"):
-            return
-        import ray
-
-        from gradret.work.session import connect
-
-        connect()
-        if not ray.cluster_resources().get("GPU"):  # type: ignore[no-untyped-call]
-            raise ConfigError(
-                "engine vllm: this machine has no GPU; with vLLM's CPU build, set the engine's resources.cpus "
-                "to the number of cores to use; otherwise use an endpoint with the engine openai"
-            )
 
 
 class _ChatTokens:
@@ -208,7 +226,7 @@ class _ChatTokens:
         if not (template or self.tokenizer.chat_template):
             raise ConfigError(
                 f"engine vllm: {engine.model} has no chat template (a base model?); "
-                "use an instruct model, or set chat_template to a Jinja file"
+                "use an instruct model, or set chat_template to plain or to a Jinja file"
             )
         self.chat = ChatTemplate(self.tokenizer, template, **engine.chat_template_kwargs)
         self.chat.require_user(
@@ -295,6 +313,7 @@ def _read(row: Row) -> Row:
         "tokens_out": len(tokens),
         "logprobs": _logprobs(row.get("logprobs"), params.get("logprob_token_ids", ())),
         "error": "",
+        "seconds": row["time_taken_llm"],
     }
 
 
@@ -310,12 +329,12 @@ def _answer_row(row: Row) -> Row:
     error = row.get("__inference_error__") or ""
     if not error:
         return {name: value for name, value in row.items() if name in _COLUMNS}
-    failed: Row = {"text": "", "finish": "error", "tokens_in": 0, "tokens_out": 0, "logprobs": [], "error": error}
-    return _passed_through(row) | failed
+    failed: Row = {"text": "", "finish": "error", "tokens_in": 0, "tokens_out": 0, "logprobs": [], "seconds": 0.0}
+    return _passed_through(row) | failed | {"error": error}
 
 
 _PASSED_THROUGH = ("prompt_id", "item", "facts", "cut")
-_COLUMNS = (*_PASSED_THROUGH, "text", "finish", "tokens_in", "tokens_out", "logprobs", "error")
+_COLUMNS = (*_PASSED_THROUGH, "text", "finish", "tokens_in", "tokens_out", "logprobs", "error", "seconds")
 
 
 def _passed_through(row: Row) -> Row:
@@ -323,8 +342,8 @@ def _passed_through(row: Row) -> Row:
 
 
 def _template(engine: Vllm) -> str:
-    if not engine.chat_template:
-        return ""
+    if engine.chat_template in {"", "plain"}:
+        return PLAIN if engine.chat_template else ""
     try:
         return Path(engine.chat_template).read_text(encoding="utf-8")
     except OSError as error:

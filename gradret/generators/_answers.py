@@ -7,24 +7,33 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from gradret.engines import Unusable
-from gradret.text import pieces
 
 if TYPE_CHECKING:
     from gradret.engines import Answer
 
-__all__ = ["document", "is_copy", "is_refusal", "json_object", "one_line"]
+__all__ = ["document", "is_refusal", "json_object", "one_line"]
 
 # JSON may contain an unpaired surrogate, which cannot be written to a file.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _BULLET = re.compile(r"(?:[-*•]|1[.)]) +")
-_LABEL = re.compile(
-    r"(?:\*\*)?(?:search query|query|question|claim|title|keywords?|answer|output)(?: \d+)?(?:\*\*)?:(?:\*\*)?(?: +|$)",
+_NOUN = (
+    r"(?:(?:web )?search (?:query|terms?|phrase)|query|question|claim|statement|title|headline|keywords?|key phrases?"
+    r"|answer|output|response|sentence)"
+)
+_LABELLED = rf"(?:(?:document |suggested )?{_NOUN}|main idea|document|web search)"
+_LABEL = re.compile(rf"(?:\*\*)?{_LABELLED}(?: \d+)?(?:\*\*)?:(?:\*\*)?(?: +|$|(?=\w))", re.IGNORECASE)
+# "The title for the document is: ", "A possible question about this text: "; "Query optimisation: a survey" is a title.
+_PREAMBLE = re.compile(
+    rf"(?:here(?: is|['\u2019]s| are)|sure|certainly|of course|okay|ok)\b[^:]*\b{_NOUN}\b[^:]*:(?: +|$)"
+    rf"|(?:(?:the|a|an|my|your|one|this|possible|suggested|good|best|short|following) )*{_NOUN}\b[^:?]*"
+    r"\b(?:is|are|(?:would|could|can|might|may) be|as follows|below|(?:the|this|above|given) "
+    r"(?:document|text|article|passage|page))\b[^:?]*:(?: +|$)",
     re.IGNORECASE,
 )
+_TAGGED = re.compile(r"<(\w+)>(.*)</\1>")
+_LINK = re.compile(r"https?://\S+$", re.IGNORECASE)
 _QUOTES = (('"', '"'), ("“", "”"), ("„", "“"), ("'", "'"), ("\u2018", "\u2019"), ("«", "»"), ("`", "`"), ("**", "**"))
-_ANNOUNCEMENT = re.compile(
-    r"(?:sure|certainly|of course|okay|ok|here(?: is|['\u2019]s| are))\b.*:|```\w*", re.IGNORECASE
-)
+_ANNOUNCEMENT = re.compile(r".*[:\uff1a]|```\w*")
 
 # Match only refusals that nobody would search for: "I can't sleep" is a query.
 _CANNOT = r"(?:cannot|can't|can not|won't|will not|(?:am|'m) (?:unable|not able) to)"
@@ -37,24 +46,27 @@ _REFUSAL = re.compile(
 )
 
 
-def one_line(answer: Answer) -> str:
-    """Return the first line with content, with single spaces and without label, bullet or quotes.
+def one_line(answer: Answer, task: str = "") -> str:
+    """Return the first line with content, with single spaces and without label, bullet, quotes or the task before it.
 
     Skips a reasoning model's thoughts (up to ``</think>``) and a line that only announces the answer.
 
     Raises:
-        Unusable: there is no such line, it is a refusal, or it was cut off at ``max_tokens``.
+        Unusable: there is no such line, it is a refusal or a link, or it was cut off at ``max_tokens``.
     """
     text = answer.text.rpartition("</think>")[2]
     if text.lstrip().startswith("<think>"):
         raise Unusable("no answer after the thoughts")
-    cleaned = [_strip_decoration(line) for line in text.split("\n")]
+    echo = re.compile(rf"{re.escape(task)}:(?: +|$)", re.IGNORECASE)
+    cleaned = [_strip_decoration(line, echo) for line in text.split("\n")]
     has_content = [bool(re.search(r"\w", line)) and not _ANNOUNCEMENT.fullmatch(line) for line in cleaned]
     if not any(has_content):
         raise Unusable("empty answer")
     first = has_content.index(True)
     if is_refusal(cleaned[first]):
         raise Unusable("refusal")
+    if _LINK.match(cleaned[first]):
+        raise Unusable("a link")
     if answer.finish == "length" and first == len(cleaned) - 1:
         raise Unusable("cut off at max_tokens")
     return cleaned[first]
@@ -69,26 +81,14 @@ def is_refusal(text: str) -> bool:
     return _REFUSAL.match(text.strip().replace("\u2019", "'")) is not None
 
 
-def is_copy(line: str, prompt: str) -> bool:
-    """Return whether ``line`` is a line of the prompt, or at least three words that occur in it verbatim.
-
-    In a script without spaces, six letters are enough.
-    """
-    folded = _folded(line)
-    is_long = len(folded.split()) >= 3 or len(pieces(folded)) >= 6
-    return (is_long and folded in _folded(prompt)) or any(folded == _folded(each) for each in prompt.splitlines())
-
-
-def _folded(text: str) -> str:
-    return " ".join(text.casefold().split())
-
-
-def _strip_decoration(line: str) -> str:
-    """Strip labels, bullets and quotes until none is left."""
+def _strip_decoration(line: str, echo: re.Pattern[str]) -> str:
+    """Strip announcements, labels, bullets and quotes until none is left."""
     text, previous = " ".join(line.split()), None
     while text != previous:
         previous = text
-        text = _without_quotes(_without_prefix(_LABEL, _without_prefix(_BULLET, text)))
+        for prefix in (echo, _BULLET, _LABEL, _PREAMBLE):
+            text = _without_prefix(prefix, text)
+        text = _without_quotes(_TAGGED.sub(r"\2", text) if _TAGGED.fullmatch(text) else text)
     return text
 
 

@@ -16,6 +16,7 @@ from gradret.engines import Answer, Prompt, Sampling, Unusable
 from gradret.errors import ConfigError
 from gradret.generators import Generator
 from gradret.generators._answers import document, json_object
+from gradret.generators._filters import DocumentFilters
 from gradret.pairs import pair_id
 from gradret.stages.generate import generate
 from gradret.stages.training_queries import training_queries
@@ -45,9 +46,10 @@ class GradedDocuments(Generator):
     train with ``wasserstein``.
 
     Answers are JSON of bounded length, enforced by constrained decoding; an answer that is cut off, or has
-    an empty document or the same one at two grades, is quarantined. The random choices for a query (number
-    of grades, length, difficulty, examples) are seeded by a hash of seed and query_id, are the same for all
-    its documents, so that they differ only in their grade, and are stored with each answer.
+    an empty document, nearly the same one at two grades or a copy of the prompt, is quarantined. The random
+    choices for a query (number of grades, length, difficulty, examples) are seeded by a hash of seed and
+    query_id, are the same for all its documents, so that they differ only in their grade, and are stored with
+    each answer.
 
     Source: SyCL (2503.23239); paper not available to us, and the released code has no generation.
     Verified in its data and code: grades 0 to 3, MS MARCO's training queries, Llama-3.3-70B-Instruct
@@ -89,6 +91,8 @@ class GradedDocuments(Generator):
     """Maximum characters per document."""
     max_queries: int = 100_000
     """Maximum number of queries, sampled by a hash of seed and query_id."""
+    filters: DocumentFilters = DocumentFilters()
+    """``prompt`` and ``similar``: thresholds from which on an answer is quarantined."""
 
     def __post_init__(self) -> None:
         if not self.levels or min(self.levels) < _MIN_DOCUMENTS:
@@ -194,16 +198,16 @@ class _Writer:
         """Parse the documents, by grade.
 
         Raises:
-            Unusable: the answer is not JSON, or a document is missing, empty, duplicated or copied from an example.
+            Unusable: the answer is not JSON, or a document is missing, empty, repeated, or a copy of the prompt.
         """
         parsed = json_object(answer)
         documents = {grade: document(parsed.get(self._key(grade))) for grade in answer.facts["grades"]}
-        texts = set(map(_normalised, documents.values()))
-        if len(texts) < len(documents):
-            raise Unusable("the same document at two grades")
-        examples = (self.templates.examples[index]["documents"] for index in answer.facts["examples"])
-        if not texts.isdisjoint(_normalised(text) for documents in examples for text in documents):
-            raise Unusable("copy of an example")
+        choices = _Choices(**{name: answer.facts[name] for name in _Choices._fields})
+        instructions = f"{self._system(choices)}\n{self._user('', choices, answer.facts['grades'], examples=False)}"
+        examples = self._examples(choices)
+        shown = "\n".join(text for example in examples for text in example["documents"])
+        if fault := self.settings.filters.fault(list(documents.values()), instructions, shown):
+            raise Unusable(fault)
         return documents
 
     def result(self, item: Path, read: Mapping[str, Any | Quarantined]) -> Result:
@@ -217,7 +221,7 @@ class _Writer:
         for query in read_shard(item, "queries").to_pylist():
             levels = self._choose(query["query_id"]).levels
             prompt_ids = [prompt_id for prompt_id, _ in self._prompt_ids(query["query_id"], levels)]
-            usable, unusable = _usable({prompt_id: read[prompt_id] for prompt_id in prompt_ids})
+            usable, unusable = _usable({prompt_id: read[prompt_id] for prompt_id in prompt_ids}, self.settings.filters)
             prompts, kept, quarantined = prompts + len(prompt_ids), kept + len(usable), quarantined + unusable
             documents = {grade: text for answer in usable.values() for grade, text in answer.items()}
             for table, rows in self._rows(query, documents, levels).items():
@@ -246,10 +250,8 @@ class _Writer:
         return f"relevance_{grade}" if self.settings.mode == "joint" else "document"
 
     def _prompt(self, prompt_id: str, query: str, choices: _Choices, grades: list[int]) -> Prompt:
-        settings, templates = self.settings, self.templates
-        grade = None if settings.mode == "joint" else grades[0]
-        examples = [templates.examples[index] for index in choices.examples]
-        user = str(templates.user(query, examples, choices.levels, choices.length, choices.difficulty, grade)).strip()
+        settings = self.settings
+        user = self._user(query, choices, grades)
         keys = [self._key(grade) for grade in grades]
         text = {"type": "string", "minLength": 1, "maxLength": settings.max_chars}
         schema = {
@@ -260,7 +262,7 @@ class _Writer:
         }
         return Prompt(
             prompt_id=prompt_id,
-            system=str(templates.system(templates.definitions[choices.levels])).strip(),
+            system=self._system(choices),
             user=lambda _: user,
             texts=(),
             sampling=Sampling(
@@ -271,6 +273,18 @@ class _Writer:
             ),
             facts={"mode": settings.mode, "grades": grades, **choices._asdict()},
         )
+
+    def _system(self, choices: _Choices) -> str:
+        return str(self.templates.system(self.templates.definitions[choices.levels])).strip()
+
+    def _examples(self, choices: _Choices) -> list[dict[str, Any]]:
+        return [self.templates.examples[index] for index in choices.examples]
+
+    def _user(self, query: str, choices: _Choices, grades: list[int], *, examples: bool = True) -> str:
+        shown = self._examples(choices) if examples else []
+        grade = None if self.settings.mode == "joint" else grades[0]
+        user = self.templates.user(query, shown, choices.levels, choices.length, choices.difficulty, grade)
+        return str(user).strip()
 
     def _rows(
         self, query: dict[str, Any], documents: Mapping[int, str], levels: int
@@ -301,28 +315,23 @@ class _Writer:
 
 
 def _usable(
-    read: Mapping[str, dict[int, str] | Quarantined],
+    read: Mapping[str, dict[int, str] | Quarantined], filters: DocumentFilters
 ) -> tuple[dict[str, dict[int, str]], list[Quarantined]]:
     """Split the answers about one query, by prompt_id, into those usable together and the quarantined."""
     usable: dict[str, dict[int, str]] = {}
     quarantined: list[Quarantined] = []
-    seen: set[str] = set()
+    seen: list[str] = []
     for prompt_id, documents in read.items():
         if isinstance(documents, Quarantined):
             quarantined.append(documents)
             continue
-        texts = set(map(_normalised, documents.values()))
-        if texts & seen:
+        if filters.repeats([*seen, *documents.values()]):
             quarantined.append(Quarantined(prompt_id, "the same document at two grades", json.dumps(documents)))
             continue
-        seen |= texts
+        seen += documents.values()
         usable[prompt_id] = documents
     if len(seen) >= _MIN_DOCUMENTS:
         return usable, quarantined
     reason = f"fewer than {_MIN_DOCUMENTS} documents of the query"
     quarantined += [Quarantined(prompt_id, reason, json.dumps(documents)) for prompt_id, documents in usable.items()]
     return {}, quarantined
-
-
-def _normalised(text: str) -> str:
-    return " ".join(text.lower().split())

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from gradret import prompts
 from gradret.components import name_of, unknown
@@ -16,7 +16,9 @@ from gradret.draw import draw
 from gradret.engines import Prompt, Sampling, Unusable
 from gradret.errors import ConfigError
 from gradret.generators import Generator
-from gradret.generators._answers import is_copy, one_line
+from gradret.generators._answers import one_line
+from gradret.generators._faults import FORMS
+from gradret.generators._filters import Filters, Query
 from gradret.store.artifacts import read_shard
 from gradret.store.results import Quarantined, Result
 from gradret.text import passage
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LLMQueries"]
 
+_FOLDERS = {"full": "queries", "small": "queries/small"}
 _KINDS = ("question", "claim", "title", "keywords", "search_examples", "search")
 
 
@@ -36,8 +39,8 @@ class LLMQueries(Generator):
     """One query per document and kind: question, claim, title, keywords, web search with or without examples.
 
     A prompt has the document, the kind's task, and examples drawn from the kind's pool by a hash of seed
-    and query_id. The answer is one line. It is quarantined if it is empty, a refusal, copied from the prompt
-    or cut off, or if another kind gave the same text for the document. query_id is ``doc_id~kind``.
+    and query_id. The answer is one line. It is quarantined if it is empty, a refusal or cut off, or if one of
+    ``filters`` finds a fault: docs/generation.md. query_id is ``doc_id~kind``.
 
     Source: Tamber et al. 2025 (2502.19712). Verified against the paper and the authors' code: the kinds,
     three examples per prompt, one query per document and kind, temperature 0.8, 50 tokens, and keeping one
@@ -53,8 +56,11 @@ class LLMQueries(Generator):
     kinds: tuple[str, ...] = location(_KINDS)
     """Kinds to write. A path that ends in .jinja adds your own kind, named after the file, which sets
     ``task`` and ``examples`` like the files in gradret/prompts/queries."""
-    prompt: str = location("queries/_prompt")
-    """The prompt around the task: a template, or a path that ends in .jinja, with a variable ``system``
+    prompts: Literal["full", "small"] = "full"
+    """Wording of the built-in kinds and of the prompt around them: ``small`` is short, for models of about 1B
+    parameters or fewer and for base models."""
+    prompt: str = location("")
+    """Another prompt around the task: a template, or a path that ends in .jinja, with a variable ``system``
     and a macro ``user(document, task, examples)``."""
     examples: int = 3
     """Examples per prompt, drawn from the kind's pool; all of them if the pool is smaller."""
@@ -65,6 +71,8 @@ class LLMQueries(Generator):
     """Maximum tokens per answer; an answer cut off within its line is quarantined."""
     max_doc_tokens: int = 512
     """Maximum tokens per document; the rest is truncated."""
+    filters: Filters = Filters()
+    """``prompt``, ``document``, ``form``, ...: thresholds from which on an answer is quarantined."""
 
     def __post_init__(self) -> None:
         if not self.kinds:
@@ -79,6 +87,9 @@ class LLMQueries(Generator):
         names = [_name(kind) for kind in self.kinds]
         if len(set(names)) < len(names):
             raise ValueError(f"kinds must have different names, got {', '.join(names)}")
+        for kind in self.filters.extractive:
+            if kind not in {*_KINDS, *names}:
+                raise ValueError(f"filters.extractive: {unknown(kind, [*_KINDS, *names], 'the name of a kind')}")
         require(examples=at_least(0, self.examples), temperature=at_least(0, self.temperature))
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
@@ -86,7 +97,9 @@ class LLMQueries(Generator):
 
     @property
     def templates(self) -> tuple[str, ...]:
-        return (self.prompt, *(_reference(kind) for kind in self.kinds))
+        folder = _FOLDERS[self.prompts]
+        kinds = (kind if kind.endswith(".jinja") else f"{folder}/{kind}" for kind in self.kinds)
+        return (self.prompt or f"{folder}/_prompt", *kinds)
 
     def prepare(self, config: Config, ingested: Artifact, sample: Artifact) -> dict[str, Artifact]:
         """Check the templates; there is nothing to prepare.
@@ -105,13 +118,17 @@ class _Kind(NamedTuple):
     name: str
     task: str
     examples: list[dict[str, str]]
+    form: str
 
 
 class _Task:
     def __init__(self, settings: LLMQueries, seed: int) -> None:
         self.settings, self.seed = settings, seed
-        self.kinds = {_name(kind): _kind(kind) for kind in settings.kinds}
-        self.system, self.message = prompts.messages(settings.prompt, document="", task="", examples=[])
+        around, *kinds = settings.templates
+        self.kinds = {
+            _name(kind): _kind(reference, _name(kind)) for kind, reference in zip(settings.kinds, kinds, strict=True)
+        }
+        self.system, self.message = prompts.messages(around, document="", task="", examples=[])
         self.sampling = Sampling(max_tokens=settings.max_tokens, temperature=settings.temperature, top_p=settings.top_p)
 
     def prompts(self, item: Path) -> Iterator[Prompt]:
@@ -131,10 +148,11 @@ class _Task:
                 )
 
     def read(self, answer: Answer) -> str:
-        line = one_line(answer)
         kind, drawn = self.kinds[answer.facts["kind"]], answer.facts["examples"]
-        if is_copy(line, f"{self.system}\n{self._user(kind, drawn, [''])}"):
-            raise Unusable("copy of the prompt")
+        line = one_line(answer, kind.task)
+        prompt = f"{self.system}\n{self._user(kind, drawn, [''])}"
+        if fault := self.settings.filters.answer_fault(line, prompt, kind.form):
+            raise Unusable(fault)
         return line
 
     def result(self, item: Path, read: Mapping[str, str | Quarantined]) -> Result:
@@ -142,28 +160,31 @@ class _Task:
 
         from gradret.store.contracts import schema
 
-        rows: list[dict[str, str]] = []
+        queries: list[Query] = []
         unusable: list[Quarantined] = []
-        for doc_id in read_shard(item, "docs")["doc_id"].to_pylist():
-            texts: set[str] = set()
+        for doc in read_shard(item, "docs").to_pylist():
             for kind in self.kinds:
-                query_id = _prompt_id(doc_id, kind)
+                query_id = _prompt_id(doc["doc_id"], kind)
                 text = read[query_id]
                 if isinstance(text, Quarantined):
                     unusable.append(text)
-                elif text.casefold() in texts:
-                    unusable.append(Quarantined(query_id, "same text as another kind", text))
                 else:
-                    texts.add(text.casefold())
-                    rows.append(
-                        {
-                            "query_id": query_id,
-                            "text": text,
-                            "source_doc_id": doc_id,
-                            "kind": kind,
-                            "generator": name_of(self.settings),
-                        }
-                    )
+                    queries.append(Query(query_id, text, kind, doc["doc_id"], passage(doc["title"], doc["text"])))
+        faults = self.settings.filters.query_faults(queries)
+        unusable += [
+            Quarantined(each.query_id, faults[each.query_id], each.text) for each in queries if each.query_id in faults
+        ]
+        rows = [
+            {
+                "query_id": query.query_id,
+                "text": query.text,
+                "source_doc_id": query.doc_id,
+                "kind": query.kind,
+                "generator": name_of(self.settings),
+            }
+            for query in queries
+            if query.query_id not in faults
+        ]
         table = pa.Table.from_pylist(rows, schema("queries"))
         return Result({"queries": table}, len(rows) + len(unusable), len(rows), unusable)
 
@@ -185,12 +206,7 @@ def _name(kind: str) -> str:
     return Path(kind).stem if kind.endswith(".jinja") else kind
 
 
-def _reference(kind: str) -> str:
-    return kind if kind.endswith(".jinja") else f"queries/{kind}"
-
-
-def _kind(kind: str) -> _Kind:
-    reference = _reference(kind)
+def _kind(reference: str, name: str) -> _Kind:
     task, examples = prompts.exported(reference, "task", "examples")
     if not isinstance(task, str) or not task.strip():
         raise ConfigError(f"template {reference}: task must be text, got {task!r}")
@@ -202,4 +218,7 @@ def _kind(kind: str) -> _Kind:
             raise ConfigError(
                 f"template {reference}: examples[{number}] must have texts document and query, got {example!r}"
             )
-    return _Kind(_name(kind), task.strip(), examples)
+    form = getattr(prompts.template(reference).module, "form", "")
+    if form and form not in FORMS:
+        raise ConfigError(f"template {reference}: form must be one of {', '.join(FORMS)}, got {form!r}")
+    return _Kind(name, task.strip(), examples, form)

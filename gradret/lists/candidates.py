@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from gradret.config.run import Rule, Select
+    from gradret.config.select import Rule, Select
 
 __all__ = ["Candidate", "in_order", "mixed", "pools", "within_margins"]
 

@@ -19,7 +19,7 @@ from gradret.text import words
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from gradret.config.run import Select
+    from gradret.config.select import Select
 
 __all__ = ["Seen", "failed", "filters_before_scores", "reasons", "repeated"]
 

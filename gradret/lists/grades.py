@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from gradret.config.run import Select
+    from gradret.config.select import Select
 
     Values = npt.NDArray[np.float64]
 

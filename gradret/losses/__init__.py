@@ -1,9 +1,9 @@
 """Losses compute a number from scores and grades.
 
-A loss is a frozen dataclass whose ``load`` returns a ``torch.nn.Module`` from ``Lists`` to ``Mean``.
+A loss is a frozen dataclass whose ``load`` returns a function from ``Lists`` to ``Mean``.
 It sees tensors, never models, so it works with every encoder. Every loss has a ``weight``; a list of
 losses in the config is their weighted sum. To add a loss, write ``gradret/losses/NAME.py`` with a
-dataclass called NAME.
+dataclass called NAME. Import torch in its functions: a config names the loss, and is read without torch.
 
 Shapes: Q queries, N unique documents of the batch (columns), G documents of a list. Losses are
 computed on blocks of the batch's queries, so Q may be smaller than the batch; N is always the batch's.
@@ -11,13 +11,14 @@ computed on blocks of the batch's queries, so Q may be smaller than the batch; N
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["NEEDS", "Lists", "Loss", "Mean"]
+__all__ = ["NEEDS", "Lists", "Loss", "LossFunction", "Mean"]
 
 NEEDS = {
     "positive": "a document known to be relevant",
@@ -80,6 +81,9 @@ class Mean(NamedTuple):
     """The number of terms in ``total``, usually queries; a scalar without gradient."""
 
 
+LossFunction = Callable[[Lists], Mean]
+
+
 class Loss(Protocol):
     """The interface that the stage ``train`` uses."""
 
@@ -91,5 +95,5 @@ class Loss(Protocol):
     def needs(self) -> tuple[str, ...]:
         """Keys of ``NEEDS`` that a list must meet to be used. May be a class variable if it is constant."""
 
-    def load(self) -> torch.nn.Module:
-        """Return a module from ``Lists`` to ``Mean``; its parameters, if any, are trained too."""
+    def load(self) -> LossFunction:
+        """Return the loss; if it is a ``torch.nn.Module``, its parameters are trained too."""

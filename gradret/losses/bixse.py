@@ -6,13 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
-from torch.nn import functional
-
 from gradret.config.fields import above_zero, require
 from gradret.losses import Mean
 
 if TYPE_CHECKING:
+    import torch
+
     from gradret.losses import Lists
 
 __all__ = ["BiXSE"]
@@ -57,22 +56,29 @@ class BiXSE:
         require(scale=above_zero(self.scale))
 
     def load(self) -> torch.nn.Module:
-        return _Pairs(self)
+        from torch import nn, tensor
 
+        settings = self
 
-class _Pairs(torch.nn.Module):
-    def __init__(self, settings: BiXSE) -> None:
-        super().__init__()
-        self.settings = settings
-        self.log_scale = torch.nn.Parameter(torch.tensor(math.log(settings.scale))) if settings.learn_scale else None
-        self.bias = torch.nn.Parameter(torch.tensor(settings.bias)) if settings.learn_bias else settings.bias
+        class Pairs(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.log_scale = nn.Parameter(tensor(math.log(settings.scale))) if settings.learn_scale else None
+                self.bias = nn.Parameter(tensor(settings.bias)) if settings.learn_bias else settings.bias
 
-    def forward(self, lists: Lists) -> Mean:
-        scale = self.settings.scale if self.log_scale is None else self.log_scale.exp()
-        logits_QN = scale * lists.scores_QN + self.bias
+            def forward(self, lists: Lists) -> Mean:
+                scale = settings.scale if self.log_scale is None else self.log_scale.exp()
+                return settings._mean(lists, scale, self.bias)
+
+        return Pairs()
+
+    def _mean(self, lists: Lists, scale: float | torch.Tensor, bias: float | torch.Tensor) -> Mean:
+        from torch.nn import functional
+
+        logits_QN = scale * lists.scores_QN + bias
         targets_QN = lists.spread(lists.grades_QG, lists.graded_QG, fill=0.0)
         ungraded_QG = lists.present_QG & ~lists.graded_QG
         graded_Q = lists.graded_QG.any(dim=1)
         keep_QN = graded_Q[:, None] & ~lists.masked_QN & ~lists.spread(ungraded_QG, ungraded_QG, fill=False)
         total = functional.binary_cross_entropy_with_logits(logits_QN, targets_QN, keep_QN, reduction="sum")
-        return Mean(total, (keep_QN if self.settings.reduction == "pairs" else graded_Q).sum())
+        return Mean(total, (keep_QN if self.reduction == "pairs" else graded_Q).sum())

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
-
 from gradret.config.fields import above_zero, require
 from gradret.losses import Mean
 
 if TYPE_CHECKING:
-    from gradret.losses import Lists
+    import torch
+
+    from gradret.losses import Lists, LossFunction
 
 __all__ = ["InfoNCE", "contrast"]
 
@@ -40,16 +40,10 @@ class InfoNCE:
     def __post_init__(self) -> None:
         require(temperature=above_zero(self.temperature))
 
-    def load(self) -> torch.nn.Module:
-        return _Contrast(self.temperature, self.hard_negatives)
+    def load(self) -> LossFunction:
+        return self._mean
 
-
-class _Contrast(torch.nn.Module):
-    def __init__(self, temperature: float, hard_negatives: bool) -> None:  # noqa: FBT001 - private
-        super().__init__()
-        self.temperature, self.hard_negatives = temperature, hard_negatives
-
-    def forward(self, lists: Lists) -> Mean:
+    def _mean(self, lists: Lists) -> Mean:
         others_QG = lists.positives_QG & lists.present_QG
         others_QG[:, 0] = False
         out_QN = lists.masked_QN | lists.spread(others_QG, others_QG, fill=False)
@@ -60,6 +54,8 @@ class _Contrast(torch.nn.Module):
 
 def contrast(lists: Lists, out_QN: torch.Tensor, temperature: float) -> Mean:
     """Return the cross-entropy of each list's first positive among all columns except those in ``out_QN``."""
+    import torch
+
     has_positive_Q = lists.positives_QG[:, 0] & lists.present_QG[:, 0]
     scores_QN = lists.scores_QN / temperature
     lowest = torch.finfo(scores_QN.dtype).min

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
-
 from gradret.config.fields import above_zero, require
 from gradret.losses import Mean
 
 if TYPE_CHECKING:
-    from gradret.losses import Lists
+    from gradret.losses import Lists, LossFunction
 
 __all__ = ["JointLH"]
 
@@ -44,21 +42,17 @@ class JointLH:
     def __post_init__(self) -> None:
         require(temperature=above_zero(self.temperature))
 
-    def load(self) -> torch.nn.Module:
-        return _Joint(self)
+    def load(self) -> LossFunction:
+        return self._mean
 
+    def _mean(self, lists: Lists) -> Mean:
+        import torch
 
-class _Joint(torch.nn.Module):
-    def __init__(self, settings: JointLH) -> None:
-        super().__init__()
-        self.settings = settings
-
-    def forward(self, lists: Lists) -> Mean:
         positives_QG = lists.positives_QG & lists.present_QG
-        scores_QN = lists.scores_QN / self.settings.temperature
+        scores_QN = lists.scores_QN / self.temperature
         lowest = torch.finfo(scores_QN.dtype).min
         all_Q1 = scores_QN.masked_fill(lists.masked_QN, lowest).logsumexp(dim=1, keepdim=True)
         terms_QG = all_Q1 - scores_QN.gather(1, lists.columns_QG)
-        if self.settings.divide_by_positives:
+        if self.divide_by_positives:
             terms_QG = terms_QG / positives_QG.sum(dim=1, keepdim=True).clamp(min=1)
         return Mean(torch.where(positives_QG, terms_QG, 0.0).sum(), positives_QG.any(dim=1).sum())

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
-from torch.nn import functional
-
 from gradret.errors import ConfigError, DataError
 from gradret.losses import Mean
 
 if TYPE_CHECKING:
-    from gradret.losses import Lists
+    import torch
+
+    from gradret.losses import Lists, LossFunction
 
 __all__ = ["KL"]
 
@@ -55,8 +55,8 @@ class KL:
         if teacher <= 0:
             raise ValueError(f"teacher_temperature must be above 0, got {teacher}")
 
-    def load(self) -> torch.nn.Module:
-        """Return the loss module.
+    def load(self) -> LossFunction:
+        """Return the loss.
 
         Raises:
             ConfigError: the student's temperature is not calibrated yet.
@@ -65,7 +65,19 @@ class KL:
             raise ConfigError(
                 f"kl: student_temperature must be a number, got {self.student_temperature!r}; call calibrated() first"
             )
-        return _Divergence(self.student_temperature, self.teacher_temperature, self.columns)
+        return functools.partial(self._mean, self.student_temperature)
+
+    def _mean(self, student_temperature: float, lists: Lists) -> Mean:
+        enough_Q = _enough(lists, self.columns)
+        # C: G of the list or N of the batch.
+        if self.columns == "list":
+            scores_QC, grades_QC, keep_QC = lists.listed_QG, lists.grades_QG, lists.graded_QG & enough_Q[:, None]
+        else:
+            scores_QC, grades_QC = lists.scores_QN, lists.spread(lists.grades_QG, lists.present_QG, fill=0.0)
+            keep_QC = ~lists.masked_QN & ~grades_QC.isnan() & enough_Q[:, None]
+        student_QC = _log_softmax(scores_QC / student_temperature, keep_QC)
+        teacher_QC = _log_softmax(grades_QC / self.teacher_temperature, keep_QC)
+        return Mean((teacher_QC.exp() * (teacher_QC - student_QC)).sum(), enough_Q.sum())
 
     def calibrated(self, batches: Iterable[Lists]) -> KL:
         """Return a copy with the student temperature in [0.001, 10] that minimises the mean KL over ``batches``.
@@ -93,27 +105,6 @@ class KL:
         return replace(self, student_temperature=math.exp(minimum.x))
 
 
-class _Divergence(torch.nn.Module):
-    def __init__(
-        self, student_temperature: float, teacher_temperature: float, columns: Literal["list", "batch"]
-    ) -> None:
-        super().__init__()
-        self.student_temperature, self.teacher_temperature = student_temperature, teacher_temperature
-        self.columns = columns
-
-    def forward(self, lists: Lists) -> Mean:
-        enough_Q = _enough(lists, self.columns)
-        # C: G of the list or N of the batch.
-        if self.columns == "list":
-            scores_QC, grades_QC, keep_QC = lists.listed_QG, lists.grades_QG, lists.graded_QG & enough_Q[:, None]
-        else:
-            scores_QC, grades_QC = lists.scores_QN, lists.spread(lists.grades_QG, lists.present_QG, fill=0.0)
-            keep_QC = ~lists.masked_QN & ~grades_QC.isnan() & enough_Q[:, None]
-        student_QC = _log_softmax(scores_QC / self.student_temperature, keep_QC)
-        teacher_QC = _log_softmax(grades_QC / self.teacher_temperature, keep_QC)
-        return Mean((teacher_QC.exp() * (teacher_QC - student_QC)).sum(), enough_Q.sum())
-
-
 def _enough(lists: Lists, columns: Literal["list", "batch"]) -> torch.Tensor:
     """Return whether each query has enough graded documents, ``(Q,)``."""
     return lists.graded_QG.sum(dim=1) >= (2 if columns == "list" else 1)
@@ -121,6 +112,8 @@ def _enough(lists: Lists, columns: Literal["list", "batch"]) -> torch.Tensor:
 
 def _log_softmax(logits_QC: torch.Tensor, keep_QC: torch.Tensor) -> torch.Tensor:
     """Compute the log-softmax over kept entries; other entries, and rows that keep none, become 0."""
+    import torch
+
     lowest = torch.finfo(logits_QC.dtype).min
-    logs_QC = functional.log_softmax(logits_QC.masked_fill(~keep_QC, lowest), dim=1)
+    logs_QC = logits_QC.masked_fill(~keep_QC, lowest).log_softmax(dim=1)
     return torch.where(keep_QC, logs_QC, 0.0)

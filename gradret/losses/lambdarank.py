@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
-from torch.nn import functional
-
 from gradret.config.fields import above_zero, at_least, require
 from gradret.losses import Mean
 
 if TYPE_CHECKING:
-    from gradret.losses import Lists
+    import torch
+
+    from gradret.losses import Lists, LossFunction
 
 __all__ = ["LambdaRank"]
 
@@ -53,33 +52,29 @@ class LambdaRank:
     def __post_init__(self) -> None:
         require(temperature=above_zero(self.temperature), levels=at_least(2, self.levels), mu=at_least(0, self.mu))
 
-    def load(self) -> torch.nn.Module:
-        return _WeightedPairs(self)
+    def load(self) -> LossFunction:
+        return self._mean
 
+    def _mean(self, lists: Lists) -> Mean:
+        import torch
+        from torch.nn import functional
 
-class _WeightedPairs(torch.nn.Module):
-    def __init__(self, settings: LambdaRank) -> None:
-        super().__init__()
-        self.settings = settings
-
-    def forward(self, lists: Lists) -> Mean:
         scores_QG = lists.listed_QG
         # Comparisons with NaN are false, so ungraded documents are in no pair.
         grades_QG = lists.grades_QG.masked_fill(~lists.present_QG, torch.nan)
         pairs_QGG = grades_QG[:, :, None] > grades_QG[:, None, :]
         weights_QGG = self._weights(_ranks(scores_QG, grades_QG), grades_QG.nan_to_num())
-        scores_QG = scores_QG / self.settings.temperature
+        scores_QG = scores_QG / self.temperature
         # logsigmoid, because torch's softplus is linear above 20.
         losses_QGG = -weights_QGG * functional.logsigmoid(scores_QG[:, :, None] - scores_QG[:, None, :])
         return Mean(torch.where(pairs_QGG, losses_QGG, 0.0).sum(), pairs_QGG.any(dim=(1, 2)).sum())
 
     def _weights(self, ranks_QG: torch.Tensor, grades_QG: torch.Tensor) -> torch.Tensor:
-        settings = self.settings
-        gains_QG = grades_QG if settings.gain == "linear" else (grades_QG * (settings.levels - 1)).exp2() - 1
+        gains_QG = grades_QG if self.gain == "linear" else (grades_QG * (self.levels - 1)).exp2() - 1
         discounts_QGG = _differences(_discount(ranks_QG))
-        if settings.mu:
+        if self.mu:
             distances_QGG = _differences(ranks_QG).clamp(min=1)
-            discounts_QGG = discounts_QGG + settings.mu * (_discount(distances_QGG) - _discount(distances_QGG + 1))
+            discounts_QGG = discounts_QGG + self.mu * (_discount(distances_QGG) - _discount(distances_QGG + 1))
         return _differences(gains_QG) * discounts_QGG / _ideal_dcg(gains_QG)[:, None, None]
 
 
@@ -94,6 +89,8 @@ def _ranks(scores_QG: torch.Tensor, grades_QG: torch.Tensor) -> torch.Tensor:
 
 def _ideal_dcg(gains_QG: torch.Tensor) -> torch.Tensor:
     """Return the ideal DCG of each list, ``(Q,)``; never 0."""
+    import torch
+
     ranks_G = torch.arange(1, gains_QG.shape[1] + 1, dtype=gains_QG.dtype, device=gains_QG.device)
     ideal_Q = gains_QG.sort(dim=1, descending=True).values @ _discount(ranks_G)
     return ideal_Q.clamp(min=torch.finfo(ideal_Q.dtype).tiny)

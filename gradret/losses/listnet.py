@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
-
 from gradret.config.fields import above_zero, require
 from gradret.losses import Mean
 
 if TYPE_CHECKING:
-    from gradret.losses import Lists
+    import torch
+
+    from gradret.losses import Lists, LossFunction
 
 __all__ = ["ListNet"]
 
@@ -41,16 +41,12 @@ class ListNet:
     def __post_init__(self) -> None:
         require(**{name: above_zero(getattr(self, name)) for name in ("temperature", "teacher_temperature")})
 
-    def load(self) -> torch.nn.Module:
-        return _CrossEntropy(self.temperature, self.teacher_temperature)
+    def load(self) -> LossFunction:
+        return self._mean
 
+    def _mean(self, lists: Lists) -> Mean:
+        import torch
 
-class _CrossEntropy(torch.nn.Module):
-    def __init__(self, temperature: float, teacher_temperature: float) -> None:
-        super().__init__()
-        self.temperature, self.teacher_temperature = temperature, teacher_temperature
-
-    def forward(self, lists: Lists) -> Mean:
         enough_Q = lists.graded_QG.sum(dim=1) >= 2
         graded_QG = lists.graded_QG & enough_Q[:, None]
         student_QG = _masked(lists.listed_QG / self.temperature, graded_QG).log_softmax(dim=1)
@@ -61,4 +57,6 @@ class _CrossEntropy(torch.nn.Module):
 
 def _masked(logits_QG: torch.Tensor, keep_QG: torch.Tensor) -> torch.Tensor:
     """Set entries not kept to the lowest finite number: -inf would make a row that keeps none NaN."""
+    import torch
+
     return logits_QG.masked_fill(~keep_QG, torch.finfo(logits_QG.dtype).min)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
-from torch.nn import functional
-
 from gradret.config.fields import above_zero, require
 from gradret.losses import Mean
 
 if TYPE_CHECKING:
-    from gradret.losses import Lists
+    import torch
+
+    from gradret.losses import Lists, LossFunction
 
 __all__ = ["LSEPair"]
 
@@ -49,36 +48,37 @@ class LSEPair:
     def __post_init__(self) -> None:
         require(temperature=above_zero(self.temperature))
 
-    def load(self) -> torch.nn.Module:
-        return _Pairs(self)
+    def load(self) -> LossFunction:
+        return self._mean
 
+    def _mean(self, lists: Lists) -> Mean:
+        import torch
+        from torch.nn import functional
 
-class _Pairs(torch.nn.Module):
-    def __init__(self, settings: LSEPair) -> None:
-        super().__init__()
-        self.settings = settings
-
-    def forward(self, lists: Lists) -> Mean:
         positives_QG = lists.positives_QG & lists.present_QG
         positives_QN = lists.spread(positives_QG, positives_QG, fill=False)
-        scores_QN = lists.scores_QN / self.settings.temperature
+        scores_QN = lists.scores_QN / self.temperature
         # The double sum is a product of two sums, so its logarithm is the sum of two logarithms.
         pairs_Q = self._for(scores_QN, positives_QN) + self._against(scores_QN, ~positives_QN & ~lists.masked_QN)
         losses_Q = functional.softplus(pairs_Q)
-        if self.settings.divide_by_positives:
+        if self.divide_by_positives:
             losses_Q = losses_Q / positives_QG.sum(dim=1).clamp(min=1)
         has_positive_Q = positives_QG.any(dim=1)
         return Mean(torch.where(has_positive_Q, losses_Q, 0.0).sum(), has_positive_Q.sum())
 
     def _for(self, scores_QN: torch.Tensor, positives_QN: torch.Tensor) -> torch.Tensor:
         """``(Q,)``: log sum of exp(-s) over the positives of the variant."""
+        import torch
+
         lowest = torch.finfo(scores_QN.dtype).min
-        if self.settings.positives == "max":
+        if self.positives == "max":
             return -scores_QN.masked_fill(~positives_QN, lowest).amax(dim=1)
         minus_QN = (-scores_QN).masked_fill(~positives_QN, lowest)
-        return minus_QN.amax(dim=1) if self.settings.positives == "min" else minus_QN.logsumexp(dim=1)
+        return minus_QN.amax(dim=1) if self.positives == "min" else minus_QN.logsumexp(dim=1)
 
     def _against(self, scores_QN: torch.Tensor, negatives_QN: torch.Tensor) -> torch.Tensor:
         """``(Q,)``: log sum of exp(s) over the negatives of the variant."""
+        import torch
+
         scores_QN = scores_QN.masked_fill(~negatives_QN, torch.finfo(scores_QN.dtype).min)
-        return scores_QN.amax(dim=1) if self.settings.negatives == "max" else scores_QN.logsumexp(dim=1)
+        return scores_QN.amax(dim=1) if self.negatives == "max" else scores_QN.logsumexp(dim=1)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
-
 from gradret.config.fields import above_zero, require
 from gradret.losses import Mean
 
 if TYPE_CHECKING:
-    from gradret.losses import Lists
+    import torch
+
+    from gradret.losses import Lists, LossFunction
 
 __all__ = ["MarginMSE"]
 
@@ -41,16 +41,12 @@ class MarginMSE:
     def __post_init__(self) -> None:
         require(scale=above_zero(self.scale))
 
-    def load(self) -> torch.nn.Module:
-        return _SquaredMargins(self.scale)
+    def load(self) -> LossFunction:
+        return self._mean
 
+    def _mean(self, lists: Lists) -> Mean:
+        import torch
 
-class _SquaredMargins(torch.nn.Module):
-    def __init__(self, scale: float) -> None:
-        super().__init__()
-        self.scale = scale
-
-    def forward(self, lists: Lists) -> Mean:
         scored_QG = lists.present_QG & ~lists.teacher_QG.isnan()
         first_Q1 = (lists.positives_QG & scored_QG)[:, :1]
         pairs_QG = first_Q1 & scored_QG & ~lists.positives_QG

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
-
 from gradret.config.fields import above_zero, at_least, require
 from gradret.losses.infonce import contrast
 
 if TYPE_CHECKING:
-    from gradret.losses import Lists, Mean
+    from gradret.losses import Lists, LossFunction, Mean
 
 __all__ = ["PositiveAwareInfoNCE"]
 
@@ -42,16 +40,10 @@ class PositiveAwareInfoNCE:
     def __post_init__(self) -> None:
         require(temperature=above_zero(self.temperature), threshold=at_least(0, self.threshold))
 
-    def load(self) -> torch.nn.Module:
-        return _PositiveAwareContrast(self.temperature, self.threshold)
+    def load(self) -> LossFunction:
+        return self._mean
 
-
-class _PositiveAwareContrast(torch.nn.Module):
-    def __init__(self, temperature: float, threshold: float) -> None:
-        super().__init__()
-        self.temperature, self.threshold = temperature, threshold
-
-    def forward(self, lists: Lists) -> Mean:
+    def _mean(self, lists: Lists) -> Mean:
         # Comparisons with NaN, an absent grade, are false.
         too_good_QG = lists.grades_QG > self.threshold * lists.grades_QG[:, :1]
         others_QG = lists.present_QG & (lists.positives_QG | too_good_QG)

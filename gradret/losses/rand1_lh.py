@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
-
 from gradret.config.fields import above_zero, require
 from gradret.losses import Mean
 
 if TYPE_CHECKING:
-    from gradret.losses import Lists
+    from gradret.losses import Lists, LossFunction
 
 __all__ = ["Rand1LH"]
 
@@ -42,16 +40,12 @@ class Rand1LH:
     def __post_init__(self) -> None:
         require(temperature=above_zero(self.temperature))
 
-    def load(self) -> torch.nn.Module:
-        return _OneOfMany(self.temperature)
+    def load(self) -> LossFunction:
+        return self._mean
 
+    def _mean(self, lists: Lists) -> Mean:
+        import torch
 
-class _OneOfMany(torch.nn.Module):
-    def __init__(self, temperature: float) -> None:
-        super().__init__()
-        self.temperature = temperature
-
-    def forward(self, lists: Lists) -> Mean:
         positives_QG = lists.positives_QG & lists.present_QG
         drawn_Q1 = (lists.draws_Q % positives_QG.sum(dim=1).clamp(min=1))[:, None]
         others_QG = positives_QG.scatter(1, drawn_Q1, value=False)

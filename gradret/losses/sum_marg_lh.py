@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch.nn import functional
-
 from gradret.config.fields import above_zero, require
 from gradret.losses import Mean
 
 if TYPE_CHECKING:
-    from gradret.losses import Lists
+    from gradret.losses import Lists, LossFunction
 
 __all__ = ["SumMargLH"]
 
@@ -42,16 +39,13 @@ class SumMargLH:
     def __post_init__(self) -> None:
         require(temperature=above_zero(self.temperature))
 
-    def load(self) -> torch.nn.Module:
-        return _SumMarginal(self.temperature)
+    def load(self) -> LossFunction:
+        return self._mean
 
+    def _mean(self, lists: Lists) -> Mean:
+        import torch
+        from torch.nn import functional
 
-class _SumMarginal(torch.nn.Module):
-    def __init__(self, temperature: float) -> None:
-        super().__init__()
-        self.temperature = temperature
-
-    def forward(self, lists: Lists) -> Mean:
         positives_QG = lists.positives_QG & lists.present_QG
         positives_QN = lists.spread(positives_QG, positives_QG, fill=False)
         scores_QN = lists.scores_QN / self.temperature

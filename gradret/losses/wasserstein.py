@@ -6,13 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
-
 from gradret.config.fields import above_zero, at_least, require
 from gradret.losses import Mean
 
 if TYPE_CHECKING:
-    from gradret.losses import Lists
+    import torch
+
+    from gradret.losses import Lists, LossFunction
 
 __all__ = ["Wasserstein"]
 
@@ -55,16 +55,10 @@ class Wasserstein:
     def __post_init__(self) -> None:
         require(temperature=above_zero(self.temperature), levels=at_least(2, self.levels))
 
-    def load(self) -> torch.nn.Module:
-        return _SquaredDistance(self.temperature, self.levels)
+    def load(self) -> LossFunction:
+        return self._mean
 
-
-class _SquaredDistance(torch.nn.Module):
-    def __init__(self, temperature: float, levels: int) -> None:
-        super().__init__()
-        self.temperature, self.levels = temperature, levels
-
-    def forward(self, lists: Lists) -> Mean:
+    def _mean(self, lists: Lists) -> Mean:
         has_grade_Q = lists.graded_QG.any(dim=1)
         if not has_grade_Q.any():
             return Mean(lists.scores_QN[has_grade_Q].sum(), has_grade_Q.sum())
@@ -73,14 +67,16 @@ class _SquaredDistance(torch.nn.Module):
         scores_BN = lists.scores_QN[has_grade_Q].double() / self.temperature
         grades_BN = grades_QN[has_grade_Q].double() * (self.levels - 1)
         distance = _squared_distance(
-            scores_BN.masked_fill(out_BN, -torch.inf).softmax(dim=1),
-            grades_BN.masked_fill(out_BN, -torch.inf).softmax(dim=1),
+            scores_BN.masked_fill(out_BN, -math.inf).softmax(dim=1),
+            grades_BN.masked_fill(out_BN, -math.inf).softmax(dim=1),
         )
         return Mean(distance.to(lists.scores_QN.dtype), has_grade_Q.any().long())
 
 
 def _squared_distance(p_BN: torch.Tensor, y_BN: torch.Tensor) -> torch.Tensor:
     """Return the squared distance of the Gaussians with the means and covariances of the rows."""
+    import torch
+
     scale = math.sqrt(max(1, len(p_BN) - 1))
     mean_p_N, mean_y_N = p_BN.mean(dim=0), y_BN.mean(dim=0)
     a_BN, c_BN = (p_BN - mean_p_N) / scale, (y_BN - mean_y_N) / scale
@@ -94,6 +90,8 @@ def _nuclear_norm(matrix_BB: torch.Tensor, zero: torch.Tensor) -> torch.Tensor:
 
     With the singular vectors held constant, both the value and the gradient, ``U V^T``, are exact.
     """
+    import torch
+
     # Let a NaN reach the loss instead of failing in the decomposition.
     left_BB, values_B, right_BB = torch.linalg.svd(matrix_BB.detach().nan_to_num())
     kept = int((values_B > zero).sum())

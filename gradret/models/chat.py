@@ -8,7 +8,10 @@ from typing import Any
 
 from gradret.errors import ConfigError
 
-__all__ = ["ChatTemplate"]
+__all__ = ["PLAIN", "ChatTemplate"]
+
+PLAIN = "{{ bos_token }}{% for message in messages %}{{ message.content }}{{ '\n\n' if not loop.last }}{% endfor %}"
+"""The texts alone, to be continued: what a base model takes."""
 
 _MARK = "gradret marks the {} text"
 

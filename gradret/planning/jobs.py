@@ -23,13 +23,11 @@ from gradret.store.artifacts import Artifact, write_shard
 from gradret.text import passage, pieces
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from gradret.config.run import Config
-    from gradret.engines import Engine, Prompt, Task
+    from gradret.engines import Engine, Prompt, Row, Task
     from gradret.flow import Flow
 
-__all__ = ["SAMPLE", "Job", "asks", "jobs"]
+__all__ = ["SAMPLE", "Job", "Planned", "planned"]
 
 SAMPLE = 64
 """Number of input rows of a stage for which prompts are built."""
@@ -78,26 +76,28 @@ class Job:
 class _Rows(NamedTuple):
     """Input of a stage: a sample, and the number of all rows."""
 
-    sample: pa.Table
+    sample: list[Row]
     total: int
     """Number of all rows."""
     at_most: bool
     """Whether ``total`` is an upper bound."""
     notes: tuple[str, ...]
 
-    @property
-    def number(self) -> int:
-        """Number of rows of the sample."""
-        return int(self.sample.num_rows)
+
+class Planned(NamedTuple):
+    """The stages that prompt a language model, in the order of the flow, and what all stages work on."""
+
+    jobs: list[Job]
+    queries: int
+    """Number of training queries, at most."""
+    pairs: int | None
+    """Number of pairs to score, at most; None if a retriever does not declare how many documents it returns."""
+    words: float
+    """Mean words per document of the sample."""
 
 
-def asks(config: Config) -> bool:
-    """Whether a stage of the config prompts a language model."""
-    return bool(config.generate.generator.asks_llm or config.label.teacher.asks_llm)
-
-
-def jobs(config: Config, flow: Flow, folder: Path) -> list[Job]:
-    """The stages that prompt a language model, in the order of the flow.
+def planned(config: Config, flow: Flow, folder: Path) -> Planned:
+    """Build the prompts of a sample, and count what the stages work on.
 
     Args:
         config: the run's config.
@@ -105,19 +105,19 @@ def jobs(config: Config, flow: Flow, folder: Path) -> list[Job]:
         folder: folder for the samples; jobs refer to it.
 
     Raises:
-        ConfigError: a retriever does not declare how many documents it returns.
+        ConfigError: a retriever does not declare how many documents it returns, and a language model grades them.
         DataError: the dataset cannot be used.
     """
     planner = _Planner(config, flow, folder)
     queries = planner.generate("generate", config.generate.generator)
     if config.generate.training_queries and (human := any_training_queries(config)):
-        drawn = set(queries.sample["generator"].to_pylist()) == {"human"}
+        drawn = {query["generator"] for query in queries.sample} == {"human"}
         queries = queries._replace(total=human.counts["queries"] + (0 if drawn else queries.total))
     if config.label.teacher.asks_llm:
         if config.label.teacher.reranks and config.check.queries:
             planner.check(config.label.teacher, queries)
         planner.label(config.label.teacher, queries)
-    return planner.jobs
+    return Planned(planner.jobs, queries.total, planner.pairs(queries.total), planner.words)
 
 
 class _Planner:
@@ -127,6 +127,17 @@ class _Planner:
         self.docs = _documents(flow, config.seed)
         self.total: int = flow.dedupe.counts["sampled"]
 
+    @property
+    def words(self) -> float:
+        """Mean words per document of the sample."""
+        words = (len(passage(doc["title"], doc["text"]).split()) for doc in self.docs)
+        return float(sum(words) / max(1, len(self.docs)))
+
+    def pairs(self, queries: int) -> int | None:
+        """The largest number of pairs for this many queries; None if a retriever does not declare its number."""
+        most = [each.max_documents(self.config, self.flow.cut) for each in self.config.mine.retrievers]
+        return None if None in most else queries * min(sum(most), self.flow.cut.counts["rows_out"])
+
     def generate(self, stage: str, generator: Any) -> _Rows:
         """Add the jobs of a generator; returns the queries that it yields."""
         if not generator.asks_llm:
@@ -135,9 +146,10 @@ class _Planner:
 
     def check(self, teacher: Any, queries: _Rows) -> None:
         """Add the job of the teacher check, with generated queries as placeholders for its queries."""
-        sample = queries._replace(sample=queries.sample.slice(0, _CHECK_QUERIES), at_most=True)
+        sample = queries._replace(sample=queries.sample[:_CHECK_QUERIES], at_most=True)
         total = min(self.config.check.queries, queries.total)
-        self._grading("check", teacher, sample._replace(total=total), DEPTH, "documents per query of the teacher check")
+        depth, what = min(DEPTH, teacher.depth or DEPTH), "documents per query of the teacher check"
+        self._grading("check", teacher.for_check(), sample._replace(total=total), depth, what)
 
     def label(self, teacher: Any, queries: _Rows) -> None:
         """Add the job of a teacher that grades each query's candidates."""
@@ -146,36 +158,36 @@ class _Planner:
         self._grading("label", teacher, queries._replace(at_most=True), most, what)
 
     def _grading(self, stage: str, teacher: Any, queries: _Rows, most: int, what: str) -> None:
-        most = min(most, self.flow.ingest.counts["rows_out"])
+        most = min(most, self.flow.cut.counts["rows_out"])
         item = self._shard(stage, "pairs", self._pairs(queries.sample, most))
         self._shard("planned", "queries", queries.sample)
         planned = Artifact("generate", "planned", self.folder / "planned", {"counts": {}})
         # Prepare in the temporary folder, so that artifacts of placeholder queries are deleted with them.
-        prepared = teacher.prepare(replace(self.config, storage_path=str(self.folder)), self.flow.ingest, planned)
+        prepared = teacher.prepare(replace(self.config, storage_path=str(self.folder)), self.flow.cut, planned)
         load = functools.partial(teacher.load, prepared)
         notes = (*queries.notes, f"{most} {what}, drawn at random")
         self._add(stage, teacher, item, load, queries._replace(notes=notes))
 
     def _without_llm(self, generator: Any) -> _Rows:
         """Queries of a generator without a language model: drawn by it, or generated for the sample."""
-        prepared = generator.prepare(self.config, self.flow.ingest, self.flow.dedupe)
+        prepared = generator.prepare(self.config, self.flow.cut, self.flow.dedupe)
         if generator.takes_queries:
             rows = generator.drawn(prepared, self.config.seed)
-            return _Rows(self._drawn(rows), rows.num_rows, at_most=False, notes=())
+            return _Rows(self._drawn(rows.to_pylist()), rows.num_rows, at_most=False, notes=())
         write = generator.load(prepared, self.total, self.config.seed)
         rows = [
             _query(f"{doc['doc_id']}~{number}", query.text, doc["doc_id"], query.kind)
-            for doc in self.docs.to_pylist()
+            for doc in self.docs
             for number, query in enumerate(write(doc["doc_id"], doc["title"] or "", doc["text"]))
         ]
-        total = round(len(rows) / self.docs.num_rows * self.total)
-        exact = self.docs.num_rows == self.total
-        notes = () if exact else (f"number of queries extrapolated from {self.docs.num_rows} documents",)
-        return _Rows(self._drawn(_table(rows)), total, at_most=False, notes=notes)
+        total = round(len(rows) / len(self.docs) * self.total)
+        exact = len(self.docs) == self.total
+        notes = () if exact else (f"number of queries extrapolated from {len(self.docs)} documents",)
+        return _Rows(self._drawn(rows), total, at_most=False, notes=notes)
 
     def _queries(self, stage: str, generator: Any) -> _Rows:
         """Queries from a language model, which do not exist yet: the first words of documents are placeholders."""
-        prepared = generator.prepare(self.config, self.flow.ingest, self.flow.dedupe)
+        prepared = generator.prepare(self.config, self.flow.cut, self.flow.dedupe)
         load = functools.partial(generator.load, prepared, self.total, self.config.seed)
         docs = _Rows(self.docs, self.total, at_most=False, notes=())
         job = self._add(stage, generator, self._shard(stage, "docs", self.docs), load, docs)
@@ -183,10 +195,10 @@ class _Planner:
             _query(
                 doc["doc_id"], "".join(pieces(passage(doc["title"], doc["text"]))[:_QUERY_WORDS]).strip(), doc["doc_id"]
             )
-            for doc in self.docs.to_pylist()
+            for doc in self.docs
         ]
         notes = (f"the first {_QUERY_WORDS} words of documents stand in for queries",)
-        return _Rows(_table(rows), job.total, at_most=True, notes=notes)
+        return _Rows(rows, job.total, at_most=True, notes=notes)
 
     def _documents(self, stage: str, generator: Any) -> _Rows:
         """Queries for which a language model generates documents."""
@@ -194,9 +206,9 @@ class _Planner:
             queries = self.generate(f"{stage}.queries", generator.queries)
             prepared: dict[str, Artifact] = {}
         else:
-            prepared = generator.prepare(self.config, self.flow.ingest, self.flow.dedupe)
+            prepared = generator.prepare(self.config, self.flow.cut, self.flow.dedupe)
             rows = generator.drawn(prepared, self.config.seed)
-            queries = _Rows(self._drawn(rows), rows.num_rows, at_most=False, notes=())
+            queries = _Rows(self._drawn(rows.to_pylist()), rows.num_rows, at_most=False, notes=())
         queries = queries._replace(total=min(queries.total, generator.max_queries))
         load = functools.partial(generator.load, prepared, self.total, self.config.seed)
         item = self._shard(stage, "queries", queries.sample)
@@ -205,33 +217,29 @@ class _Planner:
 
     def _add(self, stage: str, component: Any, item: Path, load: Callable[[], Task], rows: _Rows) -> Job:
         prompts = tuple(load().prompts(item))
-        job = Job(stage, component, rows.total, item, rows.number, load, prompts, rows.at_most, rows.notes)
+        job = Job(stage, component, rows.total, item, len(rows.sample), load, prompts, rows.at_most, rows.notes)
         self.jobs.append(job)
         return job
 
-    def _pairs(self, queries: pa.Table, most: int) -> pa.Table:
-        import pyarrow as pa
-
-        from gradret.store.contracts import schema
-
-        draw = Random(most).load({"docs": self.flow.ingest}, self.config.seed)
+    def _pairs(self, queries: list[Row], most: int) -> list[Row]:
+        draw = Random(most).load({"docs": self.flow.cut}, self.config.seed)
         rows = [
             {
-                "pair_id": pair_id(query_id, doc_id),
-                "query_id": query_id,
+                "pair_id": pair_id(query["query_id"], doc_id),
+                "query_id": query["query_id"],
                 "doc_id": doc_id,
                 "origins": [],
                 "ranks": [rank],
             }
-            for query_id, drawn in zip(queries["query_id"].to_pylist(), draw(queries.to_pylist()), strict=True)
+            for query, drawn in zip(queries, draw(queries), strict=True)
             for doc_id, rank in drawn
         ]
-        return pa.Table.from_pylist(rows, schema("pairs")).sort_by([("query_id", "ascending"), ("doc_id", "ascending")])
+        return sorted(rows, key=lambda row: (row["query_id"], row["doc_id"]))
 
     def _max_docs(self, number: int) -> int:
         """The largest number of documents that a retriever returns for a query."""
         retriever = self.config.mine.retrievers[number]
-        most: int | None = retriever.max_documents(self.config, self.flow.ingest)
+        most: int | None = retriever.max_documents(self.config, self.flow.cut)
         if most is None:
             raise ConfigError(
                 f"mine.retrievers[{number}]: {name_of(retriever)} declares neither k nor max_documents, so "
@@ -239,35 +247,38 @@ class _Planner:
             )
         return most
 
-    def _drawn(self, queries: pa.Table) -> pa.Table:
-        return _rows(queries, "query_id", _first(queries["query_id"].to_pylist(), self.config.seed))
+    def _drawn(self, queries: list[Row]) -> list[Row]:
+        chosen = _first((query["query_id"] for query in queries), self.config.seed)
+        return [query for query in queries if query["query_id"] in chosen]
 
-    def _shard(self, name: str, table: str, rows: pa.Table) -> Path:
+    def _shard(self, name: str, table: str, rows: list[Row]) -> Path:
+        import pyarrow as pa
+
+        from gradret.store.contracts import schema
+
         path = self.folder / name / table / "part-00000.parquet"
-        write_shard(path, rows, table)
+        write_shard(path, pa.Table.from_pylist(rows, schema(table)), table)
         return path
 
 
-def _documents(flow: Flow, seed: int) -> pa.Table:
-    import pyarrow as pa
-
+def _documents(flow: Flow, seed: int) -> list[Row]:
     chosen = _first(flow.dedupe.table("sample")["doc_id"].to_pylist(), seed)
-    return pa.concat_tables([_rows(docs, "doc_id", chosen) for docs in flow.ingest.batches("docs")])
+    # Not filtered by Arrow, which imports pandas to convert the ids.
+    return [
+        row
+        for docs in flow.cut.batches("docs")
+        for number, doc_id in enumerate(docs["doc_id"].to_pylist())
+        if doc_id in chosen
+        for row in docs.slice(number, 1).to_pylist()
+    ]
 
 
-def _first(ids: Iterable[str], seed: int) -> list[str]:
+def _first(ids: Iterable[str], seed: int) -> set[str]:
     """Draw ``SAMPLE`` of ``ids``, independent of their order."""
-    return sorted(ids, key=lambda each: draw("plan", seed, each))[:SAMPLE]
+    return set(sorted(ids, key=lambda each: draw("plan", seed, each))[:SAMPLE])
 
 
-def _rows(table: pa.Table, key: str, wanted: list[str]) -> pa.Table:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    return table.filter(pc.is_in(table[key], pa.array(wanted, pa.string())))
-
-
-def _query(query_id: str, text: str, doc_id: str, kind: str | None = None) -> dict[str, Any]:
+def _query(query_id: str, text: str, doc_id: str, kind: str | None = None) -> Row:
     return {
         "query_id": query_id,
         "text": text,
@@ -276,11 +287,3 @@ def _query(query_id: str, text: str, doc_id: str, kind: str | None = None) -> di
         "kind": kind,
         "generator": "plan",
     }
-
-
-def _table(rows: list[dict[str, Any]]) -> pa.Table:
-    import pyarrow as pa
-
-    from gradret.store.contracts import schema
-
-    return pa.Table.from_pylist(rows, schema("queries"))

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradret.errors import ConfigError, StageError
-from gradret.store.artifacts import Draft, read_shard, write_json, write_shard
+from gradret.store.artifacts import Draft, read_shard, write_shard
+from gradret.store.atomic import write_json
+from gradret.store.mirror import fetched, files_in
 
 if TYPE_CHECKING:
     from gradret.engines import Answer, Prompt, Task
@@ -124,15 +126,15 @@ class _Gated:
 
     def _wait(self) -> None:
         deadline = time.monotonic() + _WAIT_SECONDS
-        while not any(self.answers.glob("*.parquet")):
+        while not files_in(self.answers, "*.parquet"):
             if time.monotonic() > deadline:
                 raise StageError(f"--probe: the engine did not answer any prompt in {_WAIT_SECONDS:,.0f} s")
             time.sleep(0.02)
 
 
 def _measured(draft: Draft, answers: Path, opened: Path) -> Probe:
-    first = set(json.loads(opened.read_text(encoding="utf-8")))
-    timed = {path: _timed(path, first) for path in answers.glob("*.parquet")}
+    first = set(json.loads(fetched(opened).read_text(encoding="utf-8")))
+    timed = {path: _timed(path, first) for path in files_in(answers, "*.parquet")}
     seconds = max(path.stat().st_mtime for path, rows in timed.items() if rows) - opened.stat().st_mtime
     rows = [row for block in timed.values() for row in block]
     prompts = draft.counts["prompts"]

@@ -8,32 +8,72 @@ from typing import Any
 __all__ = ["as_text"]
 
 
+_UNKNOWN = "?"
+
+
 def as_text(estimate: Mapping[str, Any]) -> str:
-    """The result of ``plan`` as a table, followed by its assumptions."""
-    stages = estimate["stages"]
-    if not stages:
-        return f"{estimate['name']}: no stage of this config uses a language model"
-    head = [
-        "stage",
-        "component",
-        "prompts",
-        "tokens in",
-        "per prompt",
-        "tokens out",
-        "per prompt",
-        "hours",
-        "GPU-hours",
+    """The result of ``plan`` as tables, followed by its assumptions."""
+    priced = bool(estimate["totals"]["price"])
+    used = any(stage["used_hours"] is not None for stage in estimate["stages"])
+    lines = [f"{estimate['name']}: an estimate", "", *_table(_stage_rows(estimate, priced=priced, used=used), 1)]
+    lines += ["", _sentence(estimate["totals"])]
+    if estimate["prompts"]:
+        lines += ["", *_table([_HEAD, *map(_cells, estimate["prompts"])], 2), ""]
+        lines += [f"{prompts['stage']}: {_model(prompts)}" for prompts in estimate["prompts"]]
+    return "\n".join([*lines, *(f"  {assumption}" for assumption in estimate["assumptions"])])
+
+
+_HEAD = [
+    "stage",
+    "component",
+    "prompts",
+    "tokens in",
+    "per prompt",
+    "tokens out",
+    "per prompt",
+    "hours",
+    "GPU-hours",
+]
+
+
+def _table(rows: list[list[str]], names: int) -> list[str]:
+    """Rows with aligned columns; the first ``names`` columns are words."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if column < names else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
     ]
-    rows = [head, *(_cells(stage) for stage in stages)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    lines = [f"{estimate['name']}: an estimate", ""]
-    for row in rows:
-        left = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
-        right = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
-        lines.append("  ".join([*left, *right]))
-    lines += ["", *(f"{stage['stage']}: {_model(stage)}" for stage in stages)]
-    lines += [f"  {assumption}" for assumption in estimate["assumptions"]]
-    return "\n".join(lines)
+
+
+def _stage_rows(estimate: Mapping[str, Any], *, priced: bool, used: bool) -> list[list[str]]:
+    """The table of all stages, with a head and the sums."""
+    head = ["stage", "rows", "CPU-hours", "GPU-hours", "GiB memory", "GB disk"]
+    rows = [head + ["price"] * priced + ["hours used"] * used]
+    for stage in estimate["stages"]:
+        count = _UNKNOWN if stage["rows"] is None else f"{stage['rows']:,}"
+        row = [stage["stage"], f"{count} {stage['unit']}", *_costs(stage)]
+        row += [f"{stage['price']:,.2f}"] * priced
+        row += ["-" if stage["used_hours"] is None else _hours(stage["used_hours"])] * used
+        rows.append(row)
+    totals = estimate["totals"]
+    total = ["all", "", *_costs(totals)] + [f"{totals['price']:,.2f}"] * priced
+    hours = sum(stage["used_hours"] or 0.0 for stage in estimate["stages"])
+    return [*rows, total + [_hours(hours)] * used]
+
+
+def _costs(of: Mapping[str, Any]) -> list[str]:
+    hours = [_UNKNOWN if of[name] is None else _hours(of[name]) for name in ("cpu_hours", "gpu_hours")]
+    return [*hours, f"{of['memory_gib']:,.1f}", f"{of['disk_gb']:,.2f}"]
+
+
+def _sentence(totals: Mapping[str, Any]) -> str:
+    return (
+        f"at least {_hours(totals['hours_if_all_cores_are_busy'])} hours on the cluster's {totals['cores']:g} cores; "
+        f"the storage has {totals['free_gb']:,.0f} GB free"
+    )
 
 
 def _cells(stage: Mapping[str, Any]) -> list[str]:
@@ -55,6 +95,8 @@ def _cells(stage: Mapping[str, Any]) -> list[str]:
 def _hours(hours: float | None) -> str:
     if hours is None:
         return "-"
+    if hours == 0:
+        return "0"
     return f"{hours:,.2f}" if hours >= 0.005 else f"{hours:.1g}"
 
 

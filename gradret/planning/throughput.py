@@ -82,9 +82,12 @@ def weights(model: str) -> Weights | None:
     """The size of a model in a folder or on the Hub, from its safetensors headers; None if unknown."""
     from huggingface_hub import get_local_safetensors_metadata, get_safetensors_metadata
 
-    read: Any = get_local_safetensors_metadata if Path(model).is_dir() else get_safetensors_metadata
+    from gradret.models.locate import locate, on_hub
+
     try:
-        counts: dict[str, int] = read(model).parameter_count
+        folder = None if on_hub(model) else locate(model)
+        read: Any = get_local_safetensors_metadata if folder else get_safetensors_metadata
+        counts: dict[str, int] = read(folder or model).parameter_count
     except Exception:  # no files, model or Hub; the errors depend on its HTTP library, which changes
         return None
     size = sum(count * _bits(kind) / _BITS_A_BYTE for kind, count in counts.items())

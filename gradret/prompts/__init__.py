@@ -103,9 +103,11 @@ def digests(references: Iterable[str]) -> dict[str, str]:
     Raises:
         ConfigError: there is no such file, or it is not valid jinja.
     """
+    todo, hashes = list(references), dict[str, str]()
+    if not todo:
+        return {}
     from jinja2 import TemplateSyntaxError, meta
 
-    todo, hashes = list(references), dict[str, str]()
     while todo:
         reference = todo.pop()
         if reference in hashes:

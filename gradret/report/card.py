@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from gradret.components import name_of
 from gradret.progress import printable
-from gradret.report.page import headline, kinds
+from gradret.report.card_metadata import LANGUAGES, dataset_name, metadata
+from gradret.report.headline import headline
 from gradret.report.remarks import remarks
+from gradret.report.summary import kinds
 from gradret.stats.significance import p_text
 from gradret.version import VERSION
 
@@ -24,16 +27,6 @@ if TYPE_CHECKING:
     from gradret.store.artifacts import Artifact
 
 __all__ = ["card"]
-
-# Names of Snowball's stemmers as ISO 639-1 codes, which the Hub expects.
-_LANGUAGES = {
-    "arabic": "ar", "armenian": "hy", "basque": "eu", "catalan": "ca", "czech": "cs", "danish": "da", "dutch": "nl",
-    "dutch_porter": "nl", "english": "en", "esperanto": "eo", "estonian": "et", "finnish": "fi", "french": "fr",
-    "german": "de", "greek": "el", "hindi": "hi", "hungarian": "hu", "indonesian": "id", "irish": "ga",
-    "italian": "it", "lithuanian": "lt", "nepali": "ne", "norwegian": "no", "persian": "fa", "polish": "pl",
-    "porter": "en", "portuguese": "pt", "romanian": "ro", "russian": "ru", "serbian": "sr", "sesotho": "st",
-    "spanish": "es", "swedish": "sv", "tamil": "ta", "turkish": "tr", "yiddish": "yi",
-}  # fmt: skip
 
 
 def card(config: Config, artifacts: Mapping[str, Artifact], results: Results, lineage: Mapping[str, Any]) -> str:
@@ -58,34 +51,48 @@ def card(config: Config, artifacts: Mapping[str, Artifact], results: Results, li
     return environment.from_string(source).render(
         config=config,
         version=VERSION,
-        language=_LANGUAGES.get(_language(config)),
-        stemmer=_language(config),
-        base_model=_hub_id(config.train.encoder.model),
+        metadata=metadata(config, artifacts, results),
+        language=LANGUAGES.get(str(config.dataset.language)),
+        dataset_name=dataset_name(config.dataset),
+        size=_size(trained.path / "model"),
+        dimension=_dimension(artifacts),
         dataset=inspect.getdoc(type(config.dataset)) or "",
         trusted=config.train.encoder.trust_remote_code,
         counts={name: artifact.counts for name, artifact in artifacts.items()},
         kinds=kinds(artifacts.get("generate")),
         notes=trained.manifest["notes"],
+        base_license=_base_license(artifacts),
         headline=" ".join([headline(results), *remarks(len(results.query_ids), artifacts)]),
         results=results,
         lineage=lineage,
     )
 
 
-def _language(config: Config) -> str:
-    return str(config.dataset.language)
+def _size(model: Path) -> dict[str, Any]:
+    """Number of parameters, bytes of the weights and their types; empty if there are no weights."""
+    from safetensors import safe_open
+
+    files = sorted(model.rglob("*.safetensors"))
+    parameters, kinds = 0, set()
+    for path in files:
+        with safe_open(path, "numpy") as file:
+            for name in file.keys():  # noqa: SIM118 - not a mapping
+                tensor = file.get_slice(name)
+                parameters += math.prod(tensor.get_shape())
+                kinds.add(tensor.get_dtype())
+    bytes_ = sum(path.stat().st_size for path in files)
+    return {"parameters": parameters, "bytes": bytes_, "kinds": " and ".join(sorted(kinds))} if files else {}
 
 
-def _hub_id(reference: str) -> str:
-    """``reference`` if it is a Hub id; empty if it is a folder or a package."""
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+def _base_license(artifacts: Mapping[str, Artifact]) -> str:
+    """What the base model states; empty if that was not recorded."""
+    base = artifacts.get("base")
+    return str(base.manifest["notes"].get("license", "")) if base else ""
 
-    try:
-        validate_repo_id(reference)
-    except HFValidationError:
-        return ""
-    return "" if Path(reference).is_dir() else reference
+
+def _dimension(artifacts: Mapping[str, Artifact]) -> int:
+    index = artifacts.get("index.tuned")
+    return int(index.manifest["notes"].get("dimension", 0)) if index else 0
 
 
 def _code(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradret.stages.check import MEASURE, CheckResult
-from gradret.stages.verdict import check_result, sentence
+from gradret.stages.verdict import check_result, orders_sentence, sentence
 from gradret.stats.significance import p_text
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def terminal_text(artifact: Artifact) -> str:
     head = f"{result.queries:,} queries"
     width = max(len(name) for name, *_ in [(head,), *rows])
     lines = [f"{name:<{width}}  {number:>8}  {more}".rstrip() for name, number, more in [(head, MEASURE, ""), *rows]]
-    return "\n".join([*lines, "", sentence(artifact)])
+    told = filter(None, (sentence(artifact), orders_sentence(artifact, result.teacher)))
+    return "\n".join([*lines, "", *told])
 
 
 def _interval(result: CheckResult) -> str:

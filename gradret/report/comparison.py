@@ -29,6 +29,7 @@ __all__ = [
     "as_data",
     "compare",
     "few_queries",
+    "legend",
     "markdown",
     "note",
     "terminal_text",
@@ -151,7 +152,12 @@ def markdown(table: Table) -> str:
 
 
 def note(table: Table) -> str:
-    """Legend of the marks and of rows that are means; rows of few queries."""
+    """The legend, and rows of few queries."""
+    return " ".join([legend(table), *few_queries(table)]).strip()
+
+
+def legend(table: Table) -> str:
+    """Legend of the marks and of rows that are means."""
     sentences = []
     if table.differences:
         relation = "is better than" if table.test == "one-sided" else "differs from"
@@ -161,7 +167,7 @@ def note(table: Table) -> str:
             f"Holm-corrected over {tests}, p < {ALPHA}."
         )
     sentences += [f"{row.name}: mean of {row.parts} parts." for row in table.rows if row.parts > 1]
-    return " ".join([*sentences, *few_queries(table)])
+    return " ".join(sentences)
 
 
 def few_queries(table: Table) -> list[str]:

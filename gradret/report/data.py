@@ -123,7 +123,7 @@ def queries(artifacts: Mapping[str, Artifact]) -> list[Texts]:
     wanted = {row["source_doc_id"] for tally in tallies.values() for row in tally.sample} - {None}
     docs = {
         row["doc_id"]: passage(row["title"], row["text"])
-        for source in ("ingest", "generate")
+        for source in ("cut" if "cut" in artifacts else "ingest", "generate")
         if source in artifacts
         for row in matching(artifacts[source], "docs", "doc_id", wanted)
     }

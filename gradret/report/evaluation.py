@@ -21,13 +21,16 @@ from gradret.config.evaluation import Evaluation, row_of
 from gradret.config.loading import to_yaml
 from gradret.errors import ContractError, StorageError
 from gradret.measures import parse_measures
-from gradret.report.comparison import MARK, Table, as_data, compare, few_queries, markdown, note
+from gradret.report.comparison import MARK, Table, as_data, compare, few_queries, legend, markdown
 from gradret.report.folder import results_folder
-from gradret.report.page import render
+from gradret.report.machine import machine
 from gradret.report.plots import datasets_plot
+from gradret.report.render import render
 from gradret.search.trec import write_run
 from gradret.stats.significance import headline_measure, values_of
-from gradret.store.artifacts import Artifact, write_json, write_text
+from gradret.store.artifacts import Artifact
+from gradret.store.atomic import write_json, write_text
+from gradret.store.storage import storage_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +47,7 @@ _COUNTED = {
     "without_results": "judged queries without results",
     "unjudged_queries": "queries without a judgment",
     "unknown_docs": "unknown documents",
+    "short_lists": "queries with fewer documents than asked for among the passages found",
     "same_ids": "results with the query's own id left out",
 }
 
@@ -113,7 +117,7 @@ def _lineage(evaluation: Evaluation, artifact: Artifact) -> dict[str, Any]:
     manifest = artifact.manifest
     return {
         "artifact": f"{artifact.stage}/{artifact.fingerprint}",
-        "path": os.path.relpath(artifact.path, evaluation.storage_path),
+        "path": os.path.relpath(artifact.path, storage_folder(evaluation.storage_path)),
         **{key: manifest[key] for key in ("counts", "quarantined", "seconds", "inputs")},
     }
 
@@ -123,6 +127,7 @@ def _counts(evaluation: Evaluation, by_dataset: Artifacts) -> dict[str, Any]:
     return {
         dataset: {
             "documents": artifacts["ingest"].counts["rows_out"],
+            **({"passages": artifacts["cut"].counts["rows_out"]} if "cut" in artifacts else {}),
             **{name: number for name, number in artifacts["queries"].counts.items() if name != "rows_in"},
             "systems": {system: _run_counts(artifacts, system) for system in evaluation.systems},
         }
@@ -164,14 +169,15 @@ def _page(evaluation: Evaluation, by_dataset: Artifacts, table: Table, lineage: 
     return render(
         "evaluation.html.jinja",
         name=evaluation.name,
-        headline=" ".join([_headline(table, measure), *few_queries(table)]),
+        what="evaluation",
+        headline=_headline(table, measure),
+        warnings=few_queries(table),
         table=table,
         mark=MARK,
-        note=note(table),
-        measure=measure,
+        note=legend(table),
         plot=datasets_plot(table, measure),
         datasets=datasets,
-        counted=any(dataset["runs"] for dataset in datasets),
+        machine=machine(),
         yaml=yaml,
         lineage=[
             f"{dataset}  {name}  {entry['artifact']}"

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from gradret.config.loading import read_yaml, to_yaml
 from gradret.config.written import read
 from gradret.errors import ConfigError
-from gradret.store.artifacts import storage_folder
+from gradret.store.mirror import refreshed
+from gradret.store.storage import storage_folder
 
 if TYPE_CHECKING:
     from gradret.config.evaluation import Evaluation
     from gradret.config.run import Config
 
-__all__ = ["results_folder"]
+__all__ = ["results_folder", "settings_of"]
 
 Kind = Literal["runs", "comparisons", "searches", "evaluations"]
 
@@ -31,13 +32,16 @@ def results_folder(config: Config | Evaluation, kind: Kind) -> Path:
         ConfigError: the folder contains the results of another config, or the storage cannot be created.
     """
     folder = storage_folder(config.storage_path) / kind / config.name
-    if not (folder / "config.yaml").exists():
+    if not refreshed(folder / "config.yaml").exists():
         return folder
+    yaml = to_yaml(config)
     try:
-        before = _settings(read_yaml(folder / "config.yaml"), kind)
-    except ConfigError as error:
+        if (folder / "config.yaml").read_bytes() == yaml.encode():
+            return folder
+        before = settings_of(read_yaml(folder / "config.yaml"), kind)
+    except (ConfigError, OSError) as error:
         raise ConfigError(f"name: {folder} holds other results, and {error}; {_advice(config.name)}") from error
-    now = _settings(read(to_yaml(config)), kind)
+    now = settings_of(read(yaml), kind)
     keys = [key for key in {**before, **now} if before.get(key, "") != now.get(key, "")]
     if not keys:
         return folder
@@ -52,9 +56,9 @@ def _advice(name: str) -> str:
     return f"choose another name, such as name={name}-2, or delete that folder; stages that are done are reused"
 
 
-def _settings(tree: Mapping[str, Any], kind: Kind) -> dict[str, str]:
+def settings_of(tree: Mapping[str, Any], kind: Kind = "runs") -> dict[str, str]:
     """Every setting that decides a result, by its key."""
-    left_out = {"storage_path", *_WITHOUT[kind]}
+    left_out = {"storage_path", "license", *_WITHOUT[kind]}
     return dict(_flat({key: value for key, value in tree.items() if key not in left_out}, ""))
 
 

@@ -1,35 +1,41 @@
-"""Render the HTML report of a run: one self-contained file."""
+"""Gather what the HTML report of a run shows, and render it: one self-contained file."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from gradret.components import name_of
-from gradret.progress import printable
+from gradret.progress import duration
 from gradret.report import data
 from gradret.report.copies import Copies, Leaks, copies, leaks
+from gradret.report.cost import cost
+from gradret.report.curve import epochs, read_curve
+from gradret.report.headline import headline, verdicts
 from gradret.report.indexes import indexes
-from gradret.report.plots import grades_plot, lengths_plot, read_curve, systems_plot, training_plot
+from gradret.report.machine import machine
+from gradret.report.plots import grades_plot, lengths_plot, systems_plot, training_plot
+from gradret.report.queries import Queries, queries
 from gradret.report.remarks import remarks
-from gradret.report.samples import Change, ShownDoc, changes, documents, quarantined, training_lists
+from gradret.report.render import render
+from gradret.report.samples import documents, quarantined, training_lists
 from gradret.report.selection import Selection, selection
-from gradret.stages.verdict import check_result, outcome, sentence
+from gradret.report.smaller import smaller_sizes
+from gradret.report.summary import summary
+from gradret.stages.verdict import check_result, orders_sentence, outcome, sentence, signal_sentence
 from gradret.stats.agreement import Agreement, teacher_agreement
-from gradret.stats.significance import ALPHA, Comparison, Results, headline_measure, p_text
+from gradret.stats.significance import ALPHA, Results, headline_measure
 
 if TYPE_CHECKING:
     from gradret.config.run import Config
+    from gradret.report.cost import Cost
+    from gradret.report.machine import Machine
+    from gradret.report.samples import TrainingList
     from gradret.store.artifacts import Artifact
 
-__all__ = ["headline", "kinds", "page", "render"]
+__all__ = ["page"]
 
-_NAMES = {"bm25": "BM25", "base": "the base model", "tuned": "the tuned model", "teacher": "the teacher"}
 _SUMS = ("rows_in", "rows_out", "quarantined")
-_SNIPPET = 160
 
 
 def page(
@@ -45,87 +51,67 @@ def page(
         yaml: the resolved config.
     """
     measure = headline_measure(results.measures)
-    gained, lost = changes(results, artifacts, measure) if measure else ([], [])
+    changed = queries(results, artifacts, measure) if measure else Queries([], 0, 0)
     lists = training_lists(artifacts)
     dropped = copies(artifacts["dedupe"]) if "dedupe" in artifacts else None
-    shown = [doc for group in lists for doc in group.documents] + _changed_docs(gained + lost) + _copied_docs(dropped)
     selected = selection(config.select, artifacts) if {"select", "generate"} <= artifacts.keys() else None
-    shown += _suspect_docs(selected)
+    doc_ids = {*changed.docs, *_listed_docs(lists), *_copied_docs(dropped), *_suspect_docs(selected)}
+    agreement, spent, host = _agreement(artifacts), cost(config, artifacts), machine()
     return render(
-        "page.html.jinja",
+        "run.html.jinja",
         name=config.name,
-        headline=" ".join([headline(results), *remarks(len(results.query_ids), artifacts)]),
+        what="report",
+        headline=headline(results),
+        verdicts=verdicts(results, config.seed),
+        remarks=remarks(len(results.query_ids), artifacts),
+        facts=_facts(artifacts, spent, host),
         results=results,
         alpha=ALPHA,
         best=_best(results),
-        reranked="search.teacher" in artifacts and artifacts["search.teacher"].stage == "rerank",
+        reranked=_is_reranked(artifacts.get("search.teacher")),
         others=[system for system in results.systems if results.comparison(system, measure or "")],
         systems_plot=systems_plot(results),
-        training_plot=training_plot(read_curve(artifacts["train"].file("metrics.jsonl")))
-        if "train" in artifacts
-        else "",
-        summary=_summary(config, artifacts),
-        stages=[_stage(name, artifact) for name, artifact in artifacts.items()],
-        data=_data(artifacts),
-        agreement=_agreement(artifacts),
-        check=_check(artifacts.get("check")),
-        copies=dropped,
-        selection=selected,
-        leaks=_leaks(artifacts),
-        indexes=indexes(artifacts),
-        bad=[(name, rows) for name, artifact in artifacts.items() if (rows := quarantined(artifact))],
-        lists=lists,
+        queries=changed,
         measure=measure,
-        changed=[("Gained most", gained), ("Lost most", lost)],
-        docs=documents(artifacts.get("ingest"), shown),
+        cost=spent,
+        machine=host,
+        summary=summary(config, artifacts),
+        curve=_curve(artifacts.get("train")),
+        lists=lists,
+        funnel=[_rows(name, artifact) for name, artifact in artifacts.items()],
+        bad=[(name, rows) for name, artifact in artifacts.items() if (rows := quarantined(artifact))],
+        copies=dropped,
+        leaks=_leaks(artifacts),
+        data=_data(artifacts),
+        check=_check(artifacts.get("check")),
+        signal=_signal(artifacts.get("label"), name_of(config.label.teacher)),
+        agreement=agreement,
+        agreement_at=[f"kappa at ≥ {least}" for least in agreement.binary_kappa] if agreement else [],
+        selection=selected,
+        indexes=indexes(artifacts),
+        smaller=smaller_sizes(artifacts),
+        cut_trained=bool(config.train.dimensions),
+        docs=documents(artifacts.get("ingest"), doc_ids) | documents(artifacts.get("cut"), doc_ids),
         lineage=lineage,
         yaml=yaml,
     )
 
 
-def render(template: str, **values: object) -> str:
-    """Render a template of this folder with the common style sheet."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, finalize=_visible, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"p_text": p_text, "snippet": _snippet}
-    folder = resources.files("gradret.report")
-    source, style = (folder.joinpath(name).read_text(encoding="utf-8") for name in (template, "page.css"))
-    return environment.from_string(source).render(style=style, **values)
+def _is_reranked(run: Artifact | None) -> bool:
+    """Whether the teacher reranked what other systems found, documents or passages."""
+    return run is not None and "rerank" in (run.stage, run.manifest["inputs"].get("run", "").partition("/")[0])
 
 
-def _visible(value: object) -> object:
-    """A text with its control characters written out; not what the template marks as HTML."""
-    return printable(value) if type(value) is str else value
-
-
-def headline(results: Results) -> str:
-    """One sentence: tuned against base and BM25 on the headline measure, with significance."""
-    measure = headline_measure(results.measures)
-    if not measure or not results.systems:
-        return "No system was evaluated."
-    if "tuned" not in results.values:
-        return "The tuned model was not evaluated."
-    text = f"On {len(results.query_ids):,} test queries the tuned model reaches {measure} "
-    text += f"{results.means['tuned'][measure].value:.3f}"
-    comparisons = [results.comparison(other, measure) for other in ("base", "bm25")]
-    verdicts = [_verdict(each, results.means[each.b][measure].value) for each in comparisons if each]
-    if not verdicts:
-        return f"{text}; there is no other system to compare it with."
-    return f"{text}: {', and '.join(verdicts)}."
-
-
-def _verdict(comparison: Comparison, value: float) -> str:
-    """A phrase such as ``significantly better than BM25 at 0.665 (+0.012, p = 0.012)``."""
-    other, difference, p = _NAMES[comparison.b], comparison.difference, comparison.p_corrected
-    if p is None:
-        return f"{difference:+.3f} against {other} at {value:.3f} (too few queries to test)"
-    if p >= ALPHA:
-        return f"not significantly different from {other} at {value:.3f} ({difference:+.3f}, {p_text(p)})"
-    word = "better" if difference > 0 else "worse"
-    return f"significantly {word} than {other} at {value:.3f} ({difference:+.3f}, {p_text(p)})"
+def _facts(artifacts: Mapping[str, Artifact], spent: Cost, host: Machine) -> str:
+    """What the run worked on, what it took, and when it was written."""
+    rows = {"documents": "ingest", "passages": "cut", "training lists": "train"}
+    known = {
+        what: artifacts[name].counts["rows_out"]
+        for what, name in rows.items()
+        if name in artifacts and "rows_out" in artifacts[name].counts
+    }
+    facts = [f"{number:,} {what}" for what, number in known.items()]
+    return ", ".join([*facts, f"{duration(spent.seconds)} of work", f"written on {host.date}"])
 
 
 def _best(results: Results) -> dict[str, float]:
@@ -136,23 +122,26 @@ def _best(results: Results) -> dict[str, float]:
     }
 
 
-def _changed_docs(changed: list[Change]) -> list[ShownDoc]:
-    return [doc for change in changed for doc in change.top_before + change.top_after]
+def _curve(trained: Artifact | None) -> dict[str, Any]:
+    """The training curve, as a plot and by epoch."""
+    if trained is None:
+        return {"plot": "", "epochs": []}
+    best, rows = trained.manifest["notes"].get("best_epoch"), read_curve(trained.file("metrics.jsonl"))
+    return {"plot": training_plot(rows, best), "epochs": epochs(rows, best)}
 
 
-def _snippet(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= _SNIPPET else text[:_SNIPPET].rstrip(" .,;") + "…"
-
-
-def _stage(name: str, artifact: Artifact) -> dict[str, Any]:
+def _rows(name: str, artifact: Artifact) -> dict[str, Any]:
+    """What a stage took in, left out and passed on."""
     counts = artifact.counts
+    rows_in, rows_out, left_out = (counts.get(key) for key in _SUMS)
     return {
         "name": name,
-        "sums": [counts.get(key) for key in _SUMS],
-        "why": artifact.manifest["quarantined"],
+        "rows_in": rows_in,
+        "rows_out": rows_out,
+        "quarantined": left_out,
+        "kept": 1 - left_out / rows_in if rows_in and left_out is not None else None,
+        "reasons": artifact.manifest["quarantined"],
         "others": {key.replace("_", " "): number for key, number in counts.items() if number and key not in _SUMS},
-        "seconds": artifact.manifest["seconds"],
     }
 
 
@@ -193,101 +182,29 @@ def _check(artifact: Artifact | None) -> dict[str, Any]:
     return {"sentence": sentence(artifact), "result": result, "outcome": outcome(result) if result else ""}
 
 
-def _copied_docs(dropped: Copies | None) -> list[ShownDoc]:
-    """The documents of the examples of copies, to look up their texts."""
+def _signal(labels: Artifact | None, teacher: str) -> str:
+    """Whether a language model's labels tell documents apart, and whether their order decides; empty for others."""
+    said = [] if labels is None else [signal_sentence(labels, teacher), orders_sentence(labels, teacher)]
+    return " ".join(filter(None, said))
+
+
+def _listed_docs(lists: Mapping[str, list[TrainingList]]) -> list[str]:
+    return [doc.doc_id for groups in lists.values() for group in groups for doc in group.documents]
+
+
+def _copied_docs(dropped: Copies | None) -> list[str]:
+    """The documents of the examples of copies."""
     pairs = [copy for examples in dropped.examples.values() for copy in examples] if dropped else []
-    doc_ids = [doc_id for copy in pairs for doc_id in (copy.doc_id, copy.kept_doc_id)]
-    return [ShownDoc(doc_id, None, relevant=False) for doc_id in doc_ids]
+    return [doc_id for copy in pairs for doc_id in (copy.doc_id, copy.kept_doc_id)]
 
 
-def _suspect_docs(selected: Selection | None) -> list[ShownDoc]:
-    """The documents of the audit's suspects, to look up their texts."""
+def _suspect_docs(selected: Selection | None) -> list[str]:
+    """The documents of the audit's suspects."""
     suspects = selected.suspects if selected else ()
-    doc_ids = [doc_id for suspect in suspects for doc_id in (suspect.doc_id, suspect.positive_doc_id)]
-    return [ShownDoc(doc_id, None, relevant=False) for doc_id in doc_ids]
+    return [doc_id for suspect in suspects for doc_id in (suspect.doc_id, suspect.positive_doc_id)]
 
 
 def _leaks(artifacts: Mapping[str, Artifact]) -> Leaks | None:
     if not {"leaks", "generate"} <= artifacts.keys():
         return None
     return leaks(artifacts["leaks"], artifacts["generate"], artifacts.get("queries"))
-
-
-def _summary(config: Config, artifacts: Mapping[str, Artifact]) -> list[tuple[str, str]]:
-    """The main settings and counts of the run, as terms and texts."""
-    train = config.train
-    training = (
-        f"at most {train.epochs} epochs, {train.batch_size} queries per batch, "
-        f"learning rate {train.learning_rate:g}, {train.list_length} documents per list"
-    )
-    rows = [
-        ("Dataset", _describe(config.dataset)),
-        ("Documents", _count(artifacts.get("ingest"), "rows_out")),
-        ("Test queries", _count(artifacts.get("queries"), "test_queries")),
-        ("Generator", _describe(config.generate.generator)),
-        ("Training queries", ", ".join(f"{n:,} {kind}" for kind, n in kinds(artifacts.get("generate")).items())),
-        ("Candidates", _describe(config.mine.retrievers)),
-        ("Teacher", _describe(config.label.teacher)),
-        ("Encoder", _describe(train.encoder)),
-        ("Loss", _describe(train.loss)),
-        ("Training", training),
-        *_training(artifacts.get("train")),
-        ("Index", f"{config.index.factory}, {config.index.num_shards} shard{'s' * (config.index.num_shards != 1)}"),
-        ("Seed", str(config.seed)),
-    ]
-    return [(term, text) for term, text in rows if text]
-
-
-def _training(trained: Artifact | None) -> list[tuple[str, str]]:
-    """The choices and counts of the training."""
-    if trained is None:
-        return []
-    notes = trained.manifest["notes"]
-    epoch, limits = notes.get("best_epoch"), notes.get("texts_at_length_limit", {})
-    calibrated = [
-        f"{loss} {key} {value:.3g}" for loss, keys in notes.get("calibrated", {}).items() for key, value in keys.items()
-    ]
-    learned = [f"{name} {value:.3g}" for name, value in notes.get("learned", {}).items()]
-    cut = ", ".join(f"{number:,} {kind}" for kind, number in limits.items() if number)
-    kept = (
-        "those before training: no epoch was better on the held-out queries"
-        if epoch == 0
-        else f"those after epoch {epoch}"
-    )
-    return [
-        ("Weights kept", kept if epoch is not None else ""),
-        ("Calibrated", ", ".join(calibrated)),
-        ("Learned by losses", ", ".join(learned)),
-        (
-            "Relevant documents masked among the negatives",
-            f"{notes['masked_pairs']:,}" if notes.get("masked_pairs") else "",
-        ),
-        ("Texts at the model's length limit", cut),
-    ]
-
-
-def _describe(value: object) -> str:
-    """A component's name and the fields that differ from their defaults; empty if there is no component."""
-    if isinstance(value, (list, tuple)):
-        return " + ".join(_describe(item) for item in value)
-    if value is None or not is_dataclass(value):
-        return "" if value is None else str(value)
-    settings = [
-        f"{f.name} {_describe(getattr(value, f.name))}"
-        for f in fields(value)
-        if f.name != "resources" and (f.default is MISSING or getattr(value, f.name) != f.default)
-    ]
-    settings = [text for text in settings if not text.endswith(" ")]
-    return name_of(value) + (f" ({', '.join(settings)})" if settings else "")
-
-
-def _count(artifact: Artifact | None, key: str) -> str:
-    return f"{artifact.counts[key]:,}" if artifact and key in artifact.counts else ""
-
-
-def kinds(generated: Artifact | None) -> dict[str, int]:
-    """Number of generated queries by kind, most frequent first."""
-    kinds: Counter[str] = Counter()
-    for table in generated.batches("queries") if generated else ():
-        kinds.update(kind or "no kind" for kind in table["kind"].to_pylist())
-    return dict(sorted(kinds.items(), key=lambda item: (-item[1], item[0])))

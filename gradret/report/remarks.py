@@ -1,4 +1,4 @@
-"""What the numbers alone do not say: the tuned model is the untrained one, or the test queries are few."""
+"""What the numbers alone do not say: test queries that nobody asked or that are few, and an untrained tuned model."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ def remarks(queries: int, artifacts: Mapping[str, Artifact]) -> list[str]:
         artifacts: the run's artifacts by name.
     """
     sentences = []
+    if "queries" in artifacts and artifacts["queries"].stage == "held_out":
+        sentences.append(
+            "The test queries are generated: gradret wrote them about documents held out of training, and only the "
+            "document that a query was written about is relevant. They show whether training helped, not how good the "
+            "results are for people, and they favour BM25 where they repeat words of the document."
+        )
     if "train" in artifacts and artifacts["train"].manifest["notes"].get("best_epoch") == 0:
         sentences.append("No epoch was better than the untrained model, so the tuned model has the untrained weights.")
     return [*sentences, *few({"": queries})]

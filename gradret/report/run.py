@@ -6,15 +6,18 @@
     report.html     one page for people
     runs/*.trec     each system's results
     model/          the tuned model, with a card
+    checksums.json  the files above, and a hash of what they were written from
 
-Every file is written atomically.
+Every file is written atomically, and none if all are there already, from the same artifacts, config and code.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,25 +26,34 @@ from gradret.components import name_of
 from gradret.config.loading import to_yaml
 from gradret.errors import StorageError
 from gradret.measures import parse_measures
-from gradret.report.card import card
+from gradret.numbered import part
 from gradret.report.folder import results_folder
-from gradret.report.page import page
 from gradret.report.remarks import remarks
+from gradret.report.smaller import smaller_sizes
+from gradret.report.written import is_written, mark_written
 from gradret.search.trec import write_run
 from gradret.stages.verdict import as_data
 from gradret.stats.significance import Results, results, significance
-from gradret.store.artifacts import Artifact, write_json, write_text
-from gradret.store.atomic import atomic
+from gradret.store.artifacts import Artifact
+from gradret.store.atomic import atomic, write_json, write_text
+from gradret.store.fingerprint import fingerprint, hash_files
 from gradret.store.run_folder import check_model
+from gradret.store.storage import storage_folder
+from gradret.urls import shown
+from gradret.version import VERSION
 
 if TYPE_CHECKING:
     from gradret.config.run import Config
 
-__all__ = ["report"]
+__all__ = ["report", "report_page"]
+
+_MARK = "fingerprint.txt"
+"""File of the model's folder that names the artifact it was copied from."""
+_TEMPLATES = {".jinja", ".css", ".js"}
 
 
 def report(config: Config, artifacts: Mapping[str, Artifact]) -> Path:
-    """Write the run's folder and return it; sections of missing artifacts are left out.
+    """Write the run's folder, unless it is written already, and return it; leaves out sections of missing artifacts.
 
     Args:
         config: the run's config.
@@ -51,24 +63,31 @@ def report(config: Config, artifacts: Mapping[str, Artifact]) -> Path:
         StorageError: the folder cannot be written.
         ContractError: the systems were not evaluated on the same queries.
     """
-    tables = {system: artifact.table("metrics") for system, artifact in _by_system(artifacts, "evaluate")}
-    measures = list(parse_measures(config.evaluate.measures))
-    measured = results(tables, measures, config.seed, config.evaluate.test)
-    lineage = {name: _lineage(config, artifact) for name, artifact in artifacts.items()}
-    yaml = to_yaml(config)
+    lineage, yaml = _lineage(config, artifacts), to_yaml(config)
+    folder, source = results_folder(config, "runs"), _source(config, lineage, yaml)
+    trained = artifacts.get("train")
+    if is_written(folder, source) and (trained is None or _has_model(trained, folder / "model")):
+        part("report", "", shown(folder))
+        return folder
+    from gradret.report.card import card
+    from gradret.report.page import page
+
+    started = time.monotonic()
+    measured = _measured(config, artifacts)
     html = page(config, artifacts, measured, lineage, yaml)
-    folder = results_folder(config, "runs")
     try:
         (folder / "runs").mkdir(parents=True, exist_ok=True)
         write_text(folder / "config.yaml", [yaml])
         write_json(folder / "lineage.json", lineage)
         for system, run in _by_system(artifacts, "search"):
             write_run(folder / "runs" / f"{system}.trec", run, system)
-        if "train" in artifacts:
-            _copy_model(artifacts["train"], folder / "model")
+        if trained is not None:
+            _copy_model(trained, folder / "model")
             write_text(folder / "model" / "README.md", [card(config, artifacts, measured, lineage)])
         write_text(folder / "report.html", [html])
         write_json(folder / "metrics.json", _metrics(config, artifacts, measured))
+        mark_written(folder, source, _files(folder, artifacts))
+        part("report", "", shown(folder), seconds=time.monotonic() - started)
     except StorageError:
         raise
     except OSError as error:
@@ -78,22 +97,58 @@ def report(config: Config, artifacts: Mapping[str, Artifact]) -> Path:
     return folder
 
 
+def report_page(config: Config, artifacts: Mapping[str, Artifact], yaml: str) -> str:
+    """The content of ``report.html``.
+
+    Args:
+        config: the run's config.
+        artifacts: as for ``report``.
+        yaml: the config as it is shown.
+    """
+    from gradret.report.page import page
+
+    return page(config, artifacts, _measured(config, artifacts), _lineage(config, artifacts), yaml)
+
+
+def _source(config: Config, lineage: Mapping[str, Any], yaml: str) -> str:
+    """A hash of what decides the folder's files, except the machine and the day, which the page names."""
+    templates = sorted(path for path in Path(__file__).parent.rglob("*") if path.suffix in _TEMPLATES)
+    settings = {"config": config, "yaml": yaml, "templates": hash_files(templates), "version": VERSION}
+    return fingerprint("report", __name__, {**settings, "lineage": lineage}, {})
+
+
+def _files(folder: Path, artifacts: Mapping[str, Artifact]) -> list[Path]:
+    """The folder's files, without those of the model, which are checked against their artifact."""
+    names = ["config.yaml", "lineage.json", "metrics.json", "report.html"]
+    names += [f"runs/{system}.trec" for system, _ in _by_system(artifacts, "search")]
+    names += ["model/README.md"] if "train" in artifacts else []
+    return [folder / name for name in names]
+
+
+def _measured(config: Config, artifacts: Mapping[str, Artifact]) -> Results:
+    tables = {system: artifact.table("metrics") for system, artifact in _by_system(artifacts, "evaluate")}
+    return results(tables, list(parse_measures(config.evaluate.measures)), config.seed, config.evaluate.test)
+
+
 def _by_system(artifacts: Mapping[str, Artifact], stage: str) -> list[tuple[str, Artifact]]:
     """Systems and artifacts of the names ``STAGE.SYSTEM``."""
     prefix = f"{stage}."
     return [(name.removeprefix(prefix), artifact) for name, artifact in artifacts.items() if name.startswith(prefix)]
 
 
-def _lineage(config: Config, artifact: Artifact) -> dict[str, Any]:
-    manifest = artifact.manifest
+def _lineage(config: Config, artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
     return {
-        "artifact": f"{artifact.stage}/{artifact.fingerprint}",
-        "path": os.path.relpath(artifact.path, config.storage_path),
-        **{key: manifest[key] for key in ("counts", "quarantined", "seconds", "inputs")},
+        name: {
+            "artifact": f"{artifact.stage}/{artifact.fingerprint}",
+            "path": os.path.relpath(artifact.path, storage_folder(config.storage_path)),
+            **{key: artifact.manifest[key] for key in ("counts", "quarantined", "seconds", "inputs")},
+        }
+        for name, artifact in artifacts.items()
     }
 
 
 def _metrics(config: Config, artifacts: Mapping[str, Artifact], measured: Results) -> dict[str, Any]:
+    sizes = smaller_sizes(artifacts)
     return {
         "name": config.name,
         "dataset": name_of(config.dataset),
@@ -105,21 +160,29 @@ def _metrics(config: Config, artifacts: Mapping[str, Artifact], measured: Result
         "remarks": remarks(len(measured.query_ids), artifacts),
         "seconds": {name: artifact.manifest["seconds"] for name, artifact in artifacts.items()},
         "teacher_check": as_data(artifacts["check"]) if "check" in artifacts else None,
+        **({"smaller": sizes} if sizes else {}),
     }
 
 
-def _copy_model(trained: Artifact, folder: Path) -> None:
-    """Copy the trained model to ``folder``, unless it is there already, intact."""
-    mark = folder / "fingerprint.txt"
+def _has_model(trained: Artifact, folder: Path) -> bool:
+    """Whether ``folder`` holds the trained model, intact."""
+    mark = folder / _MARK
     if mark.is_file() and mark.read_bytes().strip() == trained.fingerprint.encode():
         with contextlib.suppress(StorageError):
             check_model(folder.parent, trained.path)
-            return
-    old = folder.with_name(f".{folder.name}.old.{os.getpid()}")
+            return True
+    return False
+
+
+def _copy_model(trained: Artifact, folder: Path) -> None:
+    """Copy the trained model to ``folder``, unless it is there already."""
+    if _has_model(trained, folder):
+        return
+    old = folder.with_name(f".{folder.name}.old.{platform.node()}.{os.getpid()}")
     try:
         with atomic(folder) as draft:
             shutil.copytree(trained.file("model"), draft)
-            (draft / mark.name).write_text(f"{trained.fingerprint}\n", encoding="utf-8")
+            (draft / _MARK).write_text(f"{trained.fingerprint}\n", encoding="utf-8")
             if folder.exists():
                 folder.replace(old)
     finally:

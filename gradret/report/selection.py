@@ -20,7 +20,7 @@ from gradret.report.samples import matching
 from gradret.store.artifacts import read_shard
 
 if TYPE_CHECKING:
-    from gradret.config.run import Select
+    from gradret.config.select import Select
     from gradret.store.artifacts import Artifact
 
 __all__ = ["Origin", "Selection", "Step", "Suspect", "selection"]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gradret.config.fields import at_least, component, require
 from gradret.copies.verbatim import Originals
-from gradret.retrievers import Retriever, ranked
-from gradret.search.runs import RunReader
+from gradret.retrievers import Retriever
+from gradret.retrievers._run_lookup import RunLookup
 from gradret.stages.base import base
 from gradret.stages.dedupe import dedupe
 from gradret.stages.index import index
@@ -17,7 +16,6 @@ from gradret.stages.search_index import search_index
 
 if TYPE_CHECKING:
     from gradret.config.run import Config
-    from gradret.retrievers import Ranked
     from gradret.store.artifacts import Artifact
 
 __all__ = ["Dense"]
@@ -48,14 +46,5 @@ class Dense(Retriever):
         depth = Originals(deduped).depth(self.k)
         return {"run": search_index("retrieve", config, built, queries, model=model, k=depth), "deduped": deduped}
 
-    def load(self, prepared: dict[str, Artifact], seed: int) -> _RunLookup:
-        return _RunLookup(RunReader(prepared["run"]), Originals(prepared.get("deduped")), self.k)
-
-
-class _RunLookup:
-    def __init__(self, run: RunReader, originals: Originals, k: int) -> None:
-        self.run, self.originals, self.k = run, originals, k
-
-    def __call__(self, queries: Sequence[dict[str, Any]]) -> list[Ranked]:
-        found = self.run.ranked([query["query_id"] for query in queries])
-        return [ranked(self.originals.first((doc_id for doc_id, _ in run), self.k)) for run in found]
+    def load(self, prepared: dict[str, Artifact], seed: int) -> RunLookup:
+        return RunLookup(prepared, self.k)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from gradret.progress import say
 from gradret.retrievers import Ranked, Retriever, ranked
+from gradret.stages.cut import to_passages
+from gradret.stages.ingest import known_docs
 from gradret.stages.training_queries import any_training_queries
 from gradret.store.artifacts import Artifact, Draft, make
 
@@ -26,7 +28,8 @@ class Positives(Retriever):
 
     Never uses judgments of the evaluated split, and skips queries that have any there. Returns nothing for
     generated queries, or if the dataset has no training queries. Judgments of documents that are not in the
-    corpus are skipped and counted.
+    corpus are skipped and counted. If documents are cut, these are all passages of a document, of which ``select``
+    keeps the one that the teacher scores best.
     """
 
     min_relevance: int = 1
@@ -45,7 +48,7 @@ class Positives(Retriever):
             say("  positives: none, since the dataset has no training queries")
             return {}
         inputs = {"docs": ingested, "judged": judged}
-        body = functools.partial(_positives, inputs, self.min_relevance)
+        body = functools.partial(_positives, inputs, self.min_relevance, cut=config.passages.size > 0)
         settings = {"min_relevance": self.min_relevance}
         storage = config.storage_path
         return {"qrels": make("positives", storage, module=__name__, settings=settings, inputs=inputs, body=body)}
@@ -56,14 +59,15 @@ class Positives(Retriever):
         return _JudgmentLookup(prepared["qrels"].table("qrels") if prepared else schema("qrels").empty_table())
 
 
-def _positives(inputs: dict[str, Artifact], min_relevance: int, draft: Draft) -> None:
+def _positives(inputs: dict[str, Artifact], min_relevance: int, draft: Draft, *, cut: bool) -> None:
     import pyarrow.compute as pc
 
-    docs = inputs["docs"].table("docs", ["doc_id"])["doc_id"]
     rows = inputs["judged"].table("qrels")
     rows = rows.filter(pc.greater_equal(rows["relevance"], min_relevance))
-    known = rows.filter(pc.is_in(rows["doc_id"], value_set=docs))
-    draft.write("qrels", known)
+    judged = pc.unique(rows["doc_id"])
+    docs = inputs["docs"].table("lengths")["doc_id"] if cut else known_docs(inputs["docs"], judged)
+    known = rows.filter(pc.is_in(rows["doc_id"], value_set=docs.combine_chunks()))
+    draft.write("qrels", to_passages(inputs["docs"], known) if cut else known)
     draft.count(positives=known.num_rows, judgments_of_unknown_docs=rows.num_rows - known.num_rows)
 
 

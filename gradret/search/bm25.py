@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import functools
 import json
+import math
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from gradret.errors import DataError
 from gradret.search.topk import contenders, ordered
 from gradret.store.artifacts import Artifact, Draft, make, read_shard
+from gradret.store.atomic import atomic, write_text
+from gradret.store.mirror import fetched, remove
 from gradret.store.results import Result
 from gradret.text import passage, terms
-from gradret.work.shards import map_shards
+from gradret.work.shards import map_shards, run_step
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,26 +25,26 @@ if TYPE_CHECKING:
 
     from gradret.config.run import Config
 
-__all__ = ["Bm25Index", "build_bm25", "lower_terms", "stems", "stopwords", "tokenize"]
+__all__ = ["LANGUAGES", "Bm25Index", "build_bm25", "lower_terms", "stems", "stopwords", "tokenize"]
 
 
-# The languages whose stop words bm25s ships.
-_STOPWORDS = {
+LANGUAGES = {
     "danish", "dutch", "english", "french", "german", "italian", "norwegian", "portuguese", "russian", "spanish",
     "swedish", "turkish",
 }  # fmt: skip
+"""The languages whose stop words bm25s ships."""
 
 
 # Turkish has two letters i, whose capitals str.lower() mixes up.
 _TURKISH = {ord("I"): "\u0131", ord("\u0130"): "i"}
 _IDS = "doc_ids.arrow"
+_ARRAYS = {"data": "float32", "indices": "int32"}
 
 
 def build_bm25(config: Config, ingested: Artifact, k1: float, b: float) -> Artifact:
     """Build a bm25s index of all documents, which readers memory-map.
 
-    Shards are tokenized on Ray; one process then builds the index from token numbers read from disk, so
-    that no process ever holds the texts.
+    Ray tasks count the words of the shards; another task then writes the scores, one shard in memory at a time.
 
     Raises:
         DataError: no document has a word.
@@ -53,34 +56,17 @@ def build_bm25(config: Config, ingested: Artifact, k1: float, b: float) -> Artif
 
 
 def _build(ingested: Artifact, settings: dict[str, Any], draft: Draft) -> None:
-    import bm25s
-    from bm25s.tokenization import Tokenized
-
     words = draft.path / "work" / "words"
     words.mkdir(parents=True, exist_ok=True)
-    shards = ingested.shards("docs")
-    items = [(path, words / f"{number:05d}") for number, path in enumerate(shards)]
-    load = functools.partial(_WordWriter, settings["language"])
+    items = [(path, words / f"{number:05d}") for number, path in enumerate(ingested.shards("docs"))]
+    load = functools.partial(_WordCounter, settings["language"])
     map_shards(draft, items, load, total=ingested.counts.get("rows_out"), unit="docs")
-    tokens = _TokenReader([folder for _, folder in items])
-    if not tokens.vocab:
-        raise DataError(
-            "BM25: no document has a word of at least two letters that is not a stop word; check the documents "
-            "and dataset.language"
-        )
-    index = bm25s.BM25(method="lucene", k1=settings["k1"], b=settings["b"], csc_backend="scipy")
-    # bm25s declares a list but only iterates over it, three times.
-    index.index(Tokenized(cast("list[list[int]]", tokens), tokens.vocab), show_progress=False)
-    folder = draft.folder("index")
-    doc_ids, positions = _sorted_ids(shards)
-    index.scores["indices"] = positions[index.scores["indices"]]
-    index.save(folder)
-    _write_ids(folder / _IDS, doc_ids)
+    run_step(draft, "index", [draft.path / "index"], functools.partial(_Builder, items, settings))
     draft.counts.pop("rows_out")
 
 
-class _WordWriter:
-    """Writes a shard's distinct words to ``NAME.json``, and its documents as word numbers to ``NAME.npz``."""
+class _WordCounter:
+    """Writes a shard's distinct words to ``NAME.json``, and their counts in each document to ``NAME.npz``."""
 
     def __init__(self, language: str) -> None:
         self.language = language
@@ -93,60 +79,115 @@ class _WordWriter:
         columns = rows["title"].to_pylist(), rows["text"].to_pylist()
         tokenized = tokenize([passage(*row) for row in zip(*columns, strict=True)], self.language)
         numbers: dict[str, int] = {}
-        flat = [numbers.setdefault(word, len(numbers)) for words in tokenized for word in words]
-        target.with_suffix(".json").write_text(json.dumps(list(numbers)), encoding="utf-8")
-        lengths = np.array([len(words) for words in tokenized], np.int32)
-        np.savez(target.with_suffix(".npz"), words=np.array(flat, np.int32), lengths=lengths)
+        flat = np.array([numbers.setdefault(word, len(numbers)) for words in tokenized for word in words], np.int64)
+        write_text(target.with_suffix(".json"), [json.dumps(list(numbers))])
+        lengths = np.array([len(words) for words in tokenized], np.int64)
+        pairs = np.repeat(np.arange(len(lengths)), lengths) * len(numbers) + flat
+        pairs, counts = np.unique(pairs, return_counts=True)
+        docs, words = np.divmod(pairs, max(1, len(numbers)))
+        with atomic(target.with_suffix(".npz")) as draft, draft.open("wb") as file:
+            np.savez(file, docs=docs, words=words, counts=counts, lengths=lengths)
         return Result({}, rows.num_rows, rows.num_rows)
 
 
-class _TokenReader:
-    """Yields every document's words as numbers of ``vocab``, reading one shard at a time on each iteration."""
+class _Builder:
+    """Writes the index from the counts of all shards; the scores of a word are in the order of the documents."""
 
-    def __init__(self, shards: list[Path]) -> None:
-        self.shards = shards
-        words: set[str] = set()
-        for shard in shards:
-            words.update(self._words(shard))
-        self.vocab = {word: number for number, word in enumerate(sorted(words))}
+    def __init__(self, items: list[tuple[Path, Path]], settings: dict[str, Any]) -> None:
+        self.sources, self.counted = [source for source, _ in items], [counted for _, counted in items]
+        self.k1, self.b = settings["k1"], settings["b"]
 
-    def __len__(self) -> int:
+    def __call__(self, folder: Path) -> Result:
         import numpy as np
 
-        return sum(len(np.load(shard.with_suffix(".npz"))["lengths"]) for shard in self.shards)
+        vocabulary = {word: number for number, word in enumerate(sorted(set().union(*map(_words, self.counted))))}
+        if not vocabulary:
+            raise DataError(
+                "BM25: no document has a word of at least two letters that is not a stop word; check the documents "
+                "and dataset.language"
+            )
+        frequency, documents, length = np.zeros(len(vocabulary), np.int64), 0, 0
+        for counted in self.counted:
+            arrays = np.load(fetched(counted.with_suffix(".npz")))
+            numbers = _numbers(counted, vocabulary)
+            frequency[numbers] += np.bincount(arrays["words"], minlength=len(numbers))
+            documents, length = documents + len(arrays["lengths"]), length + int(arrays["lengths"].sum())
+        remove(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        with atomic(folder) as draft:
+            draft.mkdir()
+            self._write(draft, vocabulary, frequency, documents, length / documents)
+        return Result({}, documents, documents)
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def _write(
+        self, folder: Path, vocabulary: dict[str, int], frequency: np.ndarray, documents: int, mean: float
+    ) -> None:
+        import bm25s
         import numpy as np
 
-        for shard in self.shards:
-            number = np.array([self.vocab[word] for word in self._words(shard)], np.int32)
-            arrays = np.load(shard.with_suffix(".npz"))
-            words, ends = number[arrays["words"]], np.cumsum(arrays["lengths"])
-            for start, end in pairwise([0, *ends]):
-                yield words[start:end].tolist()
+        index = bm25s.BM25(method="lucene", k1=self.k1, b=self.b)
+        ends = np.concatenate([[0], np.cumsum(frequency)])
+        index.scores = {name: _mapped(folder / f".{name}", kind, ends[-1]) for name, kind in _ARRAYS.items()}
+        index.scores |= {"indptr": ends, "num_docs": documents}
+        self._fill(index.scores, _idf(frequency, documents), vocabulary, mean)
+        # Those that BM25.index sets. Only other variants than Lucene's score words that do not occur.
+        index.vocab_dict, index.nonoccurrence_array = vocabulary, None
+        index.save(folder)
+        for name in _ARRAYS:
+            (folder / f".{name}").unlink()
+        _write_ids(folder / _IDS, self.sources)
 
-    def _words(self, shard: Path) -> list[str]:
-        words: list[str] = json.loads(shard.with_suffix(".json").read_text(encoding="utf-8"))
-        return words
+    def _fill(self, scores: dict[str, Any], idf: np.ndarray, vocabulary: dict[str, int], mean: float) -> None:
+        import numpy as np
+
+        following, first = scores["indptr"][:-1].copy(), 0
+        for counted in self.counted:
+            arrays = np.load(fetched(counted.with_suffix(".npz")))
+            words = _numbers(counted, vocabulary)[arrays["words"]]
+            order = np.argsort(words, kind="stable")
+            words, docs, counts = words[order], arrays["docs"][order], arrays["counts"][order].astype(np.float64)
+            starts = np.flatnonzero(np.diff(words, prepend=-1))
+            runs = np.diff(starts, append=len(words))
+            places = following[words] + np.arange(len(words)) - np.repeat(starts, runs)
+            following[words[starts]] += runs
+            norm = self.k1 * ((1 - self.b) + self.b * arrays["lengths"][docs] / mean)
+            scores["data"][places] = idf[words] * (counts / (norm + counts))
+            scores["indices"][places] = first + docs
+            first += len(arrays["lengths"])
 
 
-def _sorted_ids(shards: list[Path]) -> tuple[pa.Array, np.ndarray]:
-    """Return all doc_ids, sorted, and each document's position among them, in stored order."""
+def _words(counted: Path) -> list[str]:
+    words: list[str] = json.loads(fetched(counted.with_suffix(".json")).read_text(encoding="utf-8"))
+    return words
+
+
+def _numbers(counted: Path, vocabulary: dict[str, int]) -> np.ndarray:
+    """Return the numbers in ``vocabulary`` of a shard's words."""
     import numpy as np
+
+    return np.array([vocabulary[word] for word in _words(counted)], np.int64)
+
+
+def _idf(frequency: np.ndarray, documents: int) -> np.ndarray:
+    """Return ``log(1 + (N - df + 0.5) / (df + 0.5))`` of every document frequency, float32."""
+    import numpy as np
+
+    return np.array([math.log(1 + (documents - df + 0.5) / (df + 0.5)) for df in frequency.tolist()], np.float32)
+
+
+def _mapped(path: Path, kind: str, size: int) -> np.ndarray:
+    """Return an array on disk, of which memory holds what is being written."""
+    import numpy as np
+
+    return np.memmap(path, kind, "w+", shape=(int(size),))
+
+
+def _write_ids(path: Path, sources: list[Path]) -> None:
+    """Write all doc_ids, in stored order."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    stored = pa.chunked_array([read_shard(path, "docs", ["doc_id"])["doc_id"].combine_chunks() for path in shards])
-    order = pc.sort_indices(stored)
-    positions = np.empty(len(order), np.int32)
-    positions[order.to_numpy()] = np.arange(len(order), dtype=np.int32)
-    return stored.take(order).combine_chunks(), positions
-
-
-def _write_ids(path: Path, doc_ids: pa.Array) -> None:
-    import pyarrow as pa
-
-    table = pa.table({"doc_id": doc_ids})
+    parts = [read_shard(source, "docs", ["doc_id"])["doc_id"].combine_chunks() for source in sources]
+    table = pa.table({"doc_id": pa.concat_arrays(parts)})
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as file:
         file.write_table(table)
 
@@ -159,52 +200,58 @@ class Bm25Index:
 
     def __init__(self, artifact: Artifact) -> None:
         import bm25s
+        import numpy as np
         import pyarrow as pa
 
         folder = artifact.file("index")
         self.index = bm25s.BM25.load(folder, mmap=True)
+        # Plain arrays: slices of numpy's memmap class are memmaps too, which is slow.
+        self.arrays = {name: np.asarray(self.index.scores[name]) for name in ("data", "indices", "indptr")}
         self.language = artifact.manifest["settings"]["language"]
-        # In ascending order.
+        # In the stored order of DOCS, as VECTORS are.
         self.doc_ids: pa.Array = pa.ipc.open_file(pa.memory_map(str(folder / _IDS))).read_all()["doc_id"].chunk(0)
 
     def search(self, texts: Sequence[str], k: int) -> Iterator[tuple[list[str], np.ndarray]]:
         """Yield each query's ``k`` best documents that share a word with it, best first, and their scores."""
         for tokens in tokenize(list(texts), self.language):
-            scores = self._scores(tokens)
+            scores = self.scores(tokens)
             (matches,) = scores.nonzero()
             matches = matches[contenders(scores[matches], k)]
             doc_ids = self.doc_ids.take(matches).to_pylist()
             best = ordered(scores[matches], doc_ids, k)
             yield [doc_ids[position] for position in best], scores[matches[best]]
 
-    def scores(self, texts: list[str]) -> np.ndarray:
-        """Return the scores of all documents, ``(len(texts), docs)``, columns in the order of ``doc_ids``."""
+    def scores(self, terms: Sequence[str], start: int = 0, end: int | None = None) -> np.ndarray:
+        """Return the scores of the documents from ``start`` to ``end``, by default all, ``(documents,)``.
+
+        Args:
+            terms: a query's terms, as ``tokenize`` returns them.
+            start: number of the first document, in the order of ``doc_ids``.
+            end: number after the last.
+        """
         import numpy as np
 
-        rows = np.zeros((len(texts), len(self.doc_ids)), np.float32)
-        for row, tokens in zip(rows, tokenize(texts, self.language), strict=True):
-            row[:] = self._scores(tokens)
-        return rows
-
-    def _scores(self, tokens: list[str]) -> np.ndarray:
-        import numpy as np
-
-        known = [token for token in tokens if token in self.index.vocab_dict]
-        scores: np.ndarray = self.index.get_scores(known) if known else np.zeros(len(self.doc_ids), np.float32)
+        end = len(self.doc_ids) if end is None else end
+        scores = np.zeros(end - start, np.float32)
+        for documents, parts in (self._postings(term) for term in terms if term in self.index.vocab_dict):
+            first, last = np.searchsorted(documents, [start, end])
+            scores[documents[first:last] - start] += parts[first:last]
         return scores
+
+    def _postings(self, term: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the documents with a term, ascending, and its part of their scores."""
+        number = self.index.vocab_dict[term]
+        span = slice(*self.arrays["indptr"][number : number + 2].tolist())
+        return self.arrays["indices"][span], self.arrays["data"][span]
 
     def idf(self) -> dict[str, float]:
         """Return ``log(1 + (N - df + 0.5) / (df + 0.5))`` of every token, as Lucene computes it."""
-        import math
-
         import numpy as np
 
-        total = len(self.doc_ids)
-        frequency = np.diff(self.index.scores["indptr"])
+        total, frequency = len(self.doc_ids), np.diff(self.arrays["indptr"]).tolist()
         return {
             token: math.log(1 + (total - frequency[number] + 0.5) / (frequency[number] + 0.5))
             for token, number in self.index.vocab_dict.items()
-            if number < len(frequency)
         }
 
 
@@ -212,7 +259,7 @@ def stopwords(language: str) -> frozenset[str]:
     """Return bm25s's stop words for ``language``; empty if it has none."""
     from bm25s.tokenization import _infer_stopwords
 
-    return frozenset(_infer_stopwords(language)) if language in _STOPWORDS else frozenset()
+    return frozenset(_infer_stopwords(language)) if language in LANGUAGES else frozenset()
 
 
 def tokenize(texts: list[str], language: str) -> list[list[str]]:

@@ -33,8 +33,8 @@ _LIST_ID, _LINK = 8, 4
 
 
 def is_exact(factory: str) -> bool:
-    """Return whether a search compares the query with every uncompressed vector."""
-    return factory == "Flat"
+    """Return whether a search compares the query with every vector as it is stored."""
+    return factory in ("Flat", "int8")
 
 
 def is_threaded(factory: str) -> bool:

@@ -9,7 +9,7 @@ from gradret.errors import ConfigError
 if TYPE_CHECKING:
     import faiss
 
-__all__ = ["MAX_RESULTS", "on_gpu", "require_gpus"]
+__all__ = ["MAX_RESULTS", "on_gpu"]
 
 MAX_RESULTS = 2048
 """FAISS's maximum number of results per query on a GPU."""
@@ -36,16 +36,3 @@ def on_gpu(index: faiss.Index) -> faiss.Index | None:
         return None
     moved.referenced_objects = [resources]  # type: ignore[attr-defined]  # keep resources alive with the index
     return moved
-
-
-def require_gpus(stage: str, gpus: float) -> None:
-    """Check that the cluster has the GPUs, instead of waiting for them forever.
-
-    Raises:
-        ConfigError: the cluster has fewer; the message names the key.
-    """
-    import ray
-
-    available = float(ray.cluster_resources().get("GPU", 0)) if gpus else 0.0  # type: ignore[no-untyped-call]
-    if gpus > available:
-        raise ConfigError(f"{stage}.resources.gpus={gpus:g}: the cluster has {available:g}; set fewer, or add GPUs")

@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gradret.config.sizes import Size, is_coded
 from gradret.errors import ConfigError
+from gradret.search.codes import SAMPLE
 from gradret.search.factory import bytes_a_vector, choose, empty_index, is_exact, lists, training_size
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ class Plan:
     """Bytes of the trained, empty index."""
     training: int
     """Number of vectors to train on."""
+    vector_bytes: int
+    """Bytes per vector as it is stored: float32, or its code."""
 
     @property
     def rows(self) -> int:
@@ -64,18 +68,18 @@ class Plan:
     @property
     def shard(self) -> int:
         """Size of the part of a shard that is searched."""
-        return int(self.rows * (self.a_vector or 4 * self.dimension) + self.trained)
+        return int(self.rows * (self.a_vector or self.vector_bytes) + self.trained)
 
     @property
     def disk(self) -> int:
         """Size of all shards on disk: vectors, ids and index."""
-        return int(self.vectors * (4 * self.dimension + _ID + self.a_vector) + self.shards * self.trained)
+        return int(self.vectors * (self.vector_bytes + _ID + self.a_vector) + self.shards * self.trained)
 
     def notes(self) -> dict[str, Any]:
         """Return the numbers for the manifest."""
         return {
             "index_bytes_a_vector": self.a_vector,
-            "vector_bytes": 4 * self.dimension,
+            "vector_bytes": self.vector_bytes,
             "training_vectors": self.training,
             "builder_bytes": self.building,
             "trainer_bytes": self.learning,
@@ -95,7 +99,7 @@ def plan(factory: str, vectors: int, dimension: int, shards: int, buffer: int) -
     """Plan an index.
 
     Args:
-        factory: a FAISS factory string.
+        factory: a FAISS factory string, or ``int8`` or ``binary``, whose codes are stored in place of the vectors.
         vectors: number of vectors.
         dimension: their dimension.
         shards: number of shards.
@@ -104,13 +108,16 @@ def plan(factory: str, vectors: int, dimension: int, shards: int, buffer: int) -
     Raises:
         ConfigError: FAISS rejects the factory string.
     """
+    if is_coded(factory):
+        width, sample = Size(vectors=factory).width(dimension), min(vectors, SAMPLE)
+        return Plan(factory, vectors, dimension, shards, buffer, 0.0, 8 * dimension, sample, width)
+    whole = 4 * dimension
     if is_exact(factory):
-        return Plan(factory, vectors, dimension, shards, buffer, 0.0, 0, 0)
+        return Plan(factory, vectors, dimension, shards, buffer, 0.0, 0, 0, whole)
     index = empty_index(factory, dimension)
     trained = 4 * dimension * lists(index) + _transforms(index)
-    return Plan(
-        factory, vectors, dimension, shards, buffer, bytes_a_vector(index), trained, training_size(index, vectors)
-    )
+    training = training_size(index, vectors)
+    return Plan(factory, vectors, dimension, shards, buffer, bytes_a_vector(index), trained, training, whole)
 
 
 def _transforms(index: faiss.Index) -> int:
@@ -141,7 +148,7 @@ def check(planned: Plan, memory: int, disk: int) -> None:
             f"{_suggest_shards(planned, memory)}"
         )
     if planned.disk > disk:
-        vector_bytes = planned.vectors * 4 * planned.dimension
+        vector_bytes = planned.vectors * planned.vector_bytes
         problems.append(
             f"the index takes {gib(planned.disk)} on disk, but only {gib(disk)} are free; free some, or set "
             f"storage_path to another disk (any index type stores the vectors, {gib(vector_bytes)})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from gradret.store.artifacts import Artifact, read_shard, shard_metadata
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-__all__ = ["RunReader", "ranked", "run_table"]
+__all__ = ["RunReader", "queries_of", "ranked", "run_table"]
 
 
 def run_table(
@@ -104,6 +104,16 @@ def _order_ties(order: np.ndarray, rows: np.ndarray, scores: np.ndarray, doc_ids
     order[tied] = pairs[pc.sort_indices(keys, sort_keys=sort).to_numpy()]
 
 
+def queries_of(runs: Iterable[Artifact]) -> list[str]:
+    """Return the queries for which any of the RUNs has documents, sorted."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    columns = (read_shard(path, "run", ["query_id"])["query_id"] for run in runs for path in run.shards("run"))
+    answered = pa.chunked_array([pc.unique(column) for column in columns], pa.string())
+    return sorted(pc.unique(answered).to_pylist())
+
+
 class RunReader:
     """Reads a RUN whose shards are ordered by query_id, opening only shards that may have the queries."""
 
@@ -112,20 +122,28 @@ class RunReader:
 
     def ranked(self, query_ids: Sequence[str]) -> list[list[tuple[str, int]]]:
         """Return each query's doc_ids and ranks, best first; an empty list for a query not in the run."""
+        rankings: dict[str, list[tuple[str, int]]] = {query_id: [] for query_id in query_ids}
+        rows = self.rows(query_ids)
+        columns = (rows[name].to_pylist() for name in ("query_id", "doc_id", "rank"))
+        for query_id, doc_id, rank in zip(*columns, strict=True):
+            rankings[query_id].append((doc_id, rank))
+        return [rankings[query_id] for query_id in query_ids]
+
+    def rows(self, query_ids: Sequence[str]) -> pa.Table:
+        """Return the rows of RUN of these queries, in stored order."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        rankings: dict[str, list[tuple[str, int]]] = {query_id: [] for query_id in query_ids}
-        wanted = pa.array(sorted(rankings), pa.string())
+        from gradret.store.contracts import schema
+
+        wanted = pa.array(sorted(set(query_ids)), pa.string())
+        parts = [schema("run").empty_table()]
         for path, ids in self.shards:
-            if not rankings or (ids and (ids[1] < wanted[0].as_py() or ids[0] > wanted[-1].as_py())):
+            if not len(wanted) or (ids and (ids[1] < wanted[0].as_py() or ids[0] > wanted[-1].as_py())):
                 continue
-            rows = read_shard(path, "run", ["query_id", "doc_id", "rank"])
-            rows = rows.filter(pc.is_in(rows["query_id"], value_set=wanted))
-            columns = (rows[name].to_pylist() for name in ("query_id", "doc_id", "rank"))
-            for query_id, doc_id, rank in zip(*columns, strict=True):
-                rankings[query_id].append((doc_id, rank))
-        return [rankings[query_id] for query_id in query_ids]
+            rows = read_shard(path, "run")
+            parts.append(rows.filter(pc.is_in(rows["query_id"], value_set=wanted)))
+        return pa.concat_tables(parts)
 
 
 def _id_range(path: Path) -> tuple[str, str] | None:

@@ -18,12 +18,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gradret.config.resources import ray_options
+from gradret.search.codes import cut
 from gradret.search.factory import is_exact
-from gradret.search.gpu import require_gpus
 from gradret.search.runs import ranked
 from gradret.search.shards import Candidates, Shards, merge_candidates
 from gradret.store.artifacts import Artifact
-from gradret.work.session import cores
+from gradret.work.nodes import count_cores, count_nodes, require_nodes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
     from gradret.config.run import Search
 
 __all__ = ["Searcher"]
+
+_RESTARTS = 3
+_PATIENCE = 60.0
+"""Seconds without all answers, after which the nodes are counted again."""
+_CPU = 0.01
+"""CPUs per actor: all actors must run at once, so next to none, but a head without CPUs gets no actor."""
 
 
 class Run(NamedTuple):
@@ -64,16 +71,16 @@ class Searcher:
         exclude_same_ids: remove a document with the query's id.
 
     Raises:
-        ConfigError: the cluster has fewer GPUs than ``search.resources.gpus``.
+        ConfigError: this machine has fewer GPUs than ``search.resources.gpus``.
+        StageError: the cluster got no node for an actor in time.
     """
 
     def __init__(self, index: Artifact, search: Search, k: int, *, exclude_same_ids: bool = False) -> None:
-        from gradret.work.session import connect
-
-        connect()
-        require_gpus("search", search.resources.gpus)
         self.index, self.k, self.exclude_same_ids = index, k, exclude_same_ids
         self.actors, self.threads = _actors(index, search, k + exclude_same_ids)
+        resources = search.resources
+        bundle = resources.bundle(cpus=_CPU, gpus=resources.gpus)
+        self._wait = functools.partial(require_nodes, "search", bundle, len(self.actors), resources.wait_minutes)
 
     def run(
         self, blocks: Iterator[tuple[int, pa.Array, np.ndarray]], *, exact: bool = False
@@ -113,14 +120,13 @@ class Searcher:
     def _ask(self, number: int, query_ids: pa.Array, vectors: np.ndarray, *, exact: bool) -> _Pending:
         import ray
 
-        sent = ray.put(vectors)
+        notes = self.index.manifest["notes"]
+        sent = ray.put(cut(vectors, notes["dimension"], normalize=notes.get("normalize", False)))
         answers = [actor.search.remote(sent, self.wanted, exact) for actor in self.actors]
         return _Pending(number, query_ids, sent, answers, [])
 
     def _merge(self, pending: _Pending, *, exact: bool) -> _Pending:
-        import ray
-
-        candidates: list[Candidates] = ray.get(pending.answers)
+        candidates: list[Candidates] = self._get(pending.answers)
         chosen = merge_candidates(candidates, self.wanted, exact=exact)
         answers = [
             actor.score.remote(pending.vectors, rows, positions)
@@ -128,12 +134,20 @@ class Searcher:
         ]
         return pending._replace(answers=answers, rows=[rows for rows, _ in chosen])
 
+    def _get(self, answers: list[Any]) -> list[Any]:
+        """The answers; while they take long, make sure that no lost node keeps an actor from restarting."""
+        import ray
+
+        while ray.wait(answers, num_returns=len(answers), timeout=_PATIENCE)[1]:
+            self._wait()
+        got: list[Any] = ray.get(answers)
+        return got
+
     def _ranked(self, pending: _Pending) -> tuple[int, Run]:
         import numpy as np
         import pyarrow as pa
-        import ray
 
-        scores, doc_ids = zip(*ray.get(pending.answers), strict=True)
+        scores, doc_ids = zip(*self._get(pending.answers), strict=True)
         table = ranked(
             pending.query_ids,
             np.concatenate(pending.rows),
@@ -146,36 +160,34 @@ class Searcher:
 
 
 def _actors(index: Artifact, search: Search, k: int) -> tuple[list[Any], int]:
-    """Start actors that share the shards; return them, and how many blocks each searches at a time.
-
-    All actors must run at once, so they reserve no CPU.
-    """
+    """Start actors that share the shards; return them, and how many blocks each searches at a time."""
     import ray
 
-    shards = range(index.manifest["notes"]["shards"])
-    nodes = sum(node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call]
-    count = min(len(shards), _max_actors(index, search, nodes))
-    threads = max(1, cores() * nodes // count)
+    shards, resources = range(index.manifest["notes"]["shards"]), search.resources
+    bundle = resources.bundle(cpus=_CPU, gpus=resources.gpus)
+    require_nodes("search", bundle, min(len(shards), resources.actors or 1), resources.wait_minutes)
+    count = min(len(shards), _max_actors(index, search))
+    threads = max(1, count_cores() // count)
     kind = ray.remote(_ShardActor).options(
-        num_cpus=0,
-        num_gpus=search.resources.gpus,
+        **ray_options(bundle),
         max_concurrency=threads,
         scheduling_strategy="SPREAD",
-        # Ray repeats a lost call on the restarted actor.
-        max_restarts=3,
-        max_task_retries=3,
+        max_restarts=_RESTARTS,
+        # Ray repeats lost calls as long as the actor restarts. A few would not do: until Ray knows that a node is lost,
+        # each call to it fails at once.
+        max_task_retries=-1,
     )
     assigned = [shards[len(shards) * part // count : len(shards) * (part + 1) // count] for part in range(count)]
-    gpu = search.resources.gpus > 0
+    gpu = resources.gpus > 0
     return [kind.remote(index.path / "shards", part, search.parameters, k, gpu) for part in assigned], threads
 
 
-def _max_actors(index: Artifact, search: Search, nodes: int) -> int:
+def _max_actors(index: Artifact, search: Search) -> int:
     """Return one actor per GPU; without GPUs, one per core for exact search and one per node otherwise."""
     import ray
 
-    gpus = search.resources.gpus
-    wanted = search.resources.actors or (cores() * nodes if is_exact(index.manifest["notes"]["factory"]) else nodes)
+    gpus, exact = search.resources.gpus, is_exact(index.manifest["notes"]["factory"])
+    wanted = search.resources.actors or (count_cores() if exact else count_nodes())
     if not gpus:
         return wanted
     fitting = int(ray.cluster_resources().get("GPU", 0) / gpus)  # type: ignore[no-untyped-call]

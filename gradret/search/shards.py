@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gradret.errors import ConfigError
+from gradret.search.codes import OVERSAMPLE, CodedVectors
 from gradret.search.factory import lists, set_parameters
 from gradret.search.shard_files import shard_file, verify
 from gradret.search.topk import ordered
@@ -46,6 +47,8 @@ class Candidates(NamedTuple):
     """``(n, width)`` int64, rows of the shards; -1 if there is no candidate."""
     slack: np.ndarray
     """``(n,)``: scores that differ by more are in the right order; 0 if the type is not exact."""
+    oversample: int = 1
+    """How many times as many as wanted have to be scored: FAISS's scores are coarse."""
 
 
 class Shard:
@@ -65,22 +68,21 @@ class Shard:
 
     def __init__(self, folder: Path, number: int, parameters: str = "", k: int = 0, *, gpu: bool = False) -> None:
         import faiss
-        import numpy as np
         import pyarrow as pa
 
         verify(folder, number)
-        # A plain array: rows of numpy's memmap class are memmaps too, which is slow.
-        self.vectors: np.ndarray = np.asarray(np.load(shard_file(folder, number, "npy"), mmap_mode="r"))
+        self.vectors = _open_vectors(folder, number)
         ids = pa.ipc.open_file(pa.memory_map(str(shard_file(folder, number, "ids.arrow")))).read_all()
         self.doc_ids: pa.ChunkedArray = ids["doc_id"]
         self.longest = float(ids.schema.metadata[b"longest"])
         path = shard_file(folder, number, "faiss")
-        self.exact = not path.exists()
-        self.index = None if self.exact else faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+        self.index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC) if path.exists() else None
+        binary = isinstance(self.vectors, CodedVectors) and self.vectors.codec.precision == "binary"
+        self.exact = self.index is None and not binary
         self.parameters = (
             _check_no_parameters(parameters) if self.index is None else set_parameters(self.index, parameters, k)
         )
-        self.fast = _on_gpu(self, parameters, k) if gpu else None
+        self.fast = _on_gpu(self, parameters, k) if gpu and not isinstance(self.vectors, CodedVectors) else None
 
     def search(self, queries: np.ndarray, k: int, *, exact: bool = False) -> Candidates:
         """Return ``k + MARGIN`` candidates of each query, or all documents if there are fewer.
@@ -99,6 +101,9 @@ class Shard:
         if not width:
             empty = (len(queries), 0)
             return Candidates(np.zeros(empty, np.float32), np.zeros(empty, np.int64), np.zeros(len(queries)))
+        if isinstance(self.vectors, CodedVectors) and not exact:
+            scores, places = self.vectors.nearest_bits(queries, OVERSAMPLE * (k + MARGIN))
+            return Candidates(scores, places, np.zeros(len(queries)), OVERSAMPLE)
         scores, places = self._nearest(queries, width, exact=exact)
         scores[places < 0] = -np.inf
         if not exact:
@@ -132,6 +137,8 @@ class Shard:
             # FAISS 1.15 uses BLAS from 128,000 numbers (334 queries of dimension 384). BLAS is faster from four
             # queries, and seven times as fast for 300.
             faiss.cvar.distance_compute_blas_threshold = 0 if len(queries) >= _BLAS_QUERIES else _NEVER
+            if isinstance(self.vectors, CodedVectors):
+                return self.vectors.nearest(queries, fetch)
             scores, places = faiss.knn(queries, self.vectors, fetch, metric=faiss.METRIC_INNER_PRODUCT)
         else:
             scores, places = self.index.search(queries, fetch)
@@ -209,6 +216,7 @@ class Shards:
             np.concatenate([part.scores for part in parts], axis=1),
             np.concatenate([part.places for part in parts], axis=1),
             np.max([part.slack for part in parts], axis=0),
+            max(part.oversample for part in parts),
         )
 
     def score(self, queries: np.ndarray, rows: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, pa.Array]:
@@ -245,7 +253,7 @@ class Shards:
         """
         import faiss
 
-        if self.exact:
+        if any(shard.index is None for shard in self.shards):
             return None
         index, *others = (faiss.read_index(str(shard_file(folder, number, "faiss"))) for number in numbers)
         try:
@@ -262,12 +270,13 @@ class Shards:
 def merge_candidates(parts: Sequence[Candidates], k: int, *, exact: bool) -> list[tuple[np.ndarray, np.ndarray]]:
     """Select the candidates of all parts of an index that may be among the ``k`` best; return rows and places.
 
-    After an exact search they include those that rounding may have put behind the k-th, else ``MARGIN`` more.
+    After an exact search they include those that rounding may have put behind the k-th, else ``MARGIN`` more, both as
+    many times as the parts oversample.
     """
     import numpy as np
 
     scores = np.concatenate([part.scores for part in parts], axis=1)
-    depth = k if exact else k + MARGIN
+    depth = (k if exact else k + MARGIN) * max((part.oversample for part in parts), default=1)
     threshold = np.full(len(scores), -np.inf)
     if depth < scores.shape[1]:
         threshold = np.partition(scores, -depth, axis=1)[:, -depth] - np.max([part.slack for part in parts], axis=0)
@@ -276,6 +285,16 @@ def merge_candidates(parts: Sequence[Candidates], k: int, *, exact: bool) -> lis
         rows, columns = np.nonzero((part.scores >= threshold[:, None]) & (part.places >= 0))
         chosen.append((rows, part.places[rows, columns]))
     return chosen
+
+
+def _open_vectors(folder: Path, number: int) -> np.ndarray | CodedVectors:
+    """Map the shard's vectors, or the codes in their place, into memory."""
+    import numpy as np
+
+    # A plain array: rows of numpy's memmap class are memmaps too, which is slow.
+    stored: np.ndarray = np.asarray(np.load(shard_file(folder, number, "npy"), mmap_mode="r"))
+    scales = shard_file(folder, number, "scales.npy")
+    return CodedVectors(stored, np.load(scales)) if scales.exists() else stored
 
 
 def _tied(scores: np.ndarray, k: int, slack: np.ndarray) -> np.ndarray:
@@ -291,6 +310,7 @@ def _on_gpu(shard: Shard, parameters: str, k: int) -> faiss.Index | None:
 
     index = shard.index
     if index is None:
+        assert not isinstance(shard.vectors, CodedVectors)
         index = faiss.IndexFlatIP(shard.vectors.shape[1])
         index.add(shard.vectors)
     moved = on_gpu(index)

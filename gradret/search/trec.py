@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from gradret.compressed import open_bytes
 from gradret.errors import DataError
 from gradret.judgments import id_problem
-from gradret.store.artifacts import write_text
+from gradret.search.run_tables import is_run_table, read_run_table
+from gradret.store.atomic import write_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +31,7 @@ _EXPECTED = "expected six columns, 'query_id Q0 doc_id rank score tag'"
 def read_run(path: str | Path) -> pa.Table:
     """Read a run file, compressed or not, as a RUN sorted by query_id and rank.
 
+    A ``.json``, ``.csv`` or ``.parquet`` file is read as ``gradret.search.run_tables`` does, any other as TREC's.
     A line with five tabs is split at tabs, so that its ids may contain spaces; any other line at whitespace. As
     in trec_eval, documents are ranked by float32 score, then doc_id, both descending; the ranks and the order
     of the lines in the file are ignored. Memory use is about the size of the file.
@@ -41,8 +43,8 @@ def read_run(path: str | Path) -> pa.Table:
     import pyarrow as pa
 
     path = Path(path)
-    chunks = list(_chunks(path))
-    if not chunks:
+    chunks = [read_run_table(path)] if is_run_table(path) else list(_chunks(path))
+    if not any(chunk.num_rows for chunk in chunks):
         raise DataError(f"{path} is empty; {_EXPECTED}")
     rows = pa.concat_tables(chunks).combine_chunks()
     rows = rows.sort_by([("query_id", "ascending"), ("score", "descending"), ("doc_id", "descending")])

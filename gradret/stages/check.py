@@ -1,7 +1,7 @@
 """Check that the teacher outranks the retriever, before labels are paid for.
 
-The teacher reranks a retriever's documents for a sample of judged queries, and nDCG@10 before and after is
-compared. Recall is the same by construction, so only the order counts. A student of a teacher that ranks worse
+The teacher reranks a retriever's documents, or passages, for a sample of judged queries, and nDCG@10 before and after
+is compared. Recall is the same by construction, so only the order counts. A student of a teacher that ranks worse
 learns to rank worse: in Tamber et al. (2502.19712) FEVER, Climate-FEVER, SciDocs and ArguAna dropped (verified
 in its tables; that a weaker teacher was the reason is not).
 
@@ -20,12 +20,13 @@ from gradret.config.run import Evaluate
 from gradret.search.runs import run_table
 from gradret.stages.check_queries import GENERATED, check_queries, draw, round_trip
 from gradret.stages.evaluate import evaluate, read_judgments
+from gradret.stages.max_passage import max_passage
 from gradret.stages.rerank import rerank
 from gradret.stats.agreement import agreement, graded_alike
 from gradret.stats.significance import paired, results
 from gradret.store.artifacts import Artifact, Draft, make, read_shard
 from gradret.store.results import Result
-from gradret.work.shards import Pool, map_shards, split_rows
+from gradret.work.shards import map_shards, split_rows
 
 if TYPE_CHECKING:
     from gradret.config.run import Config
@@ -75,6 +76,10 @@ class CheckResult:
     """Kendall's tau-b between raw scores and human grades, over all queries together."""
     spearman: float | None
     """Spearman's rank correlation between the same."""
+    signal: dict[str, Any] | None = None
+    """Whether a language model tells documents apart: the fields of ``gradret.stats.signal.Signal``."""
+    orders: dict[str, Any] | None = None
+    """Whether the order in which it sees documents decides: the fields of ``gradret.stats.orders.Orders``."""
 
 
 def check(config: Config, ingested: Artifact, generated: Artifact) -> Artifact:
@@ -82,7 +87,9 @@ def check(config: Config, ingested: Artifact, generated: Artifact) -> Artifact:
 
     Does not stop a run: ``gradret.stages.verdict.require`` does.
     """
-    teacher = config.label.teacher
+    teacher = config.label.teacher.for_check()
+    config = replace(config, label=replace(config.label, teacher=teacher))
+    depth = min(DEPTH, teacher.depth or DEPTH)
     if not config.check.queries:
         return _skipped(config, "check.queries is 0")
     if not teacher.reranks:
@@ -91,7 +98,8 @@ def check(config: Config, ingested: Artifact, generated: Artifact) -> Artifact:
     if not drawn.queries:
         return _skipped(config, "there is no judged query and no generated query with a source document")
     queries = check_queries(config, drawn)
-    run = _retrieve(config, ingested, queries)
+    found = _retrieve(config, ingested, queries, depth)
+    run = max_passage(config, found, depth)
     if drawn.origin == GENERATED:
         sample = round_trip(drawn, run)
         queries = check_queries(config, sample)
@@ -99,7 +107,7 @@ def check(config: Config, ingested: Artifact, generated: Artifact) -> Artifact:
     if not sample.queries or not run.counts["rows_out"]:
         what = "the source document of any query" if drawn.origin == GENERATED else "anything for any query"
         return _skipped(config, f"the retriever {retriever} does not find {what}")
-    reranked = rerank(config, ingested, queries, {retriever: run}, DEPTH)
+    reranked = max_passage(config, rerank(config, ingested, queries, {retriever: found}, depth), depth)
     only = replace(config, evaluate=Evaluate((MEASURE,)))
     inputs = {"queries": queries, "reranked": reranked}
     inputs |= {"retriever": evaluate(only, queries, run), "teacher": evaluate(only, queries, reranked)}
@@ -116,27 +124,26 @@ def _skipped(config: Config, reason: str) -> Artifact:
     return make("check", config.storage_path, module=__name__, settings={"skipped": reason}, inputs={}, body=_note)
 
 
-def _retrieve(config: Config, ingested: Artifact, queries: Artifact) -> Artifact:
-    """RUN of the first 100 documents of ``check.retriever``; the scores only encode the ranks."""
+def _retrieve(config: Config, ingested: Artifact, queries: Artifact, depth: int) -> Artifact:
+    """RUN of the first ``depth`` documents of ``check.retriever``; the scores only encode the ranks."""
     retriever = config.check.retriever
     prepared = retriever.prepare(config, ingested, queries)
-    body = functools.partial(_search, config, queries, prepared)
-    settings = {"retriever": retriever, "depth": DEPTH, "seed": config.seed}
+    body = functools.partial(_search, config, queries, prepared, depth)
+    settings = {"retriever": retriever, "depth": depth, "seed": config.seed}
     inputs = {"docs": ingested, "queries": queries} | prepared
     return make("check_run", config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body)
 
 
-def _search(config: Config, queries: Artifact, prepared: dict[str, Artifact], draft: Draft) -> None:
+def _search(config: Config, queries: Artifact, prepared: dict[str, Artifact], depth: int, draft: Draft) -> None:
     rows = queries.table("queries")
     shards = split_rows(draft, rows, "queries", _QUERIES_A_SHARD)
-    load = functools.partial(_RetrieverWorker, config.check.retriever, prepared, config.seed)
-    pool = Pool(actors=config.mine.resources.actors, gpus=config.mine.resources.gpus)
-    map_shards(draft, shards, load, pool=pool, total=rows.num_rows, unit="queries")
+    load = functools.partial(_RetrieverWorker, config.check.retriever, prepared, config.seed, depth)
+    map_shards(draft, shards, load, workers=config.mine.resources, total=rows.num_rows, unit="queries")
 
 
 class _RetrieverWorker:
-    def __init__(self, retriever: Retriever, prepared: dict[str, Artifact], seed: int) -> None:
-        self.find = retriever.load(prepared, seed)
+    def __init__(self, retriever: Retriever, prepared: dict[str, Artifact], seed: int, depth: int) -> None:
+        self.find, self.depth = retriever.load(prepared, seed), depth
 
     def __call__(self, path: Path) -> Result:
         import numpy as np
@@ -144,7 +151,7 @@ class _RetrieverWorker:
         queries = read_shard(path, "queries").to_pylist()
         rankings = [[doc_id for doc_id, _ in ranked] for ranked in self.find(queries)]
         scored = [(doc_ids, -np.arange(len(doc_ids), dtype=np.float32)) for doc_ids in rankings]
-        run = run_table([query["query_id"] for query in queries], scored, DEPTH)
+        run = run_table([query["query_id"] for query in queries], scored, self.depth)
         return Result({"run": run}, len(queries), len(queries))
 
 
@@ -166,6 +173,8 @@ def _compare(settings: dict[str, Any], inputs: dict[str, Artifact], draft: Draft
         high=difference.high,
         p=p,
         unscored=inputs["reranked"].counts["unscored"],
+        signal=inputs["reranked"].manifest["notes"].get("signal"),
+        orders=inputs["reranked"].manifest["notes"].get("orders"),
         **_agreement(settings["sample"], inputs),
     )
     draft.notes |= asdict(result)
@@ -182,7 +191,13 @@ def _agreement(origin: str, inputs: dict[str, Artifact]) -> dict[str, Any]:
     }
     columns = inputs["reranked"].table("run", ["query_id", "doc_id", "score"]).columns
     rows = zip(*(column.to_pylist() for column in columns), strict=True)
-    scores = {(query_id, doc_id): score for query_id, doc_id, score in rows if (query_id, doc_id) in human}
+    # A language model's equal scores were lowered by less than this to keep the retriever's order.
+    digits = 4 if "signal" in inputs["reranked"].manifest["notes"] else None
+    scores = {
+        (query_id, doc_id): score if digits is None else round(score, digits)
+        for query_id, doc_id, score in rows
+        if (query_id, doc_id) in human
+    }
     if not scores:
         return {"judged_pairs": 0, "kappa": None, "kendall_tau": None, "spearman": None}
     ranks = agreement(human, scores)

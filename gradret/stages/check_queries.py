@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from gradret.draw import draw as by_hash
 from gradret.errors import DataError
+from gradret.passage_ids import document_id
 from gradret.stages.queries import judged, texts_by_id
 from gradret.store.artifacts import Artifact, Draft, make
 
@@ -80,9 +81,11 @@ def round_trip(sample: Sample, run: Artifact) -> Sample:
 
 def _human(config: Config) -> Iterator[Sample]:
     """For each split, draw queries with a relevant document that are not judged in the evaluated split."""
-    texts = texts_by_id(config)
     for split in _SPLITS:
         grades = {pair: row["relevance"] for pair, row in judged(config, split).items()}
+        if not grades:
+            continue
+        texts = texts_by_id(config)
         relevant = {query_id for (query_id, _), relevance in grades.items() if relevance > 0} & texts.keys()
         queries = _draw_rows(config, (_query(query_id, texts[query_id]) for query_id in relevant))
         drawn = {row["query_id"] for row in queries}
@@ -93,7 +96,9 @@ def _human(config: Config) -> Iterator[Sample]:
 def _generated(config: Config, generated: Artifact) -> Sample:
     rows = (row for batch in generated.batches("queries") for row in batch.to_pylist() if row["source_doc_id"])
     queries = [row | {"split": "test"} for row in _draw_rows(config, rows)]
-    return Sample(GENERATED, queries, [_judgment(row["query_id"], row["source_doc_id"], 1) for row in queries])
+    document_of = document_id if config.passages.size else str
+    qrels = [_judgment(row["query_id"], document_of(row["source_doc_id"]), 1) for row in queries]
+    return Sample(GENERATED, queries, qrels)
 
 
 def _draw_rows(config: Config, rows: Iterable[Row]) -> list[Row]:

@@ -23,11 +23,12 @@ from gradret.copies.verbatim import verbatim
 from gradret.draw import draw
 from gradret.errors import DataError
 from gradret.store.artifacts import Artifact, Draft, make, read_shard
-from gradret.work.shards import Pool
+from gradret.store.mirror import fetched
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from gradret.config.resources import Workers
     from gradret.config.run import Config
 
 __all__ = ["dedupe"]
@@ -54,13 +55,12 @@ def _dedupe(config: Config, ingested: Artifact, draft: Draft) -> None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    settings = config.dedupe
-    pool = Pool(actors=settings.resources.actors, gpus=settings.resources.gpus)
+    settings, workers = config.dedupe, config.dedupe.resources
     docs = ingested.shards("docs")
-    files = without_copies(draft, docs, Rule(settings.min_chars, settings.window), pool)
+    files = without_copies(draft, docs, Rule(settings.min_chars, settings.window), workers)
     copies = _read_duplicates(draft)
     if settings.near:
-        copies = pa.concat_tables([copies, near_copies(draft, files, settings.near, pool)])
+        copies = pa.concat_tables([copies, near_copies(draft, files, settings.near, workers)])
     copies = _resolve_chains(copies)
     kept = _kept(files, copies)
     if not len(kept):
@@ -72,7 +72,7 @@ def _dedupe(config: Config, ingested: Artifact, draft: Draft) -> None:
     draft.write("sample", sample)
     draft.write("duplicates", copies)
     among = pc.unique(pa.chunked_array([*copies["doc_id"].chunks, *copies["kept_doc_id"].chunks], pa.string()))
-    repeats = _copies(draft, docs, Rule(_SHORTEST_WORD, settings.window, verbatim, among), kept, pool)
+    repeats = _copies(draft, docs, Rule(_SHORTEST_WORD, settings.window, verbatim, among), kept, workers)
     draft.write("copies", repeats)
     draft.count(verbatim=repeats.num_rows)
     draft.count(sampled=sample.num_rows, not_drawn=len(kept) - sample.num_rows, copies=copies.num_rows)
@@ -80,13 +80,13 @@ def _dedupe(config: Config, ingested: Artifact, draft: Draft) -> None:
         draft.count(**{reason: pc.sum(pc.equal(copies["reason"], reason), min_count=0).as_py()})
 
 
-def _copies(draft: Draft, docs: Sequence[Path], rule: Rule, kept: pa.ChunkedArray, pool: Pool) -> pa.Table:
+def _copies(draft: Draft, docs: Sequence[Path], rule: Rule, kept: pa.ChunkedArray, workers: Workers) -> pa.Table:
     """COPIES: by a rule that reads every character, and never a document that queries may be written about."""
     import pyarrow.compute as pc
 
     step = Draft(draft.path / "work" / "verbatim", draft.stage)
     (step.path / "work").mkdir(parents=True, exist_ok=True)
-    without_copies(step, docs, rule, pool)
+    without_copies(step, docs, rule, workers)
     rows = _read_duplicates(step)
     return _resolve_chains(rows.filter(pc.invert(pc.is_in(rows["doc_id"], value_set=kept))))
 
@@ -97,7 +97,8 @@ def _read_duplicates(draft: Draft) -> pa.Table:
 
     from gradret.store.contracts import schema
 
-    paths = sorted((draft.path / "work").glob("*/duplicates/part-*.parquet"))
+    steps = ("forwards_sort", "forwards_windows", "backwards_sort", "backwards_windows")
+    paths = [path for step in steps for path in Draft(draft.path / "work" / step, draft.stage).parts("duplicates")]
     return pa.concat_tables([schema("duplicates").empty_table(), *(read_shard(path, "duplicates") for path in paths)])
 
 
@@ -125,7 +126,7 @@ def _kept(files: Sequence[Path], copies: pa.Table) -> pa.ChunkedArray:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    ids = pa.concat_tables([pq.read_table(path, columns=["doc_id"]) for path in files])["doc_id"]
+    ids = pa.concat_tables([pq.read_table(fetched(path), columns=["doc_id"]) for path in files])["doc_id"]
     return ids.filter(pc.invert(pc.is_in(ids, value_set=copies["doc_id"])))
 
 

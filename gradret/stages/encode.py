@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from gradret.errors import StageError
 from gradret.models.inference import BATCH_TOKENS, Lanes, assigned_device, pack, token_batches
 from gradret.models.locate import open_model
+from gradret.stages.base import title
 from gradret.store.artifacts import Artifact, Draft, make, read_shard, shard_metadata
 from gradret.store.results import Result
 from gradret.text import passage
 from gradret.work.session import cores
-from gradret.work.shards import Pool, map_shards, split_rows
+from gradret.work.shards import map_shards, one_per_node, split_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["encode", "encode_texts", "load_model"]
 
 Table = Literal["docs", "queries"]
+Compute = Literal["bfloat16", "float32"]
 Features = dict[str, Any]
 
 _QUERIES_A_SHARD = 4000
@@ -57,8 +59,11 @@ def encode(config: Config, model: Artifact, texts: Artifact, table: Table) -> Ar
     """
     body = functools.partial(_encode, config, model, texts, table)
     inputs = {"model": model, "texts": texts}
-    settings = {"table": table, "precision": config.encode.precision}
-    return make("encode", config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body)
+    settings = {"table": table, "precision": config.encode.precision, "compute": config.encode.computed_in}
+    about = f"{table}, {title(model)}"
+    return make(
+        "encode", config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body, about=about
+    )
 
 
 def _encode(config: Config, model: Artifact, texts: Artifact, table: Table, draft: Draft) -> None:
@@ -66,19 +71,19 @@ def _encode(config: Config, model: Artifact, texts: Artifact, table: Table, draf
     if table == "queries":
         shards = split_rows(draft, texts.table(table), table, _QUERIES_A_SHARD)
     resources, folder = config.encode.resources, model.path / "model"
-    pieces = _pieces(shards, folder)
+    pieces = _pieces(shards, model.size("model", ".safetensors"))
     load = functools.partial(
         _Encoder,
         folder,
         table,
         config.encode.precision,
+        config.encode.computed_in,
         resources.threads,
         # base has refused a model that needs remote code without permission.
         trust_remote_code=model.manifest["notes"].get("trust_remote_code", False),
     )
     total = sum(piece.rows for piece in pieces)
-    pool = Pool(actors=resources.actors, gpus=resources.gpus)
-    map_shards(draft, pieces, load, pool=pool, total=total, unit=table)
+    map_shards(draft, pieces, load, workers=one_per_node(resources), total=total, unit=table)
 
 
 @dataclass(frozen=True)
@@ -90,10 +95,9 @@ class _Piece:
     rows: int
 
 
-def _pieces(shards: list[Path], folder: Path) -> list[_Piece]:
+def _pieces(shards: list[Path], model_bytes: int) -> list[_Piece]:
     """Cut shards into pieces small enough to lose; the cuts do not depend on the number of workers."""
-    size = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
-    most = max(_MIN_PIECE, _PIECE_WORK // max(1, size))
+    most = max(_MIN_PIECE, _PIECE_WORK // max(1, model_bytes))
     pieces = []
     for path in shards:
         rows = shard_metadata(path).num_rows
@@ -113,8 +117,17 @@ def load_model(folder: Path, threads: int = 0, *, trust_remote_code: bool = Fals
     return model
 
 
-def encode_texts(model: SentenceTransformer, texts: list[str], table: Table, threads: int = 0) -> np.ndarray:
+def encode_texts(
+    model: SentenceTransformer, texts: list[str], table: Table, threads: int = 0, compute: Compute = "float32"
+) -> np.ndarray:
     """Encode texts as ``encode_document`` or ``encode_query`` does, up to rounding.
+
+    Args:
+        model: the model.
+        texts: documents or queries, without prompts.
+        table: which of the two.
+        threads: CPU threads; 0 uses all cores of the machine.
+        compute: ``bfloat16`` runs the model under autocast.
 
     Returns:
         ``(len(texts), dimension)``, float32.
@@ -129,7 +142,8 @@ def encode_texts(model: SentenceTransformer, texts: list[str], table: Table, thr
     def run(batch: tuple[np.ndarray, Features]) -> tuple[np.ndarray, np.ndarray]:
         rows, features = batch
         placed = {name: value.to(device) if torch.is_tensor(value) else value for name, value in features.items()}
-        with torch.inference_mode():
+        # Autocast is a state of the thread, and each lane is one.
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=compute == "bfloat16"):
             vectors = model(placed, task=task)["sentence_embedding"][:, : model.truncate_dim]
             return rows, vectors.float().cpu().numpy()
 
@@ -139,7 +153,8 @@ def encode_texts(model: SentenceTransformer, texts: list[str], table: Table, thr
     elif texts and _is_padded(prepare(["a"])):
         batches = _padded_batches(prepare, texts, BATCH_TOKENS[device.type])
     else:
-        return _encode_whole(model, texts, table)
+        with torch.autocast(device.type, torch.bfloat16, enabled=compute == "bfloat16"):
+            return _encode_whole(model, texts, table)
     lanes = Lanes(threads, device.type, alone=_keeps_state(model))
     encoded = lanes.map(run, batches)
     width = encoded[0][1].shape[1] if encoded else model.get_embedding_dimension() or 0
@@ -227,19 +242,21 @@ class _Encoder:
         folder: Path,
         table: Table,
         precision: Literal["float16", "float32"],
+        compute: Compute,
         threads: int,
         *,
         trust_remote_code: bool,
     ) -> None:
         self.model = load_model(folder, threads, trust_remote_code=trust_remote_code)
-        self.table, self.precision, self.threads = table, precision, threads
+        self.table, self.precision, self.compute, self.threads = table, precision, compute, threads
 
     def __call__(self, piece: _Piece) -> Result:
         import pyarrow as pa
 
         rows = read_shard(piece.path, self.table).slice(piece.start, piece.rows)
         ids, texts = _texts(rows, self.table)
-        vectors = self._to_precision(encode_texts(self.model, texts, self.table, self.threads), ids)
+        encoded = encode_texts(self.model, texts, self.table, self.threads, self.compute)
+        vectors = self._to_precision(encoded, ids)
         column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
         table = pa.table({"id": pa.array(ids, pa.string()), "vector": column.cast(pa.list_(column.type.value_type))})
         return Result({"vectors": table}, len(ids), len(ids))

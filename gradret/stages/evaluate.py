@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from gradret.measures import Judgments, check_grades, compute_metrics, parse_measures
+from gradret.measures import Judgments, check_grades, compute_metrics, limit_grades, parse_measures
 from gradret.store.artifacts import Artifact, Draft, make, read_shard
 
 if TYPE_CHECKING:
@@ -20,8 +20,14 @@ if TYPE_CHECKING:
 __all__ = ["check_judgments", "evaluate", "read_judgments"]
 
 
-def evaluate(config: Config, queries: Artifact, run: Artifact) -> Artifact:
+def evaluate(config: Config, queries: Artifact, run: Artifact, system: str = "") -> Artifact:
     """Compute METRICS of one system, for every query that has a test judgment.
+
+    Args:
+        config: ``evaluate`` applies.
+        queries: QUERIES and QRELS.
+        run: RUN of the system.
+        system: its name, for the log.
 
     Raises:
         ConfigError: ``evaluate.measures`` names a measure that cannot be computed.
@@ -36,6 +42,7 @@ def evaluate(config: Config, queries: Artifact, run: Artifact) -> Artifact:
         settings={"measures": list(measures)},
         inputs={"queries": queries, "run": run},
         body=body,
+        about=system,
     )
 
 
@@ -45,19 +52,19 @@ def check_judgments(config: Config, queries: Artifact) -> None:
     Raises:
         DataError: raised by ``gradret.measures.check_grades``.
     """
-    check_grades(parse_measures(config.evaluate.measures), read_judgments(queries))
+    measures = parse_measures(config.evaluate.measures)
+    if limit_grades(measures):
+        check_grades(measures, read_judgments(queries))
 
 
 def read_judgments(queries: Artifact) -> Judgments:
     """Test judgments as ``{query_id: {doc_id: relevance}}``."""
-    import pyarrow.compute as pc
-
     judgments: Judgments = {}
     for rows in queries.batches("qrels"):
-        judged = rows.filter(pc.equal(rows["split"], "test"))
-        columns = (judged[name].to_pylist() for name in ("query_id", "doc_id", "relevance"))
-        for query_id, doc_id, relevance in zip(*columns, strict=True):
-            judgments.setdefault(query_id, {})[doc_id] = relevance
+        columns = (rows[name].to_pylist() for name in ("split", "query_id", "doc_id", "relevance"))
+        for split, query_id, doc_id, relevance in zip(*columns, strict=True):
+            if split == "test":
+                judgments.setdefault(query_id, {})[doc_id] = relevance
     return judgments
 
 

@@ -14,7 +14,7 @@ from gradret.stages.training_queries import any_training_queries
 from gradret.store.artifacts import Artifact, Draft, make, read_shard
 from gradret.store.results import Quarantined, Result
 from gradret.work.asking import ask
-from gradret.work.shards import Pool, map_shards, split_rows
+from gradret.work.shards import map_shards, split_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -73,9 +73,8 @@ def _generate(
         limit = settings.max_bad_share
         ask(draft, shards, load, generator.engine, seed=config.seed, max_bad_share=limit, unit="prompts")
     else:
-        pool = Pool(actors=settings.resources.actors, gpus=settings.resources.gpus)
         writer = load if table == "queries" else functools.partial(_Writer, load, name_of(generator))
-        map_shards(draft, shards, writer, pool=pool, total=rows.num_rows, unit=table)
+        map_shards(draft, shards, writer, workers=settings.resources, total=rows.num_rows, unit=table)
     if not draft.counts.get("rows_out"):
         raise DataError(
             f"generate: {name_of(generator)} wrote nothing for any of {rows.num_rows:,} {table} ({draft.quarantined})"
@@ -89,20 +88,24 @@ def _add_training_queries(human: Artifact, draft: Draft, shard: int) -> None:
     import pyarrow.compute as pc
 
     rows = human.table("queries")
-    for path in sorted((draft.path / "queries").glob("*.parquet"))[:shard]:
+    for path in draft.parts("queries")[:shard]:
         rows = rows.filter(pc.invert(pc.is_in(rows["query_id"], value_set=read_shard(path, "queries")["query_id"])))
     draft.write("queries", rows, shard)
     draft.count(training_queries=rows.num_rows, rows_out=rows.num_rows)
 
 
 def _sampled(ingested: Artifact, deduped: Artifact) -> pa.Table:
-    """Rows of DOCS in SAMPLE, sorted by doc_id; reads one shard of DOCS at a time."""
+    """Rows of DOCS in SAMPLE, sorted by doc_id; reads one shard of DOCS at a time.
+
+    Its strings have 64-bit offsets: sorting more than 2 GiB of text overflows those of DOCS.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     sample = deduped.table("sample")["doc_id"].combine_chunks()
     parts = [docs.filter(pc.is_in(docs["doc_id"], value_set=sample)) for docs in ingested.batches("docs")]
-    return pa.concat_tables(parts).sort_by("doc_id")
+    rows = pa.concat_tables(parts)
+    return rows.cast(pa.schema([field.with_type(pa.large_string()) for field in rows.schema])).sort_by("doc_id")
 
 
 class _Writer:

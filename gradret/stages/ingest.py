@@ -97,7 +97,7 @@ def refuse_mostly_bad(draft: Draft, table: str, share: float) -> None:
     bad = draft.counts.get("quarantined", 0)
     if bad <= share * draft.counts.get("rows_in", 0):
         return
-    first = read_shard(min((draft.path / "quarantine").glob("part-*.parquet")), "quarantine").to_pylist()[0]
+    first = read_shard(draft.parts("quarantine")[0], "quarantine").to_pylist()[0]
     raw = " ".join(first["raw"].split())[:120]
     raise DataError(
         f"{table}: {bad:,} of {draft.counts['rows_in']:,} rows cannot be used, more than "
@@ -124,10 +124,9 @@ def _batched(paths: list[Path], size: int) -> Iterator[list[Path]]:
 def _require_unique_ids(draft: Draft, dataset: Dataset, parts: list[Part]) -> None:
     import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
-    shards = sorted((draft.path / "docs").glob("part-*.parquet"))
-    ids = pa.chunked_array([pq.read_table(path, columns=["doc_id"])["doc_id"].combine_chunks() for path in shards])
+    shards = draft.parts("docs")
+    ids = pa.chunked_array([read_shard(path, "docs", ["doc_id"])["doc_id"].combine_chunks() for path in shards])
     if pc.count_distinct(ids).as_py() == len(ids):
         return
     counts = ids.value_counts()

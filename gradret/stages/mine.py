@@ -13,7 +13,7 @@ from gradret.pairs import pair_id
 from gradret.retrievers import Ranked
 from gradret.store.artifacts import Artifact, Draft, make, read_shard
 from gradret.store.results import Quarantined, Result
-from gradret.work.shards import Pool, map_shards, split_rows
+from gradret.work.shards import map_shards, split_rows
 
 if TYPE_CHECKING:
     from gradret.config.run import Config
@@ -55,9 +55,8 @@ def _mine(
     rows = generated.table("queries")
     shards = split_rows(draft, rows, "queries", QUERIES_A_SHARD)
     load = functools.partial(_Miner, config.mine.retrievers, prepared, config.seed, leaks)
-    pool = Pool(actors=config.mine.resources.actors, gpus=config.mine.resources.gpus)
     draft.count(short_lists=0)
-    map_shards(draft, shards, load, pool=pool, total=rows.num_rows, unit="queries")
+    map_shards(draft, shards, load, workers=config.mine.resources, total=rows.num_rows, unit="queries")
     if not draft.counts.get("rows_out"):
         raise DataError(
             f"mine: none of the {rows.num_rows:,} queries has a document to learn from ({draft.quarantined}); "

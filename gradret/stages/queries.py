@@ -52,7 +52,8 @@ def queries(config: Config, ingested: Artifact) -> Artifact:
     if same and not config.dataset.exclude_same_ids:
         say(
             f"  queries: {same:,} have the id and the text of a document, which a search finds first; "
-            "dataset.exclude_same_ids=true leaves it out, as BEIR's evaluation does"
+            "dataset.exclude_same_ids=true leaves it out, as BEIR's evaluation does",
+            "warning",
         )
     return made
 
@@ -72,16 +73,16 @@ def judged(config: Config, split: str) -> dict[tuple[str, str], Row]:
 
     Leaves out queries that are also judged in the evaluated split. If a pair is judged twice, the last counts.
     """
-    import pyarrow.compute as pc
-
-    rows = _read(config, "qrels")[0].drop_columns("where")
-    evaluated = rows.filter(pc.equal(rows["split"], config.dataset.split))["query_id"]
-    rows = rows.filter(pc.equal(rows["split"], split))
-    rows = rows.filter(pc.invert(pc.is_in(rows["query_id"], value_set=pc.unique(evaluated))))
+    columns, dataset = _COLUMNS["qrels"], config.dataset
+    evaluated: set[str] = set()
     judgments: dict[tuple[str, str], Row] = {}
-    for row in rows.to_pylist():
-        judgments[row["query_id"], row["doc_id"]] = row
-    return judgments
+    for part in dataset.parts("qrels"):
+        for _, row in read_part(dataset, "qrels", part)[0]:
+            if row["split"] == dataset.split:
+                evaluated.add(row["query_id"])
+            elif row["split"] == split:
+                judgments[row["query_id"], row["doc_id"]] = {name: row[name] for name in columns}
+    return {pair: row for pair, row in judgments.items() if pair[0] not in evaluated}
 
 
 def _queries(config: Config, ingested: Artifact, draft: Draft) -> None:
@@ -101,7 +102,7 @@ def _queries(config: Config, ingested: Artifact, draft: Draft) -> None:
     draft.count(rows_in=total, queries=texts.num_rows, judgments=judgments.num_rows, quarantined=len(bad))
     if not texts.num_rows and not bad_queries:
         places = dict.fromkeys(part.path for part in config.dataset.parts("queries"))
-        raise DataError(f"{', '.join(places)}: contains no queries")
+        raise DataError(f"{', '.join(places) or 'the dataset'}: contains no queries")
     refuse_mostly_bad(draft, "queries and qrels", config.ingest.max_bad_share)
 
     splits = _splits(texts["query_id"], judgments)

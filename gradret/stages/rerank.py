@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradret.pairs import pair_id
-from gradret.search.runs import RunReader, run_table
+from gradret.search.runs import RunReader, queries_of, run_table
 from gradret.stages.label import label
 from gradret.store.artifacts import Artifact, Draft, make, read_shard
 from gradret.store.results import Result
 from gradret.work.shards import map_shards
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from gradret.config.run import Config
 
 __all__ = ["rerank"]
@@ -33,8 +35,9 @@ def rerank(
 ) -> Artifact:
     """Write RUN: the union of each run's first ``k`` documents, ranked by ``label.teacher``.
 
-    Ordered by float32 score descending, then doc_id descending. A pair that the teacher does not score is left out
-    and counted as ``unscored``.
+    Ordered by float32 score descending, then doc_id descending. Equal scores of a language model, which has few
+    grades, keep the order of the best rank that a run gave: they are lowered by steps of float32's resolution. A pair
+    that the teacher does not score is left out and counted as ``unscored``.
 
     Args:
         config: the run's config.
@@ -45,9 +48,11 @@ def rerank(
     """
     pairs = _pairs(config, queries, runs, k)
     scored = label(config, ingested, queries, pairs)
-    body = functools.partial(_rank, scored)
+    ties_by_rank = config.label.teacher.asks_llm
+    body = functools.partial(_rank, pairs, scored, ties_by_rank)
     inputs = {"pairs": pairs, "labels": scored}
-    return make("rerank", config.storage_path, module=__name__, settings={}, inputs=inputs, body=body)
+    settings = {"ties_by_rank": ties_by_rank}
+    return make("rerank", config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body)
 
 
 def _pairs(config: Config, queries: Artifact, runs: Mapping[str, Artifact], k: int) -> Artifact:
@@ -59,22 +64,11 @@ def _pairs(config: Config, queries: Artifact, runs: Mapping[str, Artifact], k: i
 
 
 def _collect(queries: Artifact, runs: Mapping[str, Artifact], k: int, draft: Draft) -> None:
-    query_ids = _answered(queries, runs)
+    asked = set(queries.table("queries", ["query_id"])["query_id"].to_pylist())
+    query_ids = [query_id for query_id in queries_of(runs.values()) if query_id in asked]
     blocks = [query_ids[start : start + _QUERIES_A_SHARD] for start in range(0, len(query_ids), _QUERIES_A_SHARD)]
     draft.count(rows_out=0)
     map_shards(draft, blocks, functools.partial(_Collector, runs, k), total=len(query_ids), unit="queries")
-
-
-def _answered(queries: Artifact, runs: Mapping[str, Artifact]) -> list[str]:
-    """The queries for which any run has documents, sorted."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    query_ids = queries.table("queries", ["query_id"])["query_id"]
-    columns = (read_shard(path, "run", ["query_id"])["query_id"] for run in runs.values() for path in run.shards("run"))
-    in_runs = pa.chunked_array([pc.unique(column) for column in columns], pa.string())
-    answered: list[str] = query_ids.filter(pc.is_in(query_ids, value_set=in_runs)).to_pylist()
-    return answered
 
 
 class _Collector:
@@ -107,15 +101,18 @@ class _Collector:
         return Result({"pairs": pa.Table.from_pylist(pairs, schema("pairs"))}, len(query_ids), len(query_ids))
 
 
-def _rank(scored: Artifact, draft: Draft) -> None:
-    map_shards(draft, scored.shards("labels"), lambda: _by_score)
+def _rank(pairs: Artifact, scored: Artifact, ties_by_rank: bool, draft: Draft) -> None:  # noqa: FBT001
+    shards = list(zip(pairs.shards("pairs"), scored.shards("labels"), strict=True))
+    map_shards(draft, shards, lambda: functools.partial(_by_score, ties_by_rank))
     draft.count(unscored=scored.counts.get("quarantined", 0))
+    draft.notes |= {name: note for name, note in scored.manifest["notes"].items() if name in {"signal", "orders"}}
 
 
-def _by_score(path: Path) -> Result:
-    """RUN of a shard of LABELS, in which the rows of a query are consecutive."""
+def _by_score(ties_by_rank: bool, shard: tuple[Path, Path]) -> Result:  # noqa: FBT001
+    """RUN of a shard of PAIRS and its LABELS, in which the rows of a query are consecutive."""
     import numpy as np
 
+    pairs, path = shard
     labels = read_shard(path, "labels", ["query_id", "doc_id", "score"])
     rows = zip(*(column.to_pylist() for column in labels.columns), strict=True)
     groups = {query_id: [row[1:] for row in group] for query_id, group in groupby(rows, key=lambda row: row[0])}
@@ -123,4 +120,21 @@ def _by_score(path: Path) -> Result:
         ([doc_id for doc_id, _ in group], np.array([score for _, score in group], np.float32))
         for group in groups.values()
     ]
+    if ties_by_rank:
+        rows = read_shard(pairs, "pairs", ["query_id", "doc_id", "ranks"]).to_pylist()
+        ranks = {(row["query_id"], row["doc_id"]): min(row["ranks"]) for row in rows}
+        scored = [
+            (doc_ids, _untied(scores, [ranks[query_id, doc_id] for doc_id in doc_ids]))
+            for query_id, (doc_ids, scores) in zip(groups, scored, strict=True)
+        ]
     return Result({"run": run_table(list(groups), scored, labels.num_rows)}, labels.num_rows, labels.num_rows)
+
+
+def _untied(scores: np.ndarray, ranks: Sequence[int]) -> np.ndarray:
+    """Lower equal scores so that the lower rank comes first, by the smallest steps that float32 has."""
+    import numpy as np
+
+    lowered, ceiling = scores.copy(), np.float32(np.inf)
+    for place in np.lexsort((np.array(ranks), -scores)):
+        ceiling = lowered[place] = min(scores[place], np.nextafter(ceiling, np.float32(-np.inf)))
+    return lowered

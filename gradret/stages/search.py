@@ -19,7 +19,7 @@ from gradret.search.runs import run_table
 from gradret.stages.search_index import search_index
 from gradret.store.artifacts import Artifact, Draft, make, read_shard
 from gradret.store.results import Result
-from gradret.work.shards import Pool, map_shards, split_rows
+from gradret.work.shards import map_shards, split_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,7 +66,7 @@ class _Cut:
 
     @classmethod
     def of(cls, config: Config) -> _Cut:
-        return cls(config.search.k, config.dataset.exclude_same_ids)
+        return cls(config.search.k, config.exclude_same_ids)
 
     @property
     def wanted(self) -> int:
@@ -80,13 +80,16 @@ def _search(config: Config, system: object, load: Any, queries: Artifact, prepar
     cut = _Cut.of(config)
     settings = {"k": cut.k, "exclude_same_ids": cut.exclude_same_ids, "system": system}
     inputs = {"queries": queries} | prepared
-    return make("search", config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body)
+    about = system if isinstance(system, str) else "teacher"
+    return make(
+        "search", config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body, about=about
+    )
 
 
 def _search_shards(load: Any, queries: Artifact, draft: Draft) -> None:
     rows = _test_queries(queries)
     shards = split_rows(draft, rows, "queries", _QUERIES_A_BLOCK)
-    map_shards(draft, shards, load, pool=Pool(actors=1), total=rows.num_rows, unit="queries")
+    map_shards(draft, shards, load, total=rows.num_rows, unit="queries")
 
 
 class _Bm25Worker:

@@ -15,8 +15,10 @@ from gradret.progress import Progress
 from gradret.search.recall import measure_index
 from gradret.search.searcher import Searcher
 from gradret.search.vectors import as_matrix
+from gradret.stages.base import title
 from gradret.stages.encode import encode
 from gradret.store.artifacts import Artifact, Draft, make
+from gradret.store.mirror import exists
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,12 +73,14 @@ def search_index(
         "k": k,
         "split": split,
         "parameters": config.search.parameters,
-        "exclude_same_ids": config.dataset.exclude_same_ids,
+        "exclude_same_ids": config.exclude_same_ids,
         "measure": measure,
         "seed": config.seed,
     }
     body = functools.partial(_search, inputs, config.search, settings)
-    return make(stage, config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body)
+    return make(
+        stage, config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body, about=title(model)
+    )
 
 
 def _search(inputs: dict[str, Artifact], search: Search, settings: dict[str, Any], draft: Draft) -> None:
@@ -84,11 +88,11 @@ def _search(inputs: dict[str, Artifact], search: Search, settings: dict[str, Any
 
     index, query_ids = inputs["index"], _query_ids(inputs["queries"], settings["split"])
     searcher = Searcher(index, search, settings["k"], exclude_same_ids=settings["exclude_same_ids"])
-    progress = Progress(draft.stage, len(query_ids), "queries")
+    progress = Progress(f"{draft.stage} {draft.about}".rstrip(), len(query_ids), "queries")
 
     def todo() -> Iterator[tuple[int, pa.Array, np.ndarray]]:
         for number, block in enumerate(_blocks(inputs["vectors"], query_ids)):
-            if (draft.path / "run" / f"part-{number:05d}.parquet").exists():
+            if exists(draft.path / "run" / f"part-{number:05d}.parquet"):
                 progress.skip(len(block[0]))
             else:
                 yield number, *block

@@ -2,15 +2,15 @@
 
 Positives are the query's source document, documents that people judged relevant, documents that score above the
 teacher's ``positive_above``, and copies of all these; rules of ``select.mix`` can override this. All queries of a
-source document are on the same side of the dev split. AUDIT counts the composition of the lists and the negatives
-that the teacher scores like positives.
+source document, or of its passages, are on the same side of the dev split. AUDIT counts the composition of the lists
+and the negatives that the teacher scores like positives.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +20,12 @@ from gradret.draw import draw
 from gradret.errors import DataError
 from gradret.lists.audit import Audit
 from gradret.lists.candidates import Candidate, in_order, mixed, pools, within_margins
+from gradret.lists.dev_split import dev_below, dev_draw
 from gradret.lists.filters import Seen, failed, filters_before_scores, reasons, repeated
 from gradret.lists.grades import NO_KIND, Marks, Scale, grades, marks, percentiles, scale
+from gradret.lists.siblings import best_judged, siblings, without_siblings
 from gradret.origins import retriever, searching
+from gradret.passage_ids import document_id
 from gradret.store.artifacts import Artifact, Draft, make, read_shard, write_shard
 from gradret.store.results import Quarantined, Result
 from gradret.work.shards import map_shards, run_step
@@ -45,21 +48,40 @@ class _Facts:
     scale: Scale
     repeated: pa.Table
     """Repeated queries (see ``gradret.lists.filters.repeated``)."""
+    dev_below: float
+    """The queries of documents with a draw below this, of 0 to 1, are held out."""
     last_draws: dict[str, int] = field(default_factory=dict)
     """For each kind of query, the largest draw that is kept; empty keeps all."""
 
 
-def select(config: Config, deduped: Artifact, generated: Artifact, mined: Artifact, labels: Artifact) -> Artifact:
+def select(
+    config: Config,
+    deduped: Artifact,
+    generated: Artifact,
+    mined: Artifact,
+    labels: Artifact,
+    *,
+    docs: Artifact | None = None,
+) -> Artifact:
     """Write GROUPS, each query's documents with grades, positives first; dropped queries are quarantined.
 
     Also writes AUDIT, the composition of the lists by origin and band of ranks, and SUSPECTS, a sample of the
     negatives that score at least as high as the best positive.
+
+    Args:
+        config: the run's config.
+        deduped: COPIES.
+        generated: QUERIES.
+        mined: PAIRS.
+        labels: LABELS.
+        docs: the passages of ``cut``, with LENGTHS; needed if documents are cut.
 
     Raises:
         DataError: all scores are equal, a score cannot be used as a grade, or no list is left for the train or dev
             split.
     """
     inputs = {"deduped": deduped, "queries": generated, "pairs": mined, "labels": labels}
+    inputs |= {"docs": docs} if docs and config.passages.size else {}
     body = functools.partial(_select, config, inputs)
     settings = {"select": config.select, "positive_above": _positive_above(config), "seed": config.seed}
     return make("select", config.storage_path, module=__name__, settings=settings, inputs=inputs, body=body)
@@ -75,11 +97,12 @@ def _select(config: Config, inputs: dict[str, Artifact], draft: Draft) -> None:
         scope: {f"{percent:g}": score for percent, score in zip(percentiles(settings), scores, strict=True)}
         for scope, scores in score_scale.marks.items()
     }
-    facts = _Facts(score_scale, again)
+    cut = config.passages.size > 0
+    facts = _Facts(score_scale, again, dev_below(queries, settings.dev_share, config.seed, cut=cut))
     if settings.max_per_kind:
-        first = run_step(draft, "first", shards, functools.partial(_Selector, config, inputs["deduped"], facts))
+        first = run_step(draft, "first", shards, functools.partial(_Selector, config, inputs, facts))
         facts = replace(facts, last_draws=_last_draws(first, config.seed, settings.max_per_kind))
-    map_shards(draft, shards, functools.partial(_Selector, config, inputs["deduped"], facts))
+    map_shards(draft, shards, functools.partial(_Selector, config, inputs, facts))
     # Rows out are lists alone, without rows of AUDIT and SUSPECTS.
     draft.counts["rows_out"] = draft.counts.get("train", 0) + draft.counts.get("dev", 0)
     for split in ("train", "dev"):
@@ -122,7 +145,7 @@ def _last_draws(first: Draft, seed: int, most: int) -> dict[str, int]:
     import numpy as np
 
     draws: dict[str, list[int]] = {}
-    for path in sorted((first.path / "groups").glob("part-*.parquet")):
+    for path in first.parts("groups"):
         rows = read_shard(path, "groups", ["query_id", "kind"])
         for query_id, kind in zip(rows["query_id"].to_pylist(), rows["kind"].to_pylist(), strict=True):
             draws.setdefault(kind or NO_KIND, []).append(draw("kind", seed, query_id))
@@ -134,11 +157,25 @@ def _positive_above(config: Config) -> float | None:
     return teacher.positive_above if teacher else None
 
 
+@dataclass(frozen=True)
+class _Related:
+    """What belongs together among the documents and queries of a shard."""
+
+    copies: dict[str, list[str]]
+    repeats: dict[str, list[str]]
+    siblings: dict[str, list[str]]
+    """The passages of each document; empty if documents are not cut."""
+
+    def siblings_of(self, doc_id: str) -> list[str]:
+        """All passages of the document of which this is one."""
+        return self.siblings.get(document_id(doc_id), []) if self.siblings else []
+
+
 class _Filter:
     """The LABELS of a shard's queries that all filters keep, except for the one by percentile."""
 
     def __init__(self, config: Config, again: pa.Table) -> None:
-        self.settings, self.again = config.select, again
+        self.settings, self.again, self.cut = config.select, again, config.passages.size > 0
         self.searching = searching(config.mine.retrievers or ())
 
     def __call__(self, shard: Shard) -> Result:
@@ -151,7 +188,7 @@ class _Filter:
         rows = {row["query_id"]: row for row in queries.to_pylist()}
         kept = [
             query_id
-            for query_id, pool in pools(pairs, labels)
+            for query_id, pool in _pools(pairs, labels, cut=self.cut)
             if not failed(self.settings, _seen(rows[query_id], pool, repeats, self.searching))
         ]
         table = labels.filter(pc.is_in(labels["query_id"], value_set=pa.array(kept, pa.string())))
@@ -159,7 +196,7 @@ class _Filter:
 
 
 class _Selector:
-    def __init__(self, config: Config, deduped: Artifact, facts: _Facts) -> None:
+    def __init__(self, config: Config, inputs: dict[str, Artifact], facts: _Facts) -> None:
         self.settings, self.seed, self.facts = config.select, config.seed, facts
         above = _positive_above(config)
         self.positive_above = math.inf if above is None else above
@@ -167,7 +204,9 @@ class _Selector:
         self.positive_from = math.inf if from_grade is None else from_grade
         self.reasons = reasons(config.select)
         self.searching = searching(config.mine.retrievers or ())
-        self.copies = deduped.table("copies", ["doc_id", "kept_doc_id"])
+        self.copies = inputs["deduped"].table("copies", ["doc_id", "kept_doc_id"])
+        self.cut = config.passages.size > 0
+        self.lengths = inputs["docs"].table("lengths") if "docs" in inputs else None
 
     def __call__(self, shard: Shard) -> Result:
         import pyarrow as pa
@@ -177,13 +216,13 @@ class _Selector:
         queries = read_shard(shard[0], "queries")
         pairs, labels = read_shard(shard[1], "pairs"), read_shard(shard[2], "labels")
         docs = pa.chunked_array([*queries["source_doc_id"].chunks, *pairs["doc_id"].chunks], pa.string())
-        copies, repeats = families(self.copies, docs), _by_first(self.facts.repeated, queries["query_id"])
+        related = self._related(docs, queries["query_id"])
         rows = {row["query_id"]: row for row in queries.to_pylist()}
         audit = Audit()
         groups: list[dict[str, Any]] = []
         dropped: list[Quarantined] = []
-        for query_id, pool in pools(pairs, labels):
-            group = self._group(rows[query_id], pool, copies, repeats, audit)
+        for query_id, pool in _pools(pairs, labels, cut=self.cut):
+            group = self._group(rows[query_id], pool, related, audit)
             if isinstance(group, Quarantined):
                 dropped.append(group)
             else:
@@ -198,20 +237,21 @@ class _Selector:
         self,
         query: dict[str, Any],
         pool: Sequence[Candidate],
-        copies: dict[str, list[str]],
-        repeats: dict[str, list[str]],
+        related: _Related,
         audit: Audit,
     ) -> dict[str, Any] | Quarantined:
         query_id, source, settings = query["query_id"], query["source_doc_id"], self.settings
         listed = mixed(pool, settings.mix)
         if not listed:
             return self._drop(query, "candidates", "none")
-        seen = _seen(query, pool, repeats, self.searching, self.facts.scale.floor(query["kind"]))
+        seen = _seen(query, pool, related.repeats, self.searching, self.facts.scale.floor(query["kind"]))
         if failure := failed(settings, seen):
             return self._drop(query, *failure)
         if not self._grade(query["kind"], pool, listed):
             return self._drop(query, "normalise", f"{listed[0].score}")
-        relevant = self._relevant(source, pool, copies)
+        relevant = self._relevant(source, pool, related.copies)
+        if self.cut:
+            listed = without_siblings(listed, relevant)
         for doc in listed:
             by_rule = doc.rule.positive if doc.rule else None
             doc.positive = doc.doc_id in relevant if by_rule is None else by_rule
@@ -223,15 +263,22 @@ class _Selector:
         audit.add_list(kept)
         return {
             "query_id": query_id,
-            "split": _split(self.seed, source or query_id, settings.dev_share),
+            "split": "dev" if dev_draw(query, self.seed, cut=self.cut) < self.facts.dev_below else "train",
             "source_doc_id": source,
             "kind": query["kind"],
             "doc_ids": [doc.doc_id for doc in kept],
             "grades": [doc.grade for doc in kept],
             "scores": [doc.score for doc in kept],
             "positives": [doc.positive for doc in kept],
-            "relevant_doc_ids": sorted(relevant),
+            "relevant_doc_ids": sorted(relevant.union(*map(related.siblings_of, relevant))),
         }
+
+    def _related(self, docs: pa.ChunkedArray, query_ids: pa.ChunkedArray) -> _Related:
+        copies, repeats = families(self.copies, docs), _by_first(self.facts.repeated, query_ids)
+        if self.lengths is None:
+            return _Related(copies, repeats, {})
+        ids = {doc_id for doc_id in docs.to_pylist() if doc_id}.union(*copies.values())
+        return _Related(copies, repeats, siblings(self.lengths, ids))
 
     def _drop(self, query: dict[str, Any], by: str, detail: str) -> Quarantined:
         return Quarantined(query["query_id"], self.reasons[by], f"{detail}: {query['text']}")
@@ -270,6 +317,12 @@ class _Selector:
         return judged or ruled or scored or (doc.grade is not None and doc.grade >= self.positive_from)
 
 
+def _pools(pairs: pa.Table, labels: pa.Table, *, cut: bool) -> Iterator[tuple[str, list[Candidate]]]:
+    """The candidates of each query; if documents are ``cut``, with one passage of each judged document."""
+    for query_id, pool in pools(pairs, labels):
+        yield query_id, best_judged(pool) if cut else pool
+
+
 def _seen(
     query: dict[str, Any],
     pool: Sequence[Candidate],
@@ -290,7 +343,3 @@ def _by_first(table: pa.Table, keys: pa.ChunkedArray) -> dict[str, list[str]]:
     for key, value in zip(rows[0].to_pylist(), rows[1].to_pylist(), strict=True):
         groups.setdefault(key, []).append(value)
     return groups
-
-
-def _split(seed: int, doc_id: str, dev_share: float) -> str:
-    return "dev" if draw("dev", seed, doc_id) / 2**64 < dev_share else "train"

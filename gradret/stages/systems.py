@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING
 
 from gradret.encoders.pretrained import Pretrained
 from gradret.stages.base import base
+from gradret.stages.cut import deep
 from gradret.stages.index import index
+from gradret.stages.max_passage import max_passage
 from gradret.stages.run_file import run_file
 from gradret.stages.search import search, search_bm25
 from gradret.store.artifacts import Artifact, opened
+from gradret.store.checksums import check
 from gradret.store.run_folder import is_run, model_folder
+from gradret.store.storage import storage_folder
 
 if TYPE_CHECKING:
     from gradret.config.evaluation import System
@@ -24,7 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["search_system"]
 
 
-def search_system(config: Config, system: System, ingested: Artifact, queries: Artifact) -> Artifact:
+def search_system(
+    config: Config, system: System, ingested: Artifact, queries: Artifact, docs: Artifact | None = None
+) -> Artifact:
     """Retrieve documents for the test queries with ``system``.
 
     Args:
@@ -32,17 +38,20 @@ def search_system(config: Config, system: System, ingested: Artifact, queries: A
         system: a model, a run, BM25 or a TREC run file; without placeholders.
         ingested: DOCS.
         queries: QUERIES and QRELS.
+        docs: the passages of ``ingested``, if documents are cut.
 
     Raises:
         ConfigError: the model or run does not exist.
         DataError: a run file cannot be used.
     """
-    if system.bm25:
-        return search_bm25(config, ingested, queries)
     if system.run:
         return run_file(config, ingested, queries, Path(system.run))
-    model = _model(config, system, ingested)
-    return search(config, model, index(config, model, ingested), queries)
+    docs = docs or ingested
+    deeper = deep(config, docs)
+    if system.bm25:
+        return max_passage(config, search_bm25(deeper, docs, queries))
+    model = _model(config, system, docs)
+    return max_passage(config, search(deeper, model, index(config, model, docs, config.search.size), queries))
 
 
 def _model(config: Config, system: System, ingested: Artifact) -> Artifact:
@@ -51,8 +60,8 @@ def _model(config: Config, system: System, ingested: Artifact) -> Artifact:
     if not is_run(system.model):
         return base(config, ingested, _unchanged(system.model))
     path = model_folder(system.model, system.version)
-    if path.parents[2].resolve() != Path(config.storage_path).resolve():
-        return base(config, ingested, _unchanged(str(path / "model")))
+    if path.parents[2].resolve() != storage_folder(config.storage_path).resolve():
+        return base(config, ingested, _unchanged(str(check(path / "model"))))
     return opened(path)
 
 

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
-import math
-import shutil
-import threading
-from collections import Counter
-from collections.abc import Callable
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from gradret.errors import ConfigError, DataError, StageError
-from gradret.progress import Progress
-from gradret.store.artifacts import Artifact, Draft, make, write_json
-from gradret.store.results import Quarantined, quarantine_table
+from gradret.config.train import Train
+from gradret.errors import ConfigError, StageError
+from gradret.store.artifacts import Artifact, Draft, make, read_shard
 from gradret.text import passage
+from gradret.texts import query_texts
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from gradret.config.run import Config, Train
+    from gradret.config.run import Config
+    from gradret.training.fit import Best
     from gradret.training.loop import Job
+    from gradret.training.prepare import Prepared
     from gradret.training.step import Student
+    from gradret.training.watching import Watcher
 
 __all__ = ["train"]
-
-Watcher = Callable[[dict[str, Any]], None]
 
 _CHECKED = 32
 """Number of documents, and of queries, for which the exported model must reproduce the trained vectors."""
@@ -65,6 +61,7 @@ def train(
     """
     if not config.train.encoder.trainable:
         raise ConfigError(f"train.encoder: {type(config.train.encoder).__name__} cannot be trained")
+    config.train.check_dimensions(base_model.manifest["notes"].get("dimension"))
     inputs = {"model": base_model, "docs": ingested, "queries": generated, "groups": groups}
     body = functools.partial(_train, config, inputs, watch)
     settings: dict[str, object] = {"train": dataclasses.replace(config.train, seed=_seed(config))}
@@ -78,202 +75,59 @@ def _seed(config: Config) -> int:
 
 
 def _train(config: Config, inputs: dict[str, Artifact], watch: Watcher | None, draft: Draft) -> None:
+    from gradret.training.fit import discard_work, fit, load_best, prepared_once
     from gradret.training.loop import Job
 
     work = draft.path / "work"
     job = Job(config.train, _seed(config), inputs["model"].file("model"), work, draft.path / "metrics.jsonl")
-    if not (work / "prepared.json").exists():
-        shutil.rmtree(work, ignore_errors=True)
-        write_json(work / "prepared.json", _prepare(job, inputs, draft))
-    prepared = json.loads((work / "prepared.json").read_text(encoding="utf-8"))
-    _fit(job, prepared["counts"]["train"], watch, draft)
-    draft.notes |= prepared["notes"] | _export(job, inputs, draft)
-    draft.count(**prepared["counts"])
-    draft.quarantined |= prepared["quarantined"]
+    prepared_once(job, draft, inputs["groups"], functools.partial(_prepare, job, draft, inputs))
+    fit(job, draft, watch)
+    best = load_best(job)
+    draft.notes |= best.notes | _export(best, job, inputs, draft)
+    discard_work(job)
 
 
-def _prepare(job: Job, inputs: dict[str, Artifact], draft: Draft) -> dict[str, Any]:
-    """Prepare the lists, quarantine the unusable ones, and return counts and notes for the manifest."""
+def _prepare(job: Job, draft: Draft, inputs: dict[str, Artifact], groups: pa.Table) -> Prepared:
     from gradret.training.prepare import prepare
 
     queries = inputs["queries"].table("queries", ["query_id", "text"])
-    groups = inputs["groups"].table("groups")
-    prepared = prepare(job, _docs(inputs), queries, groups)
-    aside = [Quarantined(query_id, reason) for query_id, reason in prepared.set_aside]
-    if aside:
-        draft.write("quarantine", quarantine_table("train", aside))
-    kept = groups.num_rows - len(aside)
-    return {
-        "counts": {"rows_in": groups.num_rows, "rows_out": kept, "quarantined": len(aside), **prepared.counts},
-        "quarantined": dict(Counter(row.reason for row in aside)),
-        "notes": {"lists": prepared.usable, "texts_at_length_limit": prepared.at_limit},
-    }
+    # The documents that were generated for the queries, if any, are beside them.
+    shards = [*inputs["docs"].shards("docs"), *inputs["queries"].shards("docs")]
+    return prepare(job, draft, shards, queries, groups)
 
 
-def _docs(inputs: dict[str, Artifact]) -> pa.Table:
-    """The corpus and the documents generated for the queries, if any; sorted by doc_id."""
-    import pyarrow as pa
-
-    parts = [inputs[name].table("docs", ["doc_id", "title", "text"]) for name in ("docs", "queries")]
-    return pa.concat_tables(parts).sort_by("doc_id")
-
-
-def _fit(job: Job, queries: int, watch: Watcher | None, draft: Draft) -> None:
-    """Run the training loop on Ray Train's workers."""
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
-
-    from gradret.training.process_group import process_group
-    from gradret.work.session import connect
-    from gradret.work.signals import in_thread
-
-    connect()
-    resources = job.settings.resources
-    with _ProgressWatcher(job, queries, watch):
-        trainer = TorchTrainer(
-            functools.partial(_worker, job),
-            torch_config=process_group("nccl" if resources.gpus else "gloo", job.work.resolve()),
-            scaling_config=ScalingConfig(
-                num_workers=resources.num_workers,
-                use_gpu=resources.gpus > 0,
-                resources_per_worker={"CPU": 1} | ({"GPU": resources.gpus} if resources.gpus else {}),
-            ),
-            run_config=RunConfig(
-                name="ray",
-                storage_path=str((draft.path / "work" / "train").resolve()),
-                failure_config=FailureConfig(max_failures=2),
-            ),
-        )
-        _error_file(job).unlink(missing_ok=True)
-        try:
-            in_thread(trainer.fit)  # Ray Train would keep SIGINT for itself
-        except Exception as error:
-            raise _worker_error(error) from error
-    if _error_file(job).exists():
-        raise DataError(_error_file(job).read_text(encoding="utf-8"))
-
-
-def _worker(job: Job) -> None:
-    from gradret.training.loop import train_loop
-
-    if job.device == "cuda":
-        import torch
-        from ray.train.torch import get_device
-
-        torch.cuda.set_device(get_device())
-    try:
-        train_loop(job)
-    except DataError as error:
-        # Every worker raises it, and would again, so Ray Train must not retry.
-        _error_file(job).write_text(str(error), encoding="utf-8")
-
-
-def _error_file(job: Job) -> Path:
-    return job.work / "refused"
-
-
-def _worker_error(error: BaseException) -> BaseException:
-    """The error that a worker raised, without Ray Train's wrapper."""
-    from gradret.errors import GradretError
-
-    failures = getattr(error, "worker_failures", None) or {}
-    for failure in failures.values():
-        if isinstance(failure, (GradretError, OSError)):
-            return failure
-    return StageError(f"training failed: {error}")
-
-
-class _ProgressWatcher:
-    """Shows the progress that the workers write to the metrics file."""
-
-    def __init__(self, job: Job, queries: int, watch: Watcher | None) -> None:
-        self.job, self.watch, self.stop = job, watch, threading.Event()
-        batches = math.ceil(queries / job.settings.batch_size)
-        steps = math.ceil(batches / job.settings.accumulate) * job.settings.epochs
-        self.progress = Progress("train", steps, "steps")
-        self.thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> None:
-        self.thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop.set()
-        self.thread.join()
-        self.progress.close()
-
-    def _run(self) -> None:
-        while not self.stop.wait(1.0):
-            last, dev = _last_lines(self.job.metrics)
-            if dev and self.watch:
-                self.watch(dev)
-            note = f", loss {last['loss']:.4f}" if last else ""
-            note += f", {_dev_note(dev)}" if dev else ""
-            self.progress.add((last["step"] if last else 0) - self.progress.done, note)
-
-
-def _dev_note(dev: dict[str, Any]) -> str:
-    return f"dev nDCG@10 {dev['dev_ndcg']:.4f}" if "dev_ndcg" in dev else f"dev loss {dev['dev_loss']:.4f}"
-
-
-def _last_lines(metrics: Path) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """The last training line and the last dev line."""
-    last = dev = None
-    try:
-        lines = metrics.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return None, None
-    for line in reversed(lines):
-        try:
-            values = json.loads(line)
-        except ValueError:
-            continue
-        last = last or (values if "loss" in values else None)
-        dev = dev or (values if "dev_loss" in values else None)
-        if last and dev:
-            break
-    return last, dev
-
-
-def _export(job: Job, inputs: dict[str, Artifact], draft: Draft) -> dict[str, Any]:
+def _export(best: Best, job: Job, inputs: dict[str, Artifact], draft: Draft) -> dict[str, Any]:
     """Write the best checkpoint as a model folder and check that it loads and gives the same vectors."""
     from safetensors.torch import save_file
 
-    from gradret.training.checkpoint import load_checkpoint, restore
-    from gradret.training.loop import load_student
+    from gradret.training.matryoshka import note_dimensions
 
-    best = load_checkpoint(job.work / "best.safetensors")
-    last = load_checkpoint(job.work / "last.safetensors")
-    assert best is not None
-    assert last is not None
-    tensors, progress = best
-    student = load_student(dataclasses.replace(job, settings=_as_loaded(job.settings)))
-    parameters = {f"student.{number}": parameter for number, parameter in enumerate(student.parameters())}
-    restore(parameters, tensors, job.work / "best.safetensors")
+    assert isinstance(job.settings, Train)
     folder = draft.folder("model")
-    student.save(folder)
-    _check_export(student, folder, job, inputs)
-    learned = {name: tensor for name, tensor in tensors.items() if name.startswith("loss.")}
-    if learned:
-        save_file(learned, draft.path / "loss.safetensors")
-    # Deleted first, so that a kill during rmtree does not leave a folder that looks complete.
-    (job.work / "prepared.json").unlink()
-    shutil.rmtree(job.work)
+    best.student.save(folder)
+    sizes = note_dimensions(folder, job.settings, best.student.dimension)
+    _check_export(best.student, folder, job, inputs)
+    if best.learned:
+        save_file(best.learned, draft.path / "loss.safetensors")
+    return {"trust_remote_code": job.settings.encoder.trust_remote_code, **sizes}
+
+
+def _checked_texts(job: Job, inputs: dict[str, Artifact]) -> dict[Literal["docs", "queries"], list[str]]:
+    """Some texts that were trained with: the student knows no tokens but theirs."""
+    import pyarrow.compute as pc
+
+    from gradret.training.tokens import read_ids
+
+    used = read_ids(job.work)
+    shards = itertools.chain.from_iterable(inputs[name].batches("docs") for name in ("docs", "queries"))
+    known = (rows.filter(pc.is_in(rows["doc_id"], value_set=used)) for rows in shards)
+    docs = next(rows for rows in known if rows.num_rows).slice(0, _CHECKED)
+    columns = docs["title"].to_pylist(), docs["text"].to_pylist()
+    lists = read_shard(job.work / "train.parquet", "groups", ["query_id"]).slice(0, _CHECKED)
     return {
-        "best_epoch": progress["best_epoch"],
-        "epochs": last[1]["epoch"],
-        "steps": last[1]["step"],
-        **{f"best_{name}": value for name, value in progress["best"].items()},
-        "calibrated": {f"train.loss[{number}]": chosen for number, chosen in progress["calibrated"].items()},
-        "masked_pairs": last[1]["masked"],
-        "learned": {name: tensor.tolist() for name, tensor in learned.items()},
-        "trust_remote_code": job.settings.encoder.trust_remote_code,
+        "docs": [passage(*row) for row in zip(*columns, strict=True)],
+        "queries": list(query_texts(inputs["queries"], lists["query_id"].to_pylist()).values()),
     }
-
-
-def _as_loaded(settings: Train) -> Train:
-    """Settings for the CPU and float32, as users load the model."""
-    resources = dataclasses.replace(settings.resources, gpus=0.0)
-    return dataclasses.replace(settings, encoder=settings.encoder.as_saved(), resources=resources)
 
 
 def _check_export(student: Student, folder: Path, job: Job, inputs: dict[str, Artifact]) -> None:
@@ -286,13 +140,8 @@ def _check_export(student: Student, folder: Path, job: Job, inputs: dict[str, Ar
 
     from gradret.stages.encode import encode_texts, load_model
 
-    docs = next(inputs["docs"].batches("docs")).slice(0, _CHECKED)
-    queries = next(inputs["queries"].batches("queries")).slice(0, _CHECKED)
-    titles = zip(docs["title"].to_pylist(), docs["text"].to_pylist(), strict=True)
-    texts: dict[Literal["docs", "queries"], list[str]] = {
-        "docs": [passage(*row) for row in titles],
-        "queries": queries["text"].to_pylist(),
-    }
+    assert isinstance(job.settings, Train)
+    texts = _checked_texts(job, inputs)
     trusted = job.settings.encoder.trust_remote_code
     model = load_model(folder, job.settings.resources.threads, trust_remote_code=trusted)
     student.train(False)  # noqa: FBT003 - torch.nn.Module's

@@ -42,7 +42,7 @@ __all__ = [
 ALPHA = 0.05
 """Differences with a corrected p below this are called significant."""
 
-_ORDER = ("bm25", "base", "tuned", "teacher")
+_ORDER = ("bm25", "base", "tuned", "hybrid", "teacher")
 _RESAMPLES = 2000
 _SAME = 1e-12
 

@@ -7,24 +7,26 @@
 
 A shard is written under a temporary name and renamed, so a shard that exists is complete. Only one run at a time
 computes an artifact: it holds a lock, which the kernel releases if the run dies; a second run waits and then reuses the
-artifact.
+artifact. A storage in an object store works alike: each node has a mirror of what it wrote or read.
 """
 
 from __future__ import annotations
 
-import json
 import platform
+import re
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradret.errors import ConfigError, DamagedError, StorageError
-from gradret.progress import say
+from gradret.errors import DamagedError, StorageError
+from gradret.numbered import part
 from gradret.store import contracts
-from gradret.store.atomic import atomic
+from gradret.store.atomic import atomic, write_json
 from gradret.store.checksums import (
     MANIFEST,
     FileSum,
@@ -38,6 +40,10 @@ from gradret.store.checksums import (
 )
 from gradret.store.fingerprint import canonical, fingerprint
 from gradret.store.guard import lock, storage_errors
+from gradret.store.mirror import complete, empty, files_in, remove
+from gradret.store.storage import storage_folder
+from gradret.urls import is_mirrored, shown
+from gradret.version import VERSION
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,10 +57,7 @@ __all__ = [
     "opened",
     "read_shard",
     "shard_metadata",
-    "storage_folder",
-    "write_json",
     "write_shard",
-    "write_text",
 ]
 
 
@@ -73,6 +76,9 @@ class Artifact:
         Raises:
             DamagedError: files are missing that the finished artifact had.
         """
+        if is_mirrored(self.path):
+            names = sorted(name for name in self.manifest["files"] if name.startswith(f"{table}/part-"))
+            return [self.path / name for name in names]
         paths = _shards(self.path / table)
         expected = self.manifest.get("shards", {}).get(table, len(paths))
         if len(paths) != expected:
@@ -89,6 +95,13 @@ class Artifact:
         """
         return check(self.path / name)
 
+    def size(self, folder: str, ending: str) -> int:
+        """Total bytes of the files in ``folder``, and below it, whose names have this ending."""
+        files: dict[str, FileSum] = self.manifest.get("files", {})
+        return sum(
+            each["bytes"] for name, each in files.items() if name.startswith(f"{folder}/") and name.endswith(ending)
+        )
+
     def table(self, table: str, columns: list[str] | None = None) -> pa.Table:
         """All rows of ``table``, sorted by key; they must fit in memory."""
         import pyarrow as pa
@@ -96,7 +109,8 @@ class Artifact:
         keys = contracts.KEYS[table]
         needed = None if columns is None else list(dict.fromkeys([*keys, *columns]))
         parts = [read_shard(path, table, needed) for path in self.shards(table)]
-        rows = pa.concat_tables(parts) if parts else contracts.schema(table).empty_table()
+        # Not schema.empty_table, which imports pandas.
+        rows = pa.concat_tables(parts) if parts else pa.Table.from_batches([], contracts.schema(table))
         rows = rows.sort_by([(key, "ascending") for key in keys])
         return rows if columns is None else rows.select(columns)
 
@@ -108,15 +122,14 @@ class Artifact:
     @property
     def counts(self) -> dict[str, int]:
         """The stage's counts: rows in, out and quarantined, and its own."""
-        counts: dict[str, int] = self.manifest["counts"]
-        return counts
+        return dict(self.manifest["counts"])
 
 
 class Draft:
     """An artifact that a stage is writing."""
 
-    def __init__(self, path: Path, stage: str) -> None:
-        self.path, self.stage = path, stage
+    def __init__(self, path: Path, stage: str, about: str = "") -> None:
+        self.path, self.stage, self.about = path, stage, about
         self.counts: dict[str, int] = {}
         self.notes: dict[str, Any] = {}
         self.quarantined: dict[str, int] = {}
@@ -131,9 +144,14 @@ class Draft:
     def folder(self, name: str) -> Path:
         """A fresh folder inside the artifact."""
         path = self.path / name
+        remove(path)
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(parents=True)
         return path
+
+    def parts(self, table: str) -> list[Path]:
+        """The shards of a table that are written, in order."""
+        return files_in(self.path / table, "part-*.parquet")
 
     def count(self, **counts: int) -> None:
         """Add to the artifact's counts."""
@@ -149,6 +167,7 @@ def make(
     settings: Mapping[str, object],
     inputs: Mapping[str, Artifact],
     body: Callable[[Draft], None],
+    about: str = "",
 ) -> Artifact:
     """Return the artifact of ``stage``: reuse it if it exists, else compute it with ``body``.
 
@@ -159,6 +178,7 @@ def make(
         settings: settings that decide the result.
         inputs: artifacts that the stage reads.
         body: writes the result to a draft.
+        about: which model and which texts, for the log, where a stage runs several times.
 
     Raises:
         ConfigError: the storage cannot be created.
@@ -167,66 +187,52 @@ def make(
     name = fingerprint(stage, module, settings, {key: artifact.fingerprint for key, artifact in inputs.items()})
     path = storage_folder(storage) / "artifacts" / stage / name
     with storage_errors(stage, path):
-        existing = _reusable(stage, path)
-        if existing:
-            _say_once(f"{stage:<10} reused", path)
+        if existing := _reusable(stage, path):
+            _say_reused(stage, about, path, settings)
             return existing
         path.mkdir(parents=True, exist_ok=True)
-        with lock(path):
-            existing = _reusable(stage, path)
-            if existing:
+        with lock(path) as turn:
+            if existing := _reusable(stage, path):
                 return existing
-            damage = find_damage(path)
-            if damage:
+            if damage := find_damage(path):
                 discard(damage)
-            draft, started = Draft(path, stage), time.monotonic()
+            empty(path)
+            path.mkdir(exist_ok=True)
+            draft, started = Draft(path, stage, about), time.monotonic()
             body(draft)
-            _clear(path)
             manifest = {
                 "stage": stage,
                 "fingerprint": name,
                 "inputs": {key: f"{artifact.stage}/{artifact.fingerprint}" for key, artifact in inputs.items()},
                 "settings": canonical(settings),
-                "shards": _shard_counts(path),
+                "shards": _shard_counts(files := _collect(draft)),
                 "counts": draft.counts,
                 "quarantined": draft.quarantined,
                 "notes": draft.notes,
                 "seconds": round(time.monotonic() - started, 3),
-                "python": platform.python_version(),
-                "files": record(path, draft.files),
+                **_versions(),
+                "files": files,
             }
-            manifest = sealed(manifest)
-            write_json(path / MANIFEST, manifest)
-    counts = ", ".join(f"{number:,} {what.replace('_', ' ')}" for what, number in draft.counts.items())
+            turn.require()
+            write_json(path / MANIFEST, manifest := sealed(manifest))
+            remove(path / "work")
     _known.add(path)
-    say(f"{stage:<10} {manifest['seconds']:6.1f} s   {counts}".rstrip())
+    part(stage, about, shown(path), seconds=manifest["seconds"], summary=_summary(draft), settings=settings)
     return Artifact(stage, name, path, manifest)
 
 
-def storage_folder(path: str) -> Path:
-    """The storage, made if it does not exist. Absolute, since workers of a cluster have other working folders.
-
-    Raises:
-        ConfigError: it cannot be created.
-    """
-    folder = Path(path).absolute()
-    try:
-        if not folder.is_dir():
-            folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"storage_path: {folder} cannot be created: {reason}; choose another folder") from error
-    return folder
+def _summary(draft: Draft) -> str:
+    return ", ".join(f"{number:,} {what.replace('_', ' ')}" for what, number in draft.counts.items())
 
 
 _known: set[Path] = set()
 """Artifacts that this process has made or reused, and logged; stages share artifacts, and each is logged once."""
 
 
-def _say_once(text: str, path: Path) -> None:
+def _say_reused(stage: str, about: str, path: Path, settings: Mapping[str, object]) -> None:
     if path not in _known:
         _known.add(path)
-        say(text)
+        part(stage, about, shown(path), settings=settings)
 
 
 def is_known(path: Path) -> bool:
@@ -242,7 +248,7 @@ def opened(path: Path) -> Artifact:
     """
     artifact = _open(path.parent.name, path)
     if not artifact:
-        raise StorageError(f"{path} contains no finished artifact; run the command that computes it again")
+        raise StorageError(f"{shown(path)} contains no finished artifact; run the command that computes it again")
     return artifact
 
 
@@ -254,15 +260,11 @@ def read_shard(path: Path, table: str, columns: list[str] | None = None) -> pa.T
         StorageError: the file is missing, truncated or not Parquet.
         ContractError: the rows violate the contract ``table``.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        rows = pq.read_table(check(path), columns=columns)
-    except DamagedError:
-        raise
-    except (pa.ArrowInvalid, OSError) as error:
-        raise StorageError(f"{path} cannot be read ({error}); delete {path.parent.parent} and run again") from error
+    # Not pq.read_table, which imports pandas, and takes a folder called a=b for a column.
+    with _reading(path), pq.ParquetFile(check(path)) as file:
+        rows = file.read(columns) if columns is None else file.read(columns).select(columns)
     return rows if columns is not None else contracts.check(rows, table, str(path))
 
 
@@ -273,14 +275,21 @@ def shard_metadata(path: Path) -> pq.FileMetaData:
         DamagedError: the file is not as its artifact's manifest records it.
         StorageError: the file is missing, truncated or not Parquet.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with _reading(path):
         return pq.read_metadata(check(path))
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    import pyarrow as pa
+
+    try:
+        yield
     except DamagedError:
         raise
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowInvalid, KeyError, OSError) as error:
         raise StorageError(f"{path} cannot be read ({error}); delete {path.parent.parent} and run again") from error
 
 
@@ -296,17 +305,6 @@ def write_shard(path: Path, rows: pa.Table, table: str) -> FileSum:
         return file_sum(draft)
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write ``value`` as JSON to ``path``, atomically."""
-    write_text(path, [json.dumps(value, indent=2), "\n"])
-
-
-def write_text(path: Path, parts: Iterable[str]) -> None:
-    """Write the parts to ``path``, atomically."""
-    with atomic(path) as draft, draft.open("w", encoding="utf-8") as file:
-        file.writelines(parts)
-
-
 def _open(stage: str, path: Path) -> Artifact | None:
     manifest = read_manifest(path)
     return None if manifest is None else Artifact(stage, path.name, path, manifest)
@@ -316,12 +314,26 @@ def _reusable(stage: str, path: Path) -> Artifact | None:
     return None if find_damage(path) else _open(stage, path)
 
 
+def _versions() -> dict[str, str]:
+    return {"gradret": VERSION, "python": platform.python_version()}
+
+
 def _shards(folder: Path) -> list[Path]:
     return sorted(folder.glob("part-*.parquet"))
 
 
-def _shard_counts(path: Path) -> dict[str, int]:
-    return {folder.name: len(_shards(folder)) for folder in sorted(path.iterdir()) if _shards(folder)}
+def _shard_counts(files: Iterable[str]) -> dict[str, int]:
+    """Number of shards of each table."""
+    return dict(
+        Counter(file.partition("/")[0] for file in sorted(files) if re.fullmatch(r"[^/]+/part-[^/]*\.parquet", file))
+    )
+
+
+def _collect(draft: Draft) -> dict[str, FileSum]:
+    """The sums of all files of a finished draft, without temporary ones."""
+    _clear(draft.path)
+    complete(draft.path, draft.files, without="work")
+    return record(draft.path, draft.files)
 
 
 def _clear(path: Path) -> None:

@@ -19,6 +19,8 @@ from typing import Any
 
 from gradret.errors import DamagedError, StorageError
 from gradret.progress import say
+from gradret.store.mirror import fetched, refreshed, remove, sizes_below
+from gradret.urls import is_mirrored, shown
 
 __all__ = [
     "MANIFEST",
@@ -60,7 +62,9 @@ def record(artifact: Path, known: Mapping[str, FileSum]) -> dict[str, FileSum]:
     Raises:
         FileNotFoundError: a known file has been deleted.
     """
-    names = [path.relative_to(artifact).as_posix() for path in sorted(artifact.rglob("*")) if path.is_file()]
+    names = sorted(path.relative_to(artifact).as_posix() for path in artifact.rglob("*") if path.is_file())
+    if is_mirrored(artifact):
+        names = sorted({*names, *known})  # those that other nodes have written
     for name in sorted(known.keys() - set(names)):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(artifact / name))
     return {name: known.get(name) or file_sum(artifact / name) for name in names if name != MANIFEST}
@@ -77,7 +81,7 @@ def read_manifest(artifact: Path) -> dict[str, Any] | None:
     Raises:
         DamagedError: the manifest is damaged.
     """
-    path = artifact / MANIFEST
+    path = refreshed(artifact / MANIFEST)
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -100,14 +104,14 @@ def check(path: Path) -> Path:
     Raises:
         DamagedError: a file is missing, or not as it was written.
     """
-    for artifact in (path, *path.parents[:_DEPTH]):
+    for artifact in () if _is_temporary(path) else (path, *path.parents[:_DEPTH]):
         files = _files(artifact)
         if files is not None:
             name = path.relative_to(artifact).as_posix()
             for each in [name] if name in files else _below(files, name):
                 _check_file(artifact / each, artifact, files[each])
-            break
-    return path
+            return path
+    return path if path.is_dir() else fetched(path)
 
 
 def check_copy(copy: Path, artifact: Path, folder: str, changed: Collection[str] = ()) -> None:
@@ -118,9 +122,11 @@ def check_copy(copy: Path, artifact: Path, folder: str, changed: Collection[str]
     """
     files = _files(artifact) or {}
     for name in _below(files, folder):
-        path = copy / name.removeprefix(f"{folder}/")
+        path = fetched(copy / name.removeprefix(f"{folder}/"))
         if path.name not in changed and not _is_intact(path, files[name]):
-            raise StorageError(f"{path} is {_what(path)}; delete {copy} and run the command that made it again")
+            raise StorageError(
+                f"{shown(path)} is {_what(path)}; delete {shown(copy)} and run the command that made it again"
+            )
 
 
 def find_damage(artifact: Path) -> DamagedError | None:
@@ -129,13 +135,18 @@ def find_damage(artifact: Path) -> DamagedError | None:
         manifest = read_manifest(artifact) or {}
     except DamagedError as error:
         return error
+    sizes = sizes_below(artifact) if manifest else {}
     for name, expected in manifest.get("files", {}).items():
         path = artifact / name
-        size = path.stat().st_size if path.is_file() else None
+        size = _size(path) if sizes is None else sizes.get(name)
         if size != expected["bytes"]:
             why = "is missing" if size is None else f"is damaged: it has {size:,} bytes, expected {expected['bytes']:,}"
             return DamagedError.of(path, artifact, why)
     return None
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
 
 
 def discard(damage: DamagedError) -> None:
@@ -147,7 +158,11 @@ def discard(damage: DamagedError) -> None:
     manifest = damage.artifact / MANIFEST
     if not manifest.exists():
         return
-    say(f"{damage.artifact.parent.name:<10} {str(damage).partition(';')[0]}; computing it again")
+    say(f"{damage.artifact.parent.name:<10} {str(damage).partition(';')[0]}; computing it again", "warning")
+    if is_mirrored(manifest):
+        remove(damage.path)  # to read the others again would take longer than to compute them
+        remove(manifest)
+        return
     for path in _damaged(damage.artifact):
         path.unlink(missing_ok=True)
     manifest.unlink(missing_ok=True)
@@ -165,8 +180,15 @@ def _checksum(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
+def _is_temporary(path: Path) -> bool:
+    """Whether a file of a mirror is below an artifact's ``work``, so in no manifest."""
+    return is_mirrored(path) and "work" in path.parts[-_DEPTH - 2 : -1]
+
+
 def _files(artifact: Path) -> dict[str, FileSum] | None:
     """The recorded files of a finished artifact; None for any other folder."""
+    if artifact not in _records and is_mirrored(artifact) and artifact.parent.parent.name == "artifacts":
+        fetched(artifact / MANIFEST)
     try:
         status = (artifact / MANIFEST).stat()
     except OSError:
@@ -193,7 +215,7 @@ def _below(files: Mapping[str, FileSum], folder: str) -> Iterator[str]:
 
 
 def _check_file(path: Path, artifact: Path, expected: FileSum) -> None:
-    if not _is_intact(path, expected):
+    if not _is_intact(path, expected) and not _is_intact(fetched(path, anew=path.exists()), expected):
         raise DamagedError.of(path, artifact, f"is {_what(path)}")
 
 

@@ -19,6 +19,7 @@ GENERATED = "generated~"
 
 KEYS: dict[str, tuple[str, ...]] = {
     "docs": ("doc_id",),
+    "lengths": ("doc_id",),
     "sample": ("doc_id",),
     "duplicates": ("doc_id",),
     "copies": ("doc_id",),
@@ -40,6 +41,7 @@ KEYS: dict[str, tuple[str, ...]] = {
 
 _COLUMNS = {
     "docs": "doc_id title? text origin",
+    "lengths": "doc_id passages:int32",
     "sample": "doc_id",
     "duplicates": "doc_id kept_doc_id reason",
     "copies": "doc_id kept_doc_id reason",

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gradret.store.checksums import FileSum
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -33,6 +35,8 @@ class Result:
     rows_kept: int
     quarantined: list[Quarantined] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
+    files: dict[str, FileSum] = field(default_factory=dict)
+    """Sums of the other files that the worker wrote, by their names in the artifact."""
 
 
 class Worker(Protocol):

@@ -52,7 +52,7 @@ class ModelTeacher(Teacher):
     """The fields shared by teachers that run a model over pairs."""
 
     model: str = location()
-    """A folder, ``package:NAME``, or a Hub id."""
+    """A folder, a GGUF file, ``package:NAME``, or a Hub id."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """``bfloat16`` runs the model under autocast; weights stay float32."""
     sha256: str = ""
@@ -63,6 +63,7 @@ class ModelTeacher(Teacher):
     """``threads`` and ``batch_tokens``."""
 
     reranks: ClassVar[bool] = True
+    threaded: ClassVar[bool] = True
 
 
 class Forward(Protocol):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from gradret.components import name_of
 from gradret.errors import ConfigError
+from gradret.models.license import say_license
 from gradret.models.locate import content, quiet
 from gradret.store.artifacts import Artifact, Draft, make
 
@@ -37,11 +38,12 @@ def checked(config: Config, teacher: _HasModel, check: Callable[[], Mapping[str,
             when something changes.
     """
     settings = {"teacher": teacher, "content": content(teacher.model)}
-    body = functools.partial(_check, check)
+    body = functools.partial(_check, teacher.model, check)
     return make("teacher", config.storage_path, module=__name__, settings=settings, inputs={}, body=body)
 
 
-def _check(check: Callable[[], Mapping[str, object]], draft: Draft) -> None:
+def _check(model: str, check: Callable[[], Mapping[str, object]], draft: Draft) -> None:
+    say_license(model)
     draft.notes |= check()
 
 

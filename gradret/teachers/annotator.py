@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -17,7 +17,7 @@ from gradret.pairs import labels
 from gradret.prompts import messages
 from gradret.store.artifacts import read_shard
 from gradret.store.results import Quarantined, Result
-from gradret.teachers import Teacher
+from gradret.teachers import LLMTeacher
 from gradret.texts import doc_texts, query_texts
 
 if TYPE_CHECKING:
@@ -30,13 +30,16 @@ _NOT_JSON = "the answer does not match the JSON schema"
 
 
 @dataclass(frozen=True)
-class Annotator(Teacher):
+class Annotator(LLMTeacher):
     """One prompt per query with all its candidates; documents that the model names are positives.
 
     ``select`` scores 1 if the model names the document, else 0. ``rank`` scores ``1 - place / candidates``
     with places from 0, and 0 if the model does not name the document. A prompt shows at most the
     ``max_candidates`` that a retriever ranked highest; the other pairs are quarantined. Candidates are
     shown in the order of their pair_ids, which are hashes, so that the order gives no hint.
+
+    The check asks each query a second time with its documents in reverse order: if the answers do not agree, places
+    are picked, not documents.
 
     Most scores are 0, so keep their scale with ``select.low: 0`` and ``select.high: 100``.
 
@@ -47,6 +50,7 @@ class Annotator(Teacher):
     """
 
     asks_llm: ClassVar[bool] = True
+    reranks: ClassVar[bool] = True
 
     engine: Any = component("engines", {"name": "vllm"})
     """The engine that answers the prompts."""
@@ -55,14 +59,28 @@ class Annotator(Teacher):
     max_candidates: int = 20
     max_doc_tokens: int = 256
     """Maximum tokens per document; the rest is truncated."""
+    reverse_too: bool = False
+    """Ask twice, the second time in reverse order, and note how far both agree; only the first answer gives scores.
+    The stage ``check`` always does."""
     template: str | None = location(None)
     """A template, or a path that ends in .jinja, with a variable ``system`` and a macro
     ``user(query, documents)``; null is ``annotate/TASK``."""
 
     positive_above = 0.0
 
+    @property
+    def step(self) -> float:
+        return 1.0 if self.task == "select" else 0.0
+
     def __post_init__(self) -> None:
         require(max_candidates=at_least(2, self.max_candidates), max_doc_tokens=at_least(1, self.max_doc_tokens))
+
+    @property
+    def depth(self) -> int:  # type: ignore[override]
+        return self.max_candidates
+
+    def for_check(self) -> Annotator:
+        return replace(self, reverse_too=True)
 
     @property
     def templates(self) -> tuple[str, ...]:
@@ -74,6 +92,13 @@ class Annotator(Teacher):
 
     def load(self, prepared: dict[str, Artifact]) -> _AnnotatorTask:
         return _AnnotatorTask(self, prepared)
+
+    def in_both_orders(self, item: Path, read: Mapping[str, Any]) -> Iterator[tuple[list[float], list[float]]]:
+        query_ids = dict.fromkeys(read_shard(item, "pairs", ["query_id"])["query_id"].to_pylist())
+        for query_id in query_ids if self.reverse_too else ():
+            first, second = read[query_id], read[_reversed_id(query_id)]
+            if not isinstance(first, Quarantined) and not isinstance(second, Quarantined):
+                yield list(first.values()), [second[pair_id] for pair_id in first]
 
 
 class _AnnotatorTask:
@@ -87,15 +112,17 @@ class _AnnotatorTask:
         documents = doc_texts(self.prepared.values(), pairs["doc_id"].to_pylist())
         for query_id, rows in groupby(pairs.to_pylist(), key=lambda pair: pair["query_id"]):
             shown = self._shown(list(rows))
-            yield Prompt(
-                prompt_id=query_id,
-                system=self.system,
-                user=functools.partial(self._user, queries[query_id]),
-                texts=tuple(documents[pair["doc_id"]] for pair in shown),
-                sampling=_sampling(len(shown)),
-                max_text_tokens=self.settings.max_doc_tokens,
-                facts={"shown": [pair["pair_id"] for pair in shown]},
-            )
+            orders = {query_id: shown} | ({_reversed_id(query_id): shown[::-1]} if self.settings.reverse_too else {})
+            for prompt_id, pairs_in_order in orders.items():
+                yield Prompt(
+                    prompt_id=prompt_id,
+                    system=self.system,
+                    user=functools.partial(self._user, queries[query_id]),
+                    texts=tuple(documents[pair["doc_id"]] for pair in pairs_in_order),
+                    sampling=_sampling(len(shown)),
+                    max_text_tokens=self.settings.max_doc_tokens,
+                    facts={"shown": [pair["pair_id"] for pair in pairs_in_order]},
+                )
 
     def _shown(self, pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         best = sorted(pairs, key=lambda pair: (min(pair["ranks"]), pair["pair_id"]))
@@ -124,6 +151,10 @@ class _AnnotatorTask:
             answer if isinstance(answer, Quarantined) else answer.get(pair_id, not_shown) for answer, pair_id in answers
         ]
         return labels(pairs, scores, name_of(self.settings))
+
+
+def _reversed_id(query_id: str) -> str:
+    return f"{query_id}~reversed"
 
 
 def _sampling(candidates: int) -> Sampling:

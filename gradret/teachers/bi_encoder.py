@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from gradret.config.fields import component
 from gradret.models.similarity import similarity
-from gradret.search.vectors import as_matrix
+from gradret.search.vectors import MappedVectors, find_vectors
 from gradret.stages.base import base
 from gradret.stages.encode import encode
 from gradret.stages.index import index
-from gradret.store.artifacts import read_shard
 from gradret.teachers import Teacher
 
 if TYPE_CHECKING:
@@ -44,7 +43,6 @@ class BiEncoder(Teacher):
         self._resolve_similarity(model)
         return {
             "model": model,
-            "doc_vectors": encode(config, model, ingested, "docs"),
             "index": index(config, model, ingested),
             "query_vectors": encode(config, model, queries, "queries"),
         }
@@ -62,18 +60,20 @@ class BiEncoder(Teacher):
 class _BiEncoderGrader:
     def __init__(self, prepared: dict[str, Artifact], similarity: str) -> None:
         self.queries, self.similarity = prepared["query_vectors"], similarity
-        self.documents = _Documents(prepared["doc_vectors"], prepared["index"])
+        self.documents = MappedVectors(prepared["index"])
 
     def score(self, queries: Sequence[dict[str, Any]], doc_ids: Sequence[Sequence[str]]) -> list[np.ndarray]:
         import numpy as np
 
-        vectors = _read(self.queries, [query["query_id"] for query in queries])
-        documents = self.documents.read(set(chain.from_iterable(doc_ids)))
-        missing = np.full(self.documents.dimension, np.nan, np.float32)
+        vectors = find_vectors(self.queries, [query["query_id"] for query in queries])
+        places = self.documents.places(set(chain.from_iterable(doc_ids)))
         scores = []
-        for query, listed in zip(queries, doc_ids, strict=True):
-            rows = np.array([documents.get(doc_id, missing) for doc_id in listed]).reshape(-1, len(missing))
-            scores.append(self._compare(vectors[query["query_id"]], rows))
+        for query, ids in zip(queries, doc_ids, strict=True):
+            row = np.full(len(ids), np.nan, np.float32)
+            known = [column for column, doc_id in enumerate(ids) if doc_id in places]
+            documents = self.documents.take(np.array([places[ids[column]] for column in known], np.int64))
+            row[known] = self._compare(vectors[query["query_id"]], documents)
+            scores.append(row)
         return scores
 
     def _compare(self, query: np.ndarray, documents: np.ndarray) -> np.ndarray:
@@ -90,44 +90,3 @@ class _BiEncoderGrader:
             scores = np.divide(scores, lengths, out=scores, where=lengths > 0)
         rounded: np.ndarray = scores.astype(np.float32)
         return rounded
-
-
-def _read(queries: Artifact, query_ids: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return the queries' vectors, reading one shard of VECTORS at a time."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    wanted, vectors = pa.array(query_ids, pa.string()), dict[str, "np.ndarray"]()
-    for shard in queries.batches("vectors"):
-        rows = shard.filter(pc.is_in(shard["id"], value_set=wanted))
-        if rows.num_rows:
-            vectors |= dict(zip(rows["id"].to_pylist(), as_matrix(rows), strict=True))
-    return vectors
-
-
-class _Documents:
-    """Document vectors, memory-mapped from the shards of an INDEX, in the order of its VECTORS."""
-
-    def __init__(self, vectors: Artifact, index: Artifact) -> None:
-        import numpy as np
-        import pyarrow as pa
-
-        parts = [read_shard(path, "vectors", ["id"])["id"] for path in vectors.shards("vectors")]
-        self.ids = pa.chunked_array([chunk for part in parts for chunk in part.chunks], pa.string())
-        shards = range(index.manifest["notes"]["shards"])
-        self.matrices = [np.load(index.file(f"shards/{number:05d}.npy"), mmap_mode="r") for number in shards]
-        self.starts = np.cumsum([0, *(len(matrix) for matrix in self.matrices)])
-        self.dimension = self.matrices[0].shape[1]
-
-    def read(self, doc_ids: Collection[str]) -> dict[str, np.ndarray]:
-        """Return the vectors of ``doc_ids``, without those that are not in the corpus."""
-        import numpy as np
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        wanted = pa.array(sorted(doc_ids), pa.string())
-        positions = np.flatnonzero(pc.is_in(self.ids, value_set=wanted).to_numpy())
-        numbers = np.searchsorted(self.starts, positions, side="right") - 1
-        within = positions - self.starts[numbers]
-        rows = [self.matrices[number][row] for number, row in zip(numbers, within, strict=True)]
-        return dict(zip(self.ids.take(pa.array(positions)).to_pylist(), rows, strict=True))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from gradret.errors import ConfigError
 from gradret.models.inference import pack
-from gradret.models.locate import locate, positions
+from gradret.models.locate import locate
 from gradret.models.whole import require_whole
+from gradret.teachers._cross_encoder_model import UNPADDED, open_cross_encoder
 from gradret.teachers._forward import ForwardGrader, ModelTeacher, Pair, Row
 from gradret.teachers._model import checked, opening
 
@@ -19,10 +20,9 @@ if TYPE_CHECKING:
 
     from gradret.config.run import Config
     from gradret.store.artifacts import Artifact
+    from gradret.teachers._cross_encoder_student import CrossEncoderStudent
 
 __all__ = ["CrossEncoder"]
-
-_UNPADDED: dict[str, Any] = {"common": {"return_tensors": None}, "text": {"padding": False}}
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class CrossEncoder(ModelTeacher):
     max_length: int | None = None
     """Maximum tokens per pair; null uses the folder's own limit."""
 
+    trainable: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         if self.max_length is not None and self.max_length < 1:
             raise ValueError(f"max_length must be at least 1, or null, got {self.max_length}")
@@ -52,6 +54,28 @@ class CrossEncoder(ModelTeacher):
     def load(self, prepared: dict[str, Artifact]) -> ForwardGrader:
         return ForwardGrader(functools.partial(_Model, self), prepared, self.precision, self.resources)
 
+    def start(self, folder: Path, seed: int) -> None:
+        """Write the model to train from to ``folder``: of a model with another head or none, with a new one."""
+        import torch
+
+        with opening(self):
+            source = locate(self.model, self.sha256, code=self.trust_remote_code)
+        require_whole(source, trust_remote_code=self.trust_remote_code)
+        with torch.random.fork_rng([]):
+            torch.manual_seed(seed)
+            model = open_cross_encoder(self, source, "cpu", num_labels=1)
+        model.save_pretrained(str(folder), create_model_card=False)
+
+    def student(self, folder: Path, device: str = "cpu", dropout: float = 0.0) -> CrossEncoderStudent:
+        """Load the model in ``folder`` for training."""
+        from gradret.teachers._cross_encoder_student import CrossEncoderStudent
+
+        return CrossEncoderStudent(self, folder, device, dropout)
+
+    def trained(self, folder: Path) -> CrossEncoder:
+        """The teacher with the model in ``folder``."""
+        return replace(self, model=str(folder), sha256="")
+
     def _check(self) -> Mapping[str, object]:
         notes = {"max_length": _Model(self, "cpu").model.max_seq_length, "activation": self.activation}
         folder = locate(self.model, self.sha256, code=self.trust_remote_code)
@@ -61,21 +85,10 @@ class CrossEncoder(ModelTeacher):
 
 class _Model:
     def __init__(self, settings: CrossEncoder, device: str) -> None:
-        import torch
-        from sentence_transformers import CrossEncoder as CrossEncoderModel
-
         with opening(settings):
             folder = locate(settings.model, settings.sha256, code=settings.trust_remote_code)
-            self.model: Any = CrossEncoderModel(
-                str(folder),
-                device=device,
-                trust_remote_code=settings.trust_remote_code,
-                max_length=settings.max_length,
-                model_kwargs={"dtype": torch.float32},
-            )
+        self.model = open_cross_encoder(settings, folder, device)
         self.model.eval()
-        _check_model(settings, self.model)
-        _limit_length(settings, self.model)
         pack(self.model)
         tokens = self.model.tokenizer
         self.padding = {"input_ids": tokens.pad_token_id or 0, "token_type_ids": tokens.pad_token_type_id}
@@ -86,7 +99,7 @@ class _Model:
     def tokenize(self, pairs: Sequence[Pair]) -> list[Row | None]:
         import numpy as np
 
-        features = self.model.preprocess(list(pairs), prompt=self.prompt, processing_kwargs=_UNPADDED)
+        features = self.model.preprocess(list(pairs), prompt=self.prompt, processing_kwargs=UNPADDED)
         parts = {name: features[name] for name in self.padding if name in features}
         return [
             {name: np.array(values, np.int32) for name, values in zip(parts, row, strict=True)}
@@ -96,37 +109,3 @@ class _Model:
     def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         scores: torch.Tensor = self.model(batch)["scores"].float().squeeze(-1)
         return scores.sigmoid() if self.sigmoid else scores
-
-
-def _check_model(settings: CrossEncoder, model: Any) -> None:
-    task = getattr(model[0], "transformer_task", None)
-    if task in ("text-generation", "any-to-any"):
-        raise ConfigError(
-            f"teacher cross_encoder: {settings.model!r} is a generative model; use the teacher decoder_reranker"
-        )
-    architectures = getattr(model.config, "architectures", None) or []
-    saved_as = ", ".join(architectures) or "an unknown architecture"
-    has_head = settings.trust_remote_code or any(name.endswith("ForSequenceClassification") for name in architectures)
-    if task == "sequence-classification" and not has_head:
-        raise ConfigError(
-            f"teacher cross_encoder: {settings.model!r} was saved as {saved_as}, "
-            "not for sequence classification: its scores would come from random weights; use a trained cross-encoder"
-        )
-    if model.num_labels != 1:
-        raise ConfigError(
-            f"teacher cross_encoder: {settings.model!r} has {model.num_labels} labels, expected 1: "
-            "the relevance of the document; use a cross-encoder trained to rank"
-        )
-
-
-def _limit_length(settings: CrossEncoder, model: Any) -> None:
-    """Limit pairs to the number of positions that the model has."""
-    longest = positions(model)
-    if longest is None:
-        return
-    if settings.max_length is not None and settings.max_length > longest:
-        raise ConfigError(
-            f"teacher cross_encoder: max_length must be at most {longest}, the limit of {settings.model!r}, "
-            f"got {settings.max_length}"
-        )
-    model.max_seq_length = min(model.max_seq_length or longest, longest)

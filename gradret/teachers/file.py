@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from gradret.config.run import Config
 
-__all__ = ["File"]
+__all__ = ["File", "Label", "LabelGrader", "label_table"]
 
 _ROWS_A_SHARD = 250_000
 _SHOWN = 5
@@ -76,8 +76,8 @@ class File(Teacher):
             "file": make("labels_file", config.storage_path, module=__name__, settings=settings, inputs={}, body=body)
         }
 
-    def load(self, prepared: dict[str, Artifact]) -> _FileGrader:
-        return _FileGrader(prepared["file"])
+    def load(self, prepared: dict[str, Artifact]) -> LabelGrader:
+        return LabelGrader(prepared["file"])
 
     def unknown_pairs(self, prepared: dict[str, Artifact], mined: Artifact) -> tuple[int, list[str]]:
         """Return how many rows of the file match no pair of ``mined``, and the first few as ``QUERY_ID DOC_ID``."""
@@ -95,7 +95,9 @@ class File(Teacher):
         return count, shown
 
 
-class _FileGrader:
+class LabelGrader:
+    """Looks up scores in an artifact with LABELS."""
+
     def __init__(self, file: Artifact) -> None:
         self.file = file
 
@@ -121,7 +123,7 @@ def _write(path: Path, draft: Draft) -> None:
     import pyarrow as pa
 
     labels = _READERS.get(plain_name(path).suffix, _text)(path)
-    parts = [_table(part) for part in iter(lambda: list(islice(labels, _ROWS_A_SHARD)), [])]
+    parts = [label_table(part) for part in iter(lambda: list(islice(labels, _ROWS_A_SHARD)), [])]
     if not parts:
         raise DataError(f"{path}: no labels in the file; expected rows of query_id, doc_id and score")
     _refuse_duplicates(path, pa.concat_tables(parts))
@@ -130,7 +132,8 @@ def _write(path: Path, draft: Draft) -> None:
         draft.count(rows_out=rows.num_rows)
 
 
-def _table(part: list[Label]) -> pa.Table:
+def label_table(part: Sequence[Label], source: str = "file") -> pa.Table:
+    """Return LABELS of these rows, with the column ``where``."""
     import pyarrow as pa
 
     where, query_ids, doc_ids, scores = zip(*part, strict=True)
@@ -138,7 +141,7 @@ def _table(part: list[Label]) -> pa.Table:
         "pair_id": [pair_id(query_id, doc_id) for query_id, doc_id in zip(query_ids, doc_ids, strict=True)],
         "query_id": query_ids,
         "doc_id": doc_ids,
-        "source": ["file"] * len(part),
+        "source": [source] * len(part),
         "score": pa.array(scores, pa.float64()),
         "where": where,
     }

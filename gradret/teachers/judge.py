@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -16,7 +17,7 @@ from gradret.pairs import labels
 from gradret.prompts import messages
 from gradret.store.artifacts import read_shard
 from gradret.store.results import Quarantined, Result
-from gradret.teachers import Teacher
+from gradret.teachers import LLMTeacher
 from gradret.texts import doc_texts, query_texts
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _ORDERS = {
 
 
 @dataclass(frozen=True)
-class Judge(Teacher):
+class Judge(LLMTeacher):
     """``(E[grade] - lowest) / (highest - lowest)``, with the expectation over the grade tokens' probabilities.
 
     There is one prompt per pair and order. The probabilities of the grade tokens as first token, normalised
@@ -78,6 +79,10 @@ class Judge(Teacher):
             raise ValueError(f"positive_above must be at least 0 and below 1, or null, got {self.positive_above}")
 
     @property
+    def step(self) -> float:
+        return 1 / (len(_GRADES[self.scale]) - 1)
+
+    @property
     def templates(self) -> tuple[str, ...]:
         return (self.template or f"judge/{self.scale}",)
 
@@ -87,6 +92,13 @@ class Judge(Teacher):
 
     def load(self, prepared: dict[str, Artifact]) -> _JudgeTask:
         return _JudgeTask(self, prepared)
+
+    def in_both_orders(self, item: Path, read: Mapping[str, Any]) -> Iterator[tuple[list[float], list[float]]]:
+        pairs = read_shard(item, "pairs", ["query_id", "pair_id"]).to_pylist()
+        for _, group in groupby(pairs if self.orders == "both" else [], key=lambda pair: pair["query_id"]):
+            scores = [[read[_prompt_id(pair["pair_id"], order)] for order in _ORDERS["both"]] for pair in group]
+            usable = [each for each in scores if not any(isinstance(score, Quarantined) for score in each)]
+            yield [first for first, _ in usable], [second for _, second in usable]
 
 
 class _JudgeTask:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-__all__ = ["Batch", "Groups"]
+__all__ = ["Batch", "Groups", "Pairs"]
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Groups:
 
     Args:
         rows: GROUPS, sorted by query_id.
-        doc_ids: all doc_ids, sorted; a document's number is its index.
+        doc_ids: the doc_ids of all documents of the lists, sorted; a document's number is its index.
         list_length: maximum length of a query's list in a step.
         seed: the config's seed.
         max_positives: maximum positives per list; 0 sets no limit.
@@ -53,7 +53,7 @@ class Groups:
     def __init__(
         self,
         rows: pa.Table,
-        doc_ids: list[str],
+        doc_ids: pa.Array,
         list_length: int,
         seed: int,
         max_positives: int = 0,
@@ -62,21 +62,14 @@ class Groups:
     ) -> None:
         import numpy as np
 
-        number = {doc_id: index for index, doc_id in enumerate(doc_ids)}
         self.list_length, self.seed = list_length, seed
         self.max_positives, self.pick_positives = max_positives, pick_positives
         self.query_ids: list[str] = rows["query_id"].to_pylist()
         self.draws = np.array([draw(seed, query_id) >> 16 for query_id in self.query_ids], np.int64)
-        self.docs = [np.array([number[doc] for doc in docs], np.int64) for docs in rows["doc_ids"].to_pylist()]
-        self.grades = [np.array(grades, np.float32) for grades in rows["grades"].to_pylist()]
-        self.teacher = [np.array(scores, np.float32) for scores in rows["scores"].to_pylist()]
-        self.positives = [np.array(positives, bool) for positives in rows["positives"].to_pylist()]
-        self.relevant = [
-            np.array([number[doc] for doc in docs if doc in number] + pool[positive].tolist(), np.int64)
-            for docs, pool, positive in zip(
-                rows["relevant_doc_ids"].to_pylist(), self.docs, self.positives, strict=True
-            )
-        ]
+        self.docs = _Lists.numbers(rows["doc_ids"], doc_ids)
+        self.grades, self.teacher = _Lists.numeric(rows["grades"]), _Lists.numeric(rows["scores"])
+        self.positives = _Lists.flags(rows["positives"])
+        self.known = _Lists.numbers(rows["relevant_doc_ids"], doc_ids)
 
     def __len__(self) -> int:
         return len(self.docs)
@@ -106,11 +99,11 @@ class Groups:
         lengths_Q = np.array([len(pick) for pick in picks])
         present_QG = np.arange(lengths_Q.max()) < lengths_Q[:, None]
 
-        def listed(pools: list[np.ndarray]) -> np.ndarray:
+        def listed(pools: _Lists) -> np.ndarray:
             """Concatenate the picked entries of ``pools`` over all lists."""
             return np.concatenate([pools[query][pick] for query, pick in zip(queries_Q, picks, strict=True)])
 
-        def padded(pools: list[np.ndarray], fill: float) -> np.ndarray:
+        def padded(pools: _Lists, fill: float) -> np.ndarray:
             values = listed(pools)
             values_QG = np.full(present_QG.shape, fill, values.dtype)
             values_QG[present_QG] = values
@@ -142,7 +135,7 @@ class Groups:
         """Return rows and columns, ``(2, M)``, of relevant documents that are in the batch but not in the list."""
         import numpy as np
 
-        relevant = [self.relevant[query] for query in queries_Q]
+        relevant = [self._relevant(int(query)) for query in queries_Q]
         docs = np.concatenate(relevant)
         rows = np.repeat(np.arange(len(relevant)), [len(part) for part in relevant])
         columns = np.searchsorted(docs_N, docs).clip(max=len(docs_N) - 1)
@@ -151,6 +144,12 @@ class Groups:
         known = np.unique(rows[in_batch] * len(docs_N) + columns[in_batch])
         listed = (np.arange(len(columns_QG))[:, None] * len(docs_N) + columns_QG)[present_QG]
         return np.stack(np.divmod(np.setdiff1d(known, listed), len(docs_N)))
+
+    def _relevant(self, query: int) -> np.ndarray:
+        """Return the numbers of the query's relevant documents; -1 for one that no list names."""
+        import numpy as np
+
+        return np.concatenate([self.known[query], self.docs[query][self.positives[query]]])
 
     def _list(self, query: int, epoch: int) -> Any:
         """Pick indices of the query's pool: positives, at most all but one document, then others up to the length."""
@@ -167,6 +166,53 @@ class Groups:
         if self.pick_positives == "cycle" and positives:
             picked = np.sort((self.draws[query] + epoch + picked) % positives)
         return np.concatenate([picked, positives + draw])
+
+
+class Pairs(Groups):
+    """GROUPS whose documents are pairs; in a batch, each query's own are the only ones that are not masked."""
+
+    def _masked(
+        self, queries_Q: np.ndarray, docs_N: np.ndarray, columns_QG: np.ndarray, present_QG: np.ndarray
+    ) -> np.ndarray:
+        import numpy as np
+
+        masked_QN = np.ones((len(queries_Q), len(docs_N)), bool)
+        rows, places = present_QG.nonzero()
+        masked_QN[rows, columns_QG[rows, places]] = False
+        return np.stack(masked_QN.nonzero())
+
+
+class _Lists:
+    """The lists of all queries in one array, since many small arrays take several times the memory."""
+
+    def __init__(self, column: pa.ChunkedArray, values: Callable[[pa.Array], np.ndarray]) -> None:
+        lists = column.combine_chunks()
+        first, offsets = lists.offsets[0].as_py(), lists.offsets.to_numpy()
+        self.bounds, self.values = offsets - first, values(lists.flatten())
+
+    @classmethod
+    def numbers(cls, column: pa.ChunkedArray, doc_ids: pa.Array) -> _Lists:
+        """Positions in ``doc_ids``, int64; -1 for a document that is not there."""
+        import pyarrow.compute as pc
+
+        return cls(column, lambda ids: pc.fill_null(pc.index_in(ids, value_set=doc_ids), -1).to_numpy().astype("int64"))
+
+    @classmethod
+    def numeric(cls, column: pa.ChunkedArray) -> _Lists:
+        """Numbers, float32; NaN for null."""
+        import pyarrow.compute as pc
+
+        return cls(column, lambda values: pc.fill_null(values.cast("float32"), float("nan")).to_numpy())
+
+    @classmethod
+    def flags(cls, column: pa.ChunkedArray) -> _Lists:
+        return cls(column, lambda values: values.to_numpy(zero_copy_only=False))
+
+    def __len__(self) -> int:
+        return len(self.bounds) - 1
+
+    def __getitem__(self, query: int) -> np.ndarray:
+        return self.values[self.bounds[query] : self.bounds[query + 1]]
 
 
 def _generator(*seeds: int) -> np.random.Generator:

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from gradret.errors import DataError
 from gradret.store.atomic import atomic
 
-__all__ = ["load_checkpoint", "restore", "save_checkpoint"]
+__all__ = ["load_checkpoint", "restore", "save_checkpoint", "steps_done"]
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, torch.Tensor], progress: Mapping[str, Any]) -> None:
@@ -38,6 +38,15 @@ def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
             return tensors, json.loads(file.metadata()["progress"])
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} is not a training checkpoint: {error}; delete it to start again") from error
+
+
+def steps_done(path: Path) -> int:
+    """Steps before the checkpoint; 0 if there is none that can be read."""
+    try:
+        with safe_open(path, "pt") as file:
+            return int(json.loads(file.metadata()["progress"])["step"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return 0  # the training says what is wrong
 
 
 def restore(parameters: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor], path: Path) -> None:

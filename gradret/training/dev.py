@@ -10,24 +10,33 @@ from typing import TYPE_CHECKING
 import torch
 
 from gradret.store.contracts import GENERATED
-from gradret.training.step import Objective, Student, Texts, encode
+from gradret.training.objective import Objective
+from gradret.training.step import Student, Texts, encode
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
 
     from gradret.training.batches import Batch, Groups
 
-__all__ = ["measure", "ndcg", "sample"]
+__all__ = ["measure", "measure_lists", "ndcg", "sample"]
 
 _ROWS, _COLUMNS = 512, 16_384
 """Queries and documents per block of scores."""
 
 
-def sample(doc_ids: list[str], size: int, seed: int) -> np.ndarray:
-    """Sample the numbers of ``size`` documents of the corpus, without documents that an LLM wrote."""
-    import numpy as np
+def sample(doc_ids: pa.Array, size: int, seed: int) -> np.ndarray:
+    """Sample the numbers of ``size`` documents of the corpus, without documents that an LLM wrote.
 
-    corpus = np.array([number for number, doc_id in enumerate(doc_ids) if not doc_id.startswith(GENERATED)], np.int64)
+    Args:
+        doc_ids: all doc_ids, sorted.
+        size: number of documents.
+        seed: seed of the sample.
+    """
+    import numpy as np
+    import pyarrow.compute as pc
+
+    corpus = np.flatnonzero(pc.invert(pc.starts_with(doc_ids, GENERATED)).to_numpy(zero_copy_only=False))
     drawn: np.ndarray = np.random.Generator(np.random.PCG64(seed)).permutation(corpus)[:size]
     return drawn
 
@@ -62,6 +71,22 @@ def measure(
         loss += float(objective(batch, vectors[torch.from_numpy(rows)])) * len(batch.queries_Q)
     measures = {"dev_loss": loss / len(dev)}
     return measures if corpus is None else measures | {"dev_ndcg": float(ndcg(whole, vectors).mean())}
+
+
+@torch.no_grad()
+def measure_lists(
+    student: Student, objective: Objective, dev: Groups, texts: Texts, batch_size: int
+) -> dict[str, float]:
+    """Return ``dev_loss``, and ``dev_ndcg`` of each held-out query's own list in the student's order.
+
+    The arguments are those of ``measure``; the documents of other lists must be masked.
+    """
+    loss, ranked = 0.0, 0.0
+    for batch in dev.in_order(batch_size):
+        vectors = encode(student, batch, texts)
+        loss += float(objective(batch, vectors)) * len(batch.queries_Q)
+        ranked += float(ndcg(batch, vectors).sum())
+    return {"dev_loss": loss / len(dev), "dev_ndcg": ranked / len(dev)}
 
 
 def ndcg(batch: Batch, vectors: torch.Tensor, k: int = 10, rows: int = _ROWS, columns: int = _COLUMNS) -> torch.Tensor:

@@ -5,32 +5,38 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import distributed
 
+from gradret.config.train import Train
 from gradret.errors import DataError
-from gradret.store.artifacts import read_shard, write_text
-from gradret.training.batches import Groups
+from gradret.models.similarity import similarity
+from gradret.store.artifacts import read_shard
+from gradret.store.atomic import write_text
+from gradret.store.mirror import fetched, publish
+from gradret.training.batches import Groups, Pairs
 from gradret.training.checkpoint import load_checkpoint, restore, save_checkpoint
-from gradret.training.dev import measure, sample
-from gradret.training.step import Objective, Texts, backward, encode, lists
-from gradret.training.tokens import Tokens
+from gradret.training.dev import measure, measure_lists
+from gradret.training.matryoshka import Matryoshka, prefix_weights
+from gradret.training.objective import Objective, lists
+from gradret.training.step import Texts, backward, encode
+from gradret.training.tokens import Tokens, read_ids
 from gradret.work.session import cores
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from gradret.config.run import Train
+    from gradret.config.train_teacher import TrainTeacher
     from gradret.losses import Lists
     from gradret.training.batches import Batch
 
-__all__ = ["Job", "load_losses", "load_student", "train_loop"]
+__all__ = ["Job", "load_lists", "load_losses", "load_student", "train_loop"]
 
 _TOKENS = ("docs", "train", "dev")
 _CALIBRATION_LISTS = 1000
@@ -40,12 +46,12 @@ _CALIBRATION_LISTS = 1000
 class Job:
     """The inputs of a training worker."""
 
-    settings: Train
+    settings: Train | TrainTeacher
     seed: int
     model: Path
-    """The sentence-transformers folder to start from."""
+    """The folder of the model to start from."""
     work: Path
-    """Folder of ``{train,dev}.parquet``, ``doc_ids.json``, ``tokens/`` and the checkpoints."""
+    """Folder of ``{train,dev}.parquet``, ``doc_ids.arrow``, ``sample.npy``, ``tokens/`` and the checkpoints."""
     metrics: Path
     """JSON lines file, one line per step; TensorBoard files go to the folder ``tensorboard`` next to it."""
 
@@ -78,28 +84,24 @@ class _Training:
         settings = job.settings
         self.job, self.settings = job, settings
         self.main = not distributed.is_initialized() or distributed.get_rank() == 0
-        doc_ids = json.loads((job.work / "doc_ids.json").read_text(encoding="utf-8"))
-        limits = settings.list_length, job.seed, settings.max_positives
-        picked = settings.pick_positives
-        self.groups = {
-            split: Groups(read_shard(job.work / f"{split}.parquet", "groups"), doc_ids, *limits, pick_positives=picked)
-            for split in ("train", "dev")
-        }
+        self.groups = {split: load_lists(job, split) for split in ("train", "dev")}
         docs = Tokens(job.work / "tokens" / "docs")
         self.texts = {
             split: Texts(Tokens(job.work / "tokens" / split), docs, settings.resources.chunk_size, job.seed)
             for split in ("train", "dev")
         }
-        # The loss that chooses compares lists only, so nothing else need be encoded.
-        ranked = settings.choose_by != "dev_loss"
-        self.sample = sample(doc_ids, settings.dev_docs, job.seed) if ranked else None
+        # The loss that chooses compares lists only, and so does a cross-encoder: nothing else need be encoded.
+        ranked = settings.choose_by != "dev_loss" and not settings.pairs
+        self.sample = np.load(job.work / "sample.npy") if ranked else None
         self.student = load_student(job)
         self.steps_per_epoch = self.groups["train"].steps(settings.batch_size, settings.accumulate)
         self.steps = self.steps_per_epoch * settings.epochs
-        last = load_checkpoint(job.work / "last.safetensors")
+        last = load_checkpoint(fetched(job.work / "last.safetensors", anew=True))
         self.progress: dict[str, Any] = last[1] if last else self._begin()
         self.log = _Log(job.metrics, self.progress if last else None) if self.main else None
+        # What the dev pass computes too: the epoch is chosen by full vectors.
         self.objective = Objective(self._losses()).to(job.device)
+        self.loss = self._with_prefixes()
         self.parameters = {f"student.{n}": parameter for n, parameter in enumerate(self.student.parameters())}
         self.parameters |= {f"loss.{name}": parameter for name, parameter in self.objective.named_parameters()}
         self.optimizer = self._optimizer()
@@ -130,17 +132,18 @@ class _Training:
     def close(self) -> None:
         if self.log:
             self.log.close()
+            self.log.publish()
 
     def _step(self, batches: Sequence[Batch]) -> None:
         step, settings = self.progress["step"], self.settings
         self.optimizer.zero_grad(set_to_none=True)
-        loss = backward(self.student, self.objective, batches, self.texts["train"], step * settings.accumulate)
+        loss = backward(self.student, self.loss, batches, self.texts["train"], step * settings.accumulate)
         masked = sum(batch.masked_2M.shape[1] for batch in batches)
         if not math.isfinite(loss):
             first = self.groups["train"].query_ids[int(batches[0].queries_Q[0])]
             raise DataError(
                 f"the loss became {loss} in step {step + 1}, in the batch that starts with query {first!r}; "
-                "lower train.learning_rate, or set train.max_grad_norm=1"
+                f"lower {settings.key}.learning_rate, or set {settings.key}.max_grad_norm=1"
             )
         values = {"loss": loss, "learning_rate": self._rate(step), "masked": masked}
         if settings.max_grad_norm:
@@ -172,7 +175,10 @@ class _Training:
         """Return the dev measures, the same on all workers."""
         dev, texts = self.groups["dev"], self.texts["dev"]
         size = self.settings.batch_size
-        measures = measure(self.student, self.objective, dev, texts, batch_size=size, corpus=self.sample)
+        if self.settings.pairs:
+            measures = measure_lists(self.student, self.objective, dev, texts, size)
+        else:
+            measures = measure(self.student, self.objective, dev, texts, batch_size=size, corpus=self.sample)
         values = torch.tensor(list(measures.values()), dtype=torch.float64, device=self.job.device)
         if distributed.is_initialized():
             # All workers base decisions on these values, so all need the same ones.
@@ -209,6 +215,13 @@ class _Training:
                 return
             yield lists(batch, encode(self.student, batch, self.texts["train"]))
 
+    def _with_prefixes(self) -> Objective:
+        """Return the loss that is trained: with ``dimensions``, that of the vectors' prefixes too."""
+        if not isinstance(self.settings, Train) or not self.settings.dimensions:
+            return self.objective
+        weights = prefix_weights(self.settings, self.student.dimension)
+        return Matryoshka(self.objective, weights, normalize=similarity(self.job.model) == "cosine")
+
     def _optimizer(self) -> torch.optim.Optimizer:
         """Create AdamW; ``share`` of a parameter group is its factor on the learning rate."""
         settings = self.settings
@@ -230,7 +243,8 @@ class _Training:
         return self.settings.learning_rate * (self.settings.floor + (1 - self.settings.floor) * left)
 
     def _save(self, name: str) -> None:
-        if self.main:
+        if self.log:
+            self.log.publish()  # first, since a resumed training only drops lines
             tensors = self.parameters if name == "best" else self.parameters | self._moments()
             save_checkpoint(self.job.work / f"{name}.safetensors", tensors, self.progress)
 
@@ -270,7 +284,7 @@ class _Log:
 
         self.path = path
         epoch, step = (progress["epoch"], progress["step"]) if progress else (-1, -1)
-        if path.exists():
+        if fetched(path).exists():
             _drop_after(path, epoch, step)
         # TensorBoard names files by the second; the suffix keeps a training resumed at once apart.
         board = str(path.with_name("tensorboard"))
@@ -284,6 +298,11 @@ class _Log:
 
     def close(self) -> None:
         self.board.close()
+
+    def publish(self) -> None:
+        """Upload the curve so far, if the storage is an object store."""
+        publish(self.path)
+        publish(self.path.with_name("tensorboard"))
 
 
 def _drop_after(path: Path, epoch: int, step: int) -> None:
@@ -299,17 +318,24 @@ def _drop_after(path: Path, epoch: int, step: int) -> None:
     write_text(path, (f"{line}\n" for line in kept))
 
 
+def load_lists(job: Job, split: str) -> Groups:
+    """Load the lists of ``train`` or ``dev``. A cross-encoder's held-out lists are whole, as those that it reranks."""
+    settings = job.settings
+    rows, doc_ids = read_shard(job.work / f"{split}.parquet", "groups"), read_ids(job.work)
+    length = sys.maxsize if settings.pairs and split == "dev" else settings.list_length
+    kind = Pairs if settings.pairs else Groups
+    return kind(rows, doc_ids, length, job.seed, settings.max_positives, pick_positives=settings.pick_positives)
+
+
 def load_student(job: Job) -> Any:
     """Load the model to train, restricted to the tokens of the training texts."""
-    student = job.settings.encoder.student(job.model, job.device)
+    student = job.settings.student(job.model, job.device)
     student.restrict(used_tokens(job.work))
     return student
 
 
 def used_tokens(work: Path) -> np.ndarray:
     """Return the ids of all tokens in the training texts, ascending."""
-    import numpy as np
-
     used: np.ndarray = np.unique(np.concatenate([np.unique(Tokens(work / "tokens" / name).ids) for name in _TOKENS]))
     return used
 

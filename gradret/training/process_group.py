@@ -6,7 +6,6 @@ machine meet at a file instead, and a worker alone meets nobody.
 
 from __future__ import annotations
 
-import os
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import Any
 import ray
 from ray.train.backend import Backend
 from ray.train.torch import TorchConfig
+
+from gradret.work.session import is_local
 
 __all__ = ["process_group"]
 
@@ -26,9 +27,7 @@ def process_group(backend: str, folder: Path) -> TorchConfig:
         backend: torch's: ``gloo`` or ``nccl``.
         folder: for the file at which workers meet, on a Ray that gradret started; on a cluster they use torch's store.
     """
-    return (
-        TorchConfig(backend=backend) if os.environ.get("RAY_ADDRESS") else _Local(backend=backend, folder=str(folder))
-    )
+    return _Local(backend=backend, folder=str(folder)) if is_local() else TorchConfig(backend=backend)
 
 
 class _Meeting(Backend):

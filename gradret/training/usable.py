@@ -20,19 +20,19 @@ Group = Mapping[str, Any]
 """A row of GROUPS."""
 
 
-def broken(group: Group, corpus: frozenset[str]) -> str:
+def broken(group: Group, unknown: frozenset[str]) -> str:
     """Return what is wrong with a list; empty if nothing is.
 
     Args:
         group: a row of GROUPS.
-        corpus: all doc_ids of the corpus.
+        unknown: documents of any list that are not in the corpus.
     """
     docs, positives = group["doc_ids"], group["positives"]
     if not docs or len({len(group[name]) for name in ("doc_ids", "grades", "scores", "positives")}) > 1:
         return "empty, or doc_ids, grades, scores and positives differ in length"
     wrong = {
         "a document twice in the list": len(set(docs)) < len(docs),
-        "a document that is not in the corpus": not corpus.issuperset(docs),
+        "a document that is not in the corpus": not unknown.isdisjoint(docs),
         "a score that is not a finite number": not all(math.isfinite(score) for score in _given(group["scores"])),
         # Also catches NaN.
         "a grade outside 0 to 1": not all(0 <= grade <= 1 for grade in _given(group["grades"])),
@@ -50,8 +50,8 @@ def unusable(group: Group, losses: Sequence[Loss]) -> str:
     return f"no loss can use the list: it lacks {' and '.join(wanted)}"
 
 
-def count_usable(groups: Iterable[Group], losses: Sequence[Loss]) -> dict[str, int]:
-    """Count the lists that each loss can use, by ``train.loss[number]``.
+def count_usable(groups: Iterable[Group], losses: Sequence[Loss], key: str = "train") -> dict[str, int]:
+    """Count the lists that each loss can use, by ``KEY.loss[number]``.
 
     Raises:
         ConfigError: a loss can use none; the message says what it needs.
@@ -62,14 +62,14 @@ def count_usable(groups: Iterable[Group], losses: Sequence[Loss]) -> dict[str, i
         missing = _missing(group)
         counts.update(number for number, loss in enumerate(losses) if not missing.intersection(loss.needs))
     problems = [
-        f"train.loss[{number}]: {name_of(loss)} needs {' and '.join(NEEDS[need] for need in loss.needs)} "
+        f"{key}.loss[{number}]: {name_of(loss)} needs {' and '.join(NEEDS[need] for need in loss.needs)} "
         f"in a list, but none of the {total:,} training lists has that; use another loss or other labels"
         for number, loss in enumerate(losses)
         if not counts[number]
     ]
     if problems:
         raise ConfigError.of(problems)
-    return {f"train.loss[{number}] {name_of(loss)}": counts[number] for number, loss in enumerate(losses)}
+    return {f"{key}.loss[{number}] {name_of(loss)}": counts[number] for number, loss in enumerate(losses)}
 
 
 def _missing(group: Group) -> set[str]:

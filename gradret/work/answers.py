@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradret.engines import Answer
-from gradret.store.artifacts import read_shard, shard_metadata, write_json, write_shard
+from gradret.store.artifacts import read_shard, shard_metadata, write_shard
+from gradret.store.atomic import write_json
+from gradret.store.mirror import exists, fetched, files_in, publish
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,9 +43,11 @@ class Answers:
 
     def adopt(self, shard: int, path: Path) -> None:
         """Take over the table of answers that a damaged artifact has kept, if the shard has no answers yet."""
-        if path.exists() and self._counted(shard) is None and not self._files(shard):
+        if exists(path) and self._counted(shard) is None and not self._files(shard):
             prompts = shard_metadata(path).num_rows
-            path.rename(self._folder(shard) / f"{0:020d}-kept.parquet")
+            kept = self._folder(shard) / f"{0:020d}-kept.parquet"
+            fetched(path).rename(kept)
+            publish(kept)
             self.count(shard, prompts)
 
     def answered_before(self, shard: int) -> set[str]:
@@ -87,13 +91,14 @@ class Answers:
 
     def _counted(self, shard: int) -> int | None:
         try:
-            counted: int = json.loads((self._folder(shard) / "prompts.json").read_text(encoding="utf-8"))["prompts"]
+            text = fetched(self._folder(shard) / "prompts.json").read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
+        counted: int = json.loads(text)["prompts"]
         return counted
 
     def _files(self, shard: int) -> list[Path]:
-        return sorted(self._folder(shard).glob("*.parquet"))
+        return files_in(self._folder(shard), "*.parquet")
 
     def _all(self, shard: int) -> Iterator[Answer]:
         for path in self._files(shard):

@@ -12,6 +12,7 @@ import contextlib
 import errno
 import functools
 import json
+import math
 import os
 import pickle
 import re
@@ -23,16 +24,19 @@ from typing import TYPE_CHECKING, Any
 
 from gradret.engines import Answer, Engine, Prompt, Row, Task, TooLong, Unusable, Write
 from gradret.errors import GradretError, StageError
-from gradret.progress import Progress, say
-from gradret.store.artifacts import Draft, write_shard
+from gradret.progress import Progress, duration, say, waiting
+from gradret.store.artifacts import Draft, read_shard, write_shard
+from gradret.store.atomic import atomic
+from gradret.store.mirror import fetched, remove
 from gradret.store.results import Quarantined, Result
+from gradret.work import metrics
 from gradret.work.answers import Answers, answer_of, answers_table
 from gradret.work.shards import map_shards
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ask"]
+__all__ = ["ask", "read_answers"]
 
 _MIN_ANSWERS = 64
 """Number of answers before their share of failures can stop the stage."""
@@ -62,7 +66,7 @@ def ask(
 
     Raises:
         ConfigError: the engine cannot start, or a template is wrong.
-        StageError: too many answers cannot be used, or the engine died too often.
+        StageError: no node for the engine came in time, too many answers cannot be used, or the engine died too often.
     """
     answers = Answers(draft.path / "work" / "answers")
     for number in range(len(items)):
@@ -70,9 +74,12 @@ def ask(
     todo = [number for number in range(len(items)) if not answers.complete(number)]
     if todo:
         engine.check()
-        say(f"  {draft.stage}: sending prompts to {engine.model}; loading the model may take a while")
-        asking = _Asking(list(items), load, answers, seed)
-        _answer(asking, todo, engine, Progress(draft.stage, 0, unit), max_bad_share)
+        engine.wait(draft.stage)
+        progress = Progress(draft.stage, 0, unit)
+        if before := sum(len(answers.answered_before(number)) for number in range(len(items))):
+            say(f"  {draft.stage}: resumed, {before:,} answers were there")
+            progress.skip(before)
+        _answer(_Asking(list(items), load, answers, seed), todo, engine, progress, max_bad_share)
     map_shards(draft, list(enumerate(items)), functools.partial(_Reader, load, answers, draft.path / "answers"))
 
 
@@ -117,6 +124,8 @@ class _Block:
     tokens_out: int = 0
     bad: int = 0
     examples: list[str] = field(default_factory=list)
+    began: float = math.inf
+    """When the engine took the first of their prompts, in seconds since the epoch."""
 
 
 def _answer(asking: _Asking, todo: list[int], engine: Engine, progress: Progress, max_bad_share: float) -> None:
@@ -128,6 +137,7 @@ def _answer(asking: _Asking, todo: list[int], engine: Engine, progress: Progress
     connect()
     failure = asking.answers.folder / "failure.pickle"
     failure.parent.mkdir(parents=True, exist_ok=True)
+    remove(failure)
     failure.unlink(missing_ok=True)
     numbers = ray.data.from_items([{"item": number} for number in todo], override_num_blocks=len(todo))
     prompts = numbers.map_batches(_guarded(failure, functools.partial(_prompts, asking, engine)), batch_size=1)
@@ -136,11 +146,13 @@ def _answer(asking: _Asking, todo: list[int], engine: Engine, progress: Progress
     )
     watch = _Watch(asking.answers, len(asking.items), progress, max_bad_share)
     try:
-        for batch in blocks.iter_batches(batch_size=None):
-            for block in batch["block"]:
-                watch.add(_Block(**json.loads(block)))
+        with waiting(f"{progress.what}: waits for the first answers of {engine.model}, which may load") as arrived:
+            for batch in blocks.iter_batches(batch_size=None):
+                arrived()
+                for block in batch["block"]:
+                    watch.add(_Block(**json.loads(block)))
     except RayError as error:
-        if failure.exists():
+        if fetched(failure).exists():
             raise pickle.loads(failure.read_bytes()) from error  # noqa: S301 - our own worker wrote it
         raise _storage_error(error) or StageError(f"the engine failed after all retries: {_cause(error)}") from error
     watch.close()
@@ -152,30 +164,38 @@ class _Watch:
     def __init__(self, answers: Answers, items: int, progress: Progress, max_bad_share: float) -> None:
         self.answers, self.items, self.progress, self.max_bad_share = answers, items, progress, max_bad_share
         self.total = _Block()
-        self.started = 0.0
+        self.started = time.time()
 
     def add(self, block: _Block) -> None:
+        metrics.count(self.progress.what, tokens_in=block.tokens_in, tokens_out=block.tokens_out)
         self.total.rows += block.rows
         self.total.bad += block.bad
+        self.total.tokens_in += block.tokens_in
+        self.total.tokens_out += block.tokens_out
+        self.total.began = min(self.total.began, block.began)
         self.total.examples += block.examples[: _EXAMPLES - len(self.total.examples)]
         if self.progress.due():
             self.progress.total = self.answers.expected(self.items)
-        if self.started:
-            self.total.tokens_in += block.tokens_in
-            self.total.tokens_out += block.tokens_out
-            seconds = max(time.monotonic() - self.started, 1e-9)
-            speed = f"{self.total.tokens_in / seconds:,.0f} tokens/s in, {self.total.tokens_out / seconds:,.0f} out"
-            self.progress.add(block.rows, f", {speed}, {self.total.bad:,} unusable")
-        else:
-            # Rates count from the first block: before it, the engine was starting.
-            self.progress.skip(block.rows)
-            self.started = self.progress.started = time.monotonic()
+        # Rates count from the engine's first prompt: its start is no work, and blocks are done in bursts.
+        self.progress.begin(self._seconds())
+        self.progress.add(block.rows, f", {self._speed()}, {self.total.bad:,} unusable")
         if self.total.rows >= _MIN_ANSWERS:
             self._check_share()
 
     def close(self) -> None:
         self.progress.close()
+        if self.total.rows:
+            start = duration(max(self.total.began - self.started, 0.0))
+            done = f"{self.total.rows:,} {self.progress.unit} in {duration(self._seconds())}, after a start of {start}"
+            say(f"  {self.progress.what}: {done}: {self._speed()}, {self.total.bad:,} unusable")
         self._check_share()
+
+    def _seconds(self) -> float:
+        return max(time.time() - self.total.began, 1e-9)
+
+    def _speed(self) -> str:
+        seconds = self._seconds()
+        return f"{self.total.tokens_in / seconds:,.0f} tokens/s in, {self.total.tokens_out / seconds:,.0f} out"
 
     def _check_share(self) -> None:
         if self.total.bad <= self.max_bad_share * self.total.rows:
@@ -219,13 +239,14 @@ def _row(prompt: Prompt, number: int, row: Row) -> Row:
 
 def _commit(asking: _Asking, rows: pa.Table) -> Iterator[dict[str, list[str]]]:
     """Write answered rows to disk; yields their statistics."""
-    task, block = asking.task(), _Block()
+    task, block, now = asking.task(), _Block(), time.time()
     by_item: dict[int, list[Answer]] = {}
     for row in rows.to_pylist():
         answer = answer_of(row)
         by_item.setdefault(int(row["item"]), []).append(answer)
         read = _read(task, answer)
         block.rows += 1
+        block.began = min(block.began, now - row.get("seconds", 0.0))
         block.tokens_in += answer.tokens_in
         block.tokens_out += answer.tokens_out
         if isinstance(read, Quarantined):
@@ -251,6 +272,12 @@ def _read(task: Task, answer: Answer) -> Any:
         return Quarantined(answer.prompt_id, str(why), answer.text)
 
 
+def read_answers(task: Task, path: Path) -> dict[str, Any | Quarantined]:
+    """What the task reads in the answers of a shard, or why they cannot be used, by prompt_id."""
+    answers = map(answer_of, read_shard(path, "answers").to_pylist())
+    return {answer.prompt_id: _read(task, answer) for answer in answers}
+
+
 class _Reader:
     """Builds an item's tables from its answers."""
 
@@ -260,8 +287,10 @@ class _Reader:
     def __call__(self, item: tuple[int, Path]) -> Result:
         number, path = item
         answers = self.answers.of(number)
-        write_shard(self.folder / f"part-{number:05d}.parquet", answers_table(answers), "answers")
+        name = f"part-{number:05d}.parquet"
+        written = write_shard(self.folder / name, answers_table(answers), "answers")
         result = self.task.result(path, {answer.prompt_id: _read(self.task, answer) for answer in answers})
+        result.files[f"{self.folder.name}/{name}"] = written
         for name in ("tokens_in", "tokens_out"):
             result.counts[name] = sum(getattr(answer, name) for answer in answers)
         result.counts["prompts"] = len(answers)
@@ -276,10 +305,8 @@ def _guarded(failure: Path, work: Callable[[Any], Iterator[Any]]) -> Callable[[A
         try:
             yield from work(batch)
         except (GradretError, OSError) as error:
-            with contextlib.suppress(OSError):  # the disk may be what is full
-                draft = failure.with_suffix(".draft")
+            with contextlib.suppress(OSError), atomic(failure) as draft:  # the disk may be what is full
                 draft.write_bytes(pickle.dumps(error))
-                draft.replace(failure)
             raise
 
     return run

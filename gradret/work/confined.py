@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gradret.work.reaper import MARK, end, guard
+from gradret.work.reaper import MARK, PREFIX, end, guard
 
 __all__ = ["confined"]
 
@@ -41,7 +41,7 @@ def confined() -> Iterator[None]:
 
 def _write_token() -> Path:
     """A file with a token of 256 bits; mkstemp lets only its owner read it."""
-    descriptor, name = tempfile.mkstemp(prefix="gradret-token-")
+    descriptor, name = tempfile.mkstemp(prefix=PREFIX)
     with os.fdopen(descriptor, "w") as file:
         file.write(secrets.token_hex(32))
     return Path(name)

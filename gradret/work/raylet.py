@@ -32,7 +32,10 @@ def _watch(pid: int) -> None:
         time.sleep(_POLL_SECONDS)
     # A session that ends disconnects first and then stops its raylet.
     if ray.is_initialized():
-        say("gradret: Ray's raylet was killed, perhaps for lack of memory; run the same command again to resume")
+        say(
+            "gradret: Ray's raylet was killed, perhaps for lack of memory; run the same command again to resume",
+            "warning",
+        )
         os._exit(1)
 
 

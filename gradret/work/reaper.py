@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import psutil
 
-__all__ = ["MARK", "end", "guard", "watch"]
+__all__ = ["MARK", "PREFIX", "end", "guard", "watch"]
 
 MARK = "RAY_AUTH_TOKEN_PATH"
+PREFIX = "gradret-token-"
+"""How the names of token files begin."""
 _POLL_SECONDS = 1.0
 _GRACE_SECONDS = 3.0
 

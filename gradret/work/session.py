@@ -9,14 +9,17 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from gradret.errors import StageError
+from gradret.progress import unsilenced, waiting
 from gradret.work.confined import confined
 from gradret.work.raylet import watch_raylet
+from gradret.work.reaper import MARK, PREFIX
 from gradret.work.signals import Terminated, kept_handlers
 
-__all__ = ["connect", "cores", "session"]
+__all__ = ["connect", "cores", "is_local", "session"]
 
 # Ray's log lines would drown gradret's, and its warnings about idle CPUs do not concern a user.
 _QUIET = {
@@ -31,6 +34,8 @@ _UNLOGGED: dict[str, Any] = {"logging_level": logging.ERROR, "configure_logging"
 
 
 _CONNECT_SECONDS = 10.0
+_started: set[str] = set()
+"""Addresses of the Rays that this process has started."""
 
 
 def cores() -> int:
@@ -56,11 +61,23 @@ def connect(*, dashboard: bool = False) -> None:
         return
     with kept_handlers():
         try:
-            _join(os.environ["RAY_ADDRESS"]) if os.environ.get("RAY_ADDRESS") else _start(dashboard=dashboard)
+            address = os.environ.get("RAY_ADDRESS")
+            with waiting(f"waits for {f'the Ray cluster at {address}' if address else 'Ray to start on this machine'}"):
+                _join(address) if address else _start(dashboard=dashboard)
         except SystemExit as error:
             raise Terminated from error  # Ray's own handler of SIGTERM, in place while it starts
     atexit.register(ray.shutdown)
     _quiet_data()
+
+
+def is_local() -> bool:
+    """Whether the Ray of this process, a driver or a worker, is one that gradret starts on one machine."""
+    import ray
+
+    marked = Path(os.environ.get(MARK, "")).name.startswith(PREFIX)
+    if not ray.is_initialized():
+        return marked or not os.environ.get("RAY_ADDRESS")
+    return marked or ray.get_runtime_context().gcs_address in _started
 
 
 def _join(address: str) -> None:
@@ -98,6 +115,7 @@ def _start(*, dashboard: bool) -> None:
         try:
             with _silenced(), confined():
                 ray.init(**settings)
+            _started.add(ray.get_runtime_context().gcs_address)
             watch_raylet()
             break
         except Exception as error:
@@ -132,7 +150,8 @@ def _silenced() -> Iterator[None]:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)
     try:
-        yield
+        with os.fdopen(stderr, "w", closefd=False) as stream, unsilenced(stream):
+            yield
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)

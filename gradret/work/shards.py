@@ -14,33 +14,28 @@ import json
 import math
 import os
 import pickle
+import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gradret.errors import ContractError, GradretError, StageError
+from gradret.config.resources import Workers, ray_options
+from gradret.errors import ConfigError, ContractError, DataError, GradretError, StageError
 from gradret.progress import Progress
-from gradret.store.artifacts import Draft, write_json, write_shard
+from gradret.store.artifacts import Draft, write_shard
+from gradret.store.atomic import write_json
 from gradret.store.checksums import file_sum
+from gradret.store.mirror import exists, fetch_below
 from gradret.store.results import Worker, quarantine_table
+from gradret.urls import is_mirrored
+from gradret.work import metrics
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Pool", "map_shards", "run_step", "split_rows"]
-
-
-@dataclass(frozen=True)
-class Pool:
-    """The workers of a stage; affects speed, never the result."""
-
-    actors: int = 0
-    """Number of workers in parallel; 0 leaves it to Ray."""
-    gpus: float = 0.0
-    """GPUs per worker. Workers with GPUs are actors, which free them when the stage ends; others are plain tasks, whose
-    processes survive, so that later stages need not import again."""
+__all__ = ["map_shards", "one_per_node", "run_step", "split_rows"]
 
 
 def map_shards(
@@ -48,7 +43,7 @@ def map_shards(
     items: Sequence[Any],
     load: Callable[[], Worker],
     *,
-    pool: Pool | None = None,
+    workers: Workers | None = None,
     unit: str = "rows",
     total: int | None = None,
 ) -> None:
@@ -58,7 +53,8 @@ def map_shards(
         draft: gets the tables, one shard per item, named by the item's number.
         items: input shards: paths, or small picklable descriptions of a part of a file.
         load: creates the worker; called once per process, so load models here.
-        pool: the workers; plain tasks by default.
+        workers: their number and what each takes. Workers with GPUs are actors, which free them when the stage ends;
+            others are plain tasks, whose processes survive, so that later stages need not import again.
         unit: name of a row in progress lines.
         total: number of rows, if known; otherwise progress counts shards.
 
@@ -69,28 +65,35 @@ def map_shards(
     """
     reports = draft.path / "work"
     reports.mkdir(exist_ok=True)
+    fetch_below(reports, only="part-*.json")
     done = {number for number in range(len(items)) if _is_done(draft, _report(reports, number))}
-    progress = Progress(draft.stage, total or len(items), unit if total else "shards")
+    progress = Progress(f"{draft.stage} {draft.about}".rstrip(), total or len(items), unit if total else "shards")
     for number in sorted(done):
         report = _read(_report(reports, number))
         progress.skip(report["rows_in"] if total else 1)
+    if len(done) < len(items):
+        progress.say_resumed()
     todo = [number for number in range(len(items)) if number not in done]
     if todo:
         run = functools.partial(_ShardWorker, load, list(items), draft.path, draft.stage)
-        for rows in _stream(todo, run, pool or Pool(), draft.stage):
+        for rows in _stream(todo, run, workers or Workers(), draft.stage):
             progress.add(rows if total else 1)
+            metrics.count(draft.stage, rows=rows)
     progress.close()
+    fetch_below(reports, only="part-*.json")
+    for number in todo:
+        metrics.count(draft.stage, quarantined=sum(_read(_report(reports, number))["quarantined"].values()))
     for number in range(len(items)):
         _add_counts(draft, _read(_report(reports, number)))
 
 
 def run_step(
-    draft: Draft, name: str, items: Sequence[Any], load: Callable[[], Worker], pool: Pool | None = None
+    draft: Draft, name: str, items: Sequence[Any], load: Callable[[], Worker], workers: Workers | None = None
 ) -> Draft:
     """Run ``map_shards`` into ``work/NAME``, as one of several steps of a stage; returns the step's draft."""
     step = Draft(draft.path / "work" / name, draft.stage)
     step.path.mkdir(parents=True, exist_ok=True)
-    map_shards(step, items, load, pool=pool)
+    map_shards(step, items, load, workers=workers)
     return step
 
 
@@ -103,6 +106,17 @@ def split_rows(draft: Draft, rows: pa.Table, table: str, size: int) -> list[Path
             write_shard(path, rows.slice(number * size, size), table)
         paths.append(path)
     return paths
+
+
+def one_per_node(workers: Workers) -> Workers:
+    """The workers of a stage whose threads use all cores of a node: one per node if nothing else is set."""
+    from gradret.work.nodes import count_nodes
+    from gradret.work.session import connect
+
+    if workers.actors or workers.gpus:
+        return workers
+    connect()
+    return replace(workers, actors=max(1, count_nodes()))
 
 
 class _ShardWorker:
@@ -135,35 +149,34 @@ class _ShardWorker:
             "rows_out": rows_out,
             "quarantined": reasons,
             "counts": result.counts,
-            "files": files,
+            "files": files | result.files,
         }
         write_json(_report(self.folder / "work", number), report)
         return result.rows_in
 
 
-def _stream(todo: list[int], make: Callable[[], _ShardWorker], pool: Pool, stage: str) -> Iterator[int]:
+def _stream(todo: list[int], make: Callable[[], _ShardWorker], workers: Workers, stage: str) -> Iterator[int]:
     """Process the shards; yields the number of input rows of each as it finishes."""
     import ray
     from ray.exceptions import RayError
 
-    from gradret.work.session import connect
+    from gradret.work.nodes import require_nodes, watched
 
-    connect()
+    bundle = workers.bundle(gpus=workers.gpus)
+    require_nodes(stage, bundle, 1, workers.wait_minutes)
     shards = ray.data.from_items([{"shard": number} for number in todo], override_num_blocks=len(todo))
-    size = min(pool.actors, len(todo)) or None
-    if pool.gpus:
-        reports = shards.map_batches(
-            _actor(make), batch_size=1, compute=ray.data.ActorPoolStrategy(size=size), num_gpus=pool.gpus
-        )
-    else:
-        task = functools.partial(_task, f"{stage} {os.getpid()} {time.monotonic()}", make)
-        reports = shards.map_batches(task, batch_size=1, compute=ray.data.TaskPoolStrategy(size=size))
+    size = min(workers.actors, len(todo)) or None
+    compute = ray.data.ActorPoolStrategy(size=size) if workers.gpus else ray.data.TaskPoolStrategy(size=size)
+    task = functools.partial(_task, f"{stage} {os.getpid()} {time.monotonic()}", make)
+    work = _actor(make) if workers.gpus else task
+    reports = shards.map_batches(work, batch_size=1, compute=compute, **ray_options(bundle))
     try:
-        for batch in reports.iter_batches(batch_size=None):
-            for rows, error in zip(batch["rows"], batch["error"], strict=True):
-                if error:
-                    raise pickle.loads(error)  # noqa: S301 - pickled by a gradret worker
-                yield int(rows)
+        with watched(stage, bundle):
+            for batch in reports.iter_batches(batch_size=None):
+                for rows, error in zip(batch["rows"], batch["error"], strict=True):
+                    if error:
+                        raise _placed(*pickle.loads(error))  # noqa: S301 - pickled by a gradret worker
+                    yield int(rows)
     except RayError as error:
         raise StageError(f"a worker failed: {error}") from error
 
@@ -200,7 +213,18 @@ def _guarded(work: Callable[[dict[str, Any]], dict[str, list[int]]], batch: dict
     try:
         return work(batch) | {"error": [b""] * len(batch["shard"])}
     except (GradretError, OSError) as error:
-        return {"rows": [0], "error": [pickle.dumps(error)]}
+        return {"rows": [0], "error": [pickle.dumps((error, platform.node()))]}
+
+
+def _placed(error: Exception, node: str) -> Exception:
+    """The error of a worker, with its node if that is another one: a path may exist on some nodes only."""
+    if node == platform.node():
+        return error
+    if isinstance(error, (ConfigError, DataError)):
+        error.args = (f"{error} (on node {node})",)
+    elif isinstance(error, FileNotFoundError) and "artifacts" not in Path(str(error.filename)).parts:
+        return StageError(f"{error.filename} is missing on node {node}; put it there, at the same path")
+    return error
 
 
 def _report(folder: Path, number: int) -> Path:
@@ -211,6 +235,8 @@ def _is_done(draft: Draft, report: Path) -> bool:
     """Whether a shard is committed and its files are still as they were written, whatever has happened since."""
     try:
         files = _read(report)["files"]
+        if is_mirrored(report):
+            return all(exists(draft.path / name) for name in files)
         return all(file_sum(draft.path / name) == expected for name, expected in files.items())
     except (OSError, ValueError, KeyError, TypeError):
         return False

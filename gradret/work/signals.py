@@ -13,7 +13,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-__all__ = ["Terminated", "in_thread", "kept_handlers", "raised_signals"]
+__all__ = ["Terminated", "in_thread", "kept_handlers", "raise_missed", "raised_signals"]
+
+_raised: list[KeyboardInterrupt] = []
+"""What the handlers raised last, while ``raised_signals`` waits for it."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -22,23 +25,30 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def raised_signals() -> Iterator[None]:
-    """Raise ``Terminated`` in the main thread on SIGTERM, as Python raises KeyboardInterrupt on SIGINT."""
-    terminated = threading.Event()
+    """Raise ``Terminated`` in the main thread on SIGTERM, and KeyboardInterrupt on SIGINT."""
 
-    def terminate(_number: int, _frame: FrameType | None) -> NoReturn:
-        terminated.set()
-        raise Terminated
+    def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+        _raised[:] = [Terminated() if number == signal.SIGTERM else KeyboardInterrupt()]
+        raise _raised[0]
 
     with kept_handlers():
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, terminate)
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGTERM, interrupt)
+            signal.signal(signal.SIGINT, interrupt)
         try:
             yield
         except KeyboardInterrupt as error:
-            if terminated.is_set() and not isinstance(error, Terminated):
-                raise Terminated from error  # ray.get drops what a handler raised and raises KeyboardInterrupt
+            if _raised and not isinstance(error, type(_raised[0])):
+                raise _raised[0] from error  # ray.get drops what a handler raised and raises KeyboardInterrupt
             raise
+        finally:
+            _raised.clear()
+
+
+def raise_missed() -> None:
+    """Raise again what a handler raised where Python ignores it, such as in the callback of a weak reference."""
+    if _raised:
+        raise _raised[0]
 
 
 @contextmanager

@@ -59,7 +59,8 @@ def test_a_cloud_asks_for_a_token_and_shows_the_dashboard_to_nobody(name):
     config = read(name)
     assert config["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
     assert any(command.startswith("chmod 600 ~/.ray/auth_token") for command in config["setup_commands"])
-    assert any("RAY_AUTH_MODE=token" in command for command in config["setup_commands"])
+    assert any("RAY_AUTH_MODE=token HF_HOME=/shared/" in command for command in config["setup_commands"])
+    assert "HF_TOKEN" not in (CLUSTER / f"{name}.yaml").read_text(encoding="utf-8")
     starts = [command for command in config["head_start_ray_commands"] if "ray start" in command]
     assert all(". ~/gradret.env" in command and "--dashboard-host=127.0.0.1" in command for command in starts)
     assert starts

@@ -139,6 +139,14 @@ def test_what_the_losses_learned_goes_along(run, tmp_path):
     assert load_file(export(run, tmp_path / "given") / "loss.safetensors")["loss.0.bias"].tolist() == [1, 1, 1]
 
 
+@pytest.mark.parametrize("text", ["---\nlicense: [\n---\n", "---\n- a list\n---\n", "---\nmodel-index: [{}]\n---\n"])
+def test_a_card_that_the_hub_would_not_read_is_refused(run, tmp_path, text):
+    (run / "model" / "README.md").write_text(text)
+    with pytest.raises(StageError, match=r"README\.md is no model card \(.*\)\. Mend it"):
+        export(run, tmp_path / "given")
+    assert not (tmp_path / "given").exists()
+
+
 @pytest.mark.parametrize(("kind", "name"), [("docs", "d100"), ("queries", "q007")])
 def test_one_changed_weight_is_refused_and_nothing_is_written(run, tmp_path, kind, name):
     change_weight(run / "model", RARE[kind])
@@ -228,7 +236,7 @@ def test_the_storage_may_have_moved(run, tmp_path):
 
 def test_a_run_outside_its_storage(run, tmp_path):
     shutil.move(run, tmp_path / "moved" / "runs" / "toy")
-    with pytest.raises(StorageError, match=r"is missing, and the model is verified .*run the command that made it"):
+    with pytest.raises(StorageError, match=r"is missing, which the export reads.*run the command that made it"):
         export(tmp_path / "moved" / "runs" / "toy", tmp_path / "given")
 
 

@@ -5,15 +5,10 @@ import json
 import pytest
 
 from gradret.cli import main
-from gradret.commands.lookup import lookup
+from gradret.commands.lookup import Lookup
 from gradret.errors import ConfigError, StageError, StorageError
 
 READ = ("ingest", "train", "index.tuned", "search.tuned")
-
-
-def test_an_empty_query(tmp_path):
-    with pytest.raises(ConfigError, match="the query is empty"):
-        lookup(tmp_path, "  ")
 
 
 @pytest.mark.parametrize(
@@ -23,7 +18,7 @@ def test_a_folder_that_is_no_run(tmp_path, lineage):
     if lineage is not None:
         (tmp_path / "lineage.json").write_text(lineage)
     with pytest.raises(ConfigError, match=r"is not the folder of a finished run .*expected STORAGE/runs/NAME"):
-        lookup(tmp_path, "query")
+        Lookup(tmp_path)
 
 
 def test_a_run_whose_artifacts_are_gone(tmp_path):
@@ -32,7 +27,7 @@ def test_a_run_whose_artifacts_are_gone(tmp_path):
     lineage = {name: {"path": f"artifacts/{name}/x"} for name in READ}
     (run / "lineage.json").write_text(json.dumps(lineage))
     with pytest.raises(StorageError, match=r"contains no finished artifact; run the command that computes it again"):
-        lookup(run, "query")
+        Lookup(run)
 
 
 def test_a_model_that_did_not_make_the_index(tmp_path):
@@ -46,10 +41,11 @@ def test_a_model_that_did_not_make_the_index(tmp_path):
     (run / "lineage.json").write_text(json.dumps(lineage))
     (run / "model" / "fingerprint.txt").write_text("other\n")
     with pytest.raises(StageError, match=r"was built with train/one, but .* is other"):
-        lookup(run, "query")
+        Lookup(run)
 
 
-@pytest.mark.parametrize("queries", [[], ["two", "queries"]])
-def test_the_command_takes_one_query(tmp_path, capsys, queries):
-    assert main(["search", str(tmp_path), *queries]) == 2
-    assert capsys.readouterr().err == 'gradret: expected one query: gradret search RUN "query"\n'
+@pytest.mark.parametrize("count", ["0", "-1", "x", "1.5", "\u0663"])
+def test_the_number_of_documents_is_checked(tmp_path, capsys, count):
+    with pytest.raises(SystemExit):
+        main(["search", str(tmp_path), "words", f"--top={count}"])
+    assert "expected a number from 1" in capsys.readouterr().err

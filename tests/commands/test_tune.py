@@ -52,8 +52,8 @@ def test_a_search_within_training_leaves_the_better_config(collection, config, t
 def test_a_killed_search_goes_on_and_stopped_trials_hold_nothing(collection, config, tmp_path):  # noqa: F811
     # On few cores: the CPU of every stopped trial is needed by another one.
     rates = {"key": "train.learning_rate", "low": 1e-6, "high": 2e-2, "log": True}
-    more = {"train": SMALL["train"] | {"epochs": 5, "patience": 5}}
-    given = config(collection, **SMALL | more, tune=search([rates], trials=4, seeds=[0]))
+    more = {"train": SMALL["train"] | {"epochs": 3, "patience": 3}}
+    given = config(collection, **SMALL | more, tune=search([rates], trials=3, seeds=[0]))
     path = tmp_path / "config.yaml"
     path.write_text(to_yaml(given), encoding="utf-8")
     first, second = tmp_path / "first.txt", tmp_path / "second.txt"
@@ -65,11 +65,11 @@ def test_a_killed_search_goes_on_and_stopped_trials_hold_nothing(collection, con
     assert begun(path, second).wait() == 0, second.read_text()
     said = second.read_text()
     assert "tune: resuming the interrupted search" in said
-    assert "tune: 1 of 4" not in said
-    assert "tune: 4 of 4 trials" in said
+    assert "tune: 1 of 3" not in said
+    assert "tune: 3 of 3 trials" in said
     found = json.loads((tmp_path / "storage" / "searches" / given.name / "search.json").read_text())
     epochs = [trial["epochs"] for trial in found["trials"]]
-    assert len(epochs) == 4
+    assert len(epochs) == 3
     assert sum(number < max(epochs) for number in epochs) >= 1, epochs
 
 

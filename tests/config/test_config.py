@@ -11,7 +11,10 @@ import pytest
 
 import gradret
 from gradret.config.loading import load, override, parse, to_yaml
-from gradret.config.run import Config, Evaluate, Index, Rule, Search, Select, Train, Workers
+from gradret.config.resources import Workers
+from gradret.config.run import Config, Evaluate, Index, Search
+from gradret.config.select import Rule, Select
+from gradret.config.train import Train
 from gradret.errors import ConfigError
 
 SMALL = {"name": "toy", "dataset": {"name": "pydocs"}}
@@ -60,7 +63,8 @@ def test_defaults_are_those_of_a_config_built_in_python(yaml):
     loaded = load(yaml())
     built = Config(name="toy", dataset=loaded.dataset)
     assert {f.name for f in dataclasses.fields(Config) if getattr(loaded, f.name) != getattr(built, f.name)} == {
-        "generate", "mine", "check", "label", "train",  # which hold components, whose defaults only a loaded config has
+        "generate", "mine", "check", "label", "train", "train_teacher",
+        # which hold components, whose defaults only a loaded config has
     }  # fmt: skip
     assert loaded.search.resources == load(yaml(), ["search.resources={}"]).search.resources == Search().resources
     assert load(yaml(), ["search.resources.gpus=1"]).search.resources == Workers(actors=0, gpus=1.0)
@@ -206,7 +210,7 @@ def test_wrong_values(block, problem):
         ("train.resources.num_workers", 0), ("train.resources.chunk_size", 0), ("train.resources.threads", -1),
         ("index.factory", " "), ("index.factory", "Falt"), ("index.num_shards", 0), ("index.resources.memory_gib", -1),
         ("search.k", 0), ("search.parameters", "nprobe"),
-        ("storage_path", " "), ("storage_path", "s3://bucket/x"), ("storage_path", "gs:/x"), ("seed", -1),
+        ("storage_path", " "), ("storage_path", "s3://key:secret@bucket/x"), ("storage_path", "gs:/x"), ("seed", -1),
     ],
 )  # fmt: skip
 def test_values_out_of_range_name_their_key(key, value):

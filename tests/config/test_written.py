@@ -11,8 +11,8 @@ import yaml as pyyaml
 
 from gradret.commands.tune import _override
 from gradret.config.evaluation import load_evaluation
+from gradret.config.experiments import Dimension
 from gradret.config.loading import load, override, parse, to_yaml
-from gradret.config.run import Dimension
 from gradret.config.written import one_line, read, read_setting
 from gradret.errors import ConfigError
 

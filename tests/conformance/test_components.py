@@ -34,7 +34,9 @@ REQUIRED = {
     ("datasets", "beir"): {"path": "some/folder"},
     ("datasets", "beir_archive"): {"archive": "scifact"},
     ("datasets", "files"): {"docs": "corpus.jsonl", "queries": "queries.tsv", "test": "qrels.txt"},
+    ("datasets", "folder"): {"path": "some/folder"},
     ("datasets", "hf"): {"path": "some/repository"},
+    ("datasets", "lists"): {"path": "train.jsonl"},
     ("datasets", "irds"): {"test": "beir/scifact/test"},
     ("engines", "openai"): {"model": "some-model"},
     ("engines", "vllm"): {"model": "some/model"},
@@ -42,6 +44,7 @@ REQUIRED = {
     ("generators", "llm_queries"): ENGINE,
     ("retrievers", "ranks"): {"retriever": {"name": "bm25", "k": 100}},
     ("retrievers", "rrf"): {"retrievers": [{"name": "bm25"}, {"name": "dense"}]},
+    ("retrievers", "run_file"): {"path": "some/run.trec"},
     ("teachers", "annotator"): ENGINE,
     ("teachers", "cross_encoder"): {"model": "some/model"},
     ("teachers", "decoder_reranker"): {"model": "some/model"},
@@ -49,6 +52,7 @@ REQUIRED = {
     ("teachers", "judge"): ENGINE,
     ("teachers", "mono_t5"): {"model": "some/model"},
     ("teachers", "rank_t5"): {"model": "some/model"},
+    ("teachers", "weighted_sum"): {"teachers": [{"name": "fusion"}]},
 }
 # Known to who knows the method, or said once for the whole kind.
 OBVIOUS = {"weight", "temperature", "k1", "b", "encoder", "teacher", "resources"}

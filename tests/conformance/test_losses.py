@@ -10,6 +10,7 @@ import torch
 
 from gradret import components
 from gradret.losses import NEEDS, Mean
+from gradret.training.objective import as_module
 
 from ..losses.cases import DOCS, LENGTH, QUERIES, fields, lacking, lists, mixed, rows, unlisted
 from .made import outside
@@ -62,7 +63,7 @@ def component(request):
 @pytest.fixture
 def loss(component):
     torch.manual_seed(0)
-    return component.load().double()
+    return as_module(component.load()).double()
 
 
 def solved(loss, given):
@@ -116,7 +117,7 @@ def test_it_is_a_mean(loss):
 
 
 def test_its_weight_is_for_the_sum_of_losses(component, loss):
-    heavy = dataclasses.replace(component, weight=3.0).load().double()
+    heavy = as_module(dataclasses.replace(component, weight=3.0).load()).double()
     same(solved(heavy, lists()), solved(loss, lists()))
 
 

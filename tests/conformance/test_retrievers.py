@@ -5,6 +5,7 @@ For a class of another package: GRADRET_RETRIEVERS="package.module:Class" pytest
 
 import functools
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -19,11 +20,13 @@ NODES = {
     "bm25": {"k": 5},
     "dense": {"k": 5},
     "generated": {},
+    "judged": {},
     "positives": {},
     "random": {"k": 5},
     "ranks": {"retriever": BM25, "first": 3, "last": 12},
     "ranks-sample": {"retriever": DENSE, "first": 1, "last": 15, "sample": 4},
     "ranks-of-ranks": {"retriever": {"name": "ranks", "retriever": BM25, "last": 15}, "first": 2, "last": 9},
+    "run_file": {"k": 5},
     "rrf": {"retrievers": [BM25, DENSE], "k": 5},
     "source": {},
     "teacher": {"top": 3, "sampled": 3, "within": 12},
@@ -38,6 +41,8 @@ class Found:
     def __init__(self, collection, node):
         if node["name"] == "teacher":
             node = node | {"teacher": {"name": "fusion", "encoder": collection.encoder}}
+        if node["name"] == "run_file":
+            node = node | {"path": str(given_run(collection))}
         self.collection, self.config = collection, collection.config("retrievers", node)
         self.retriever = collection.component("retrievers", node)
         self.rows = collection.generated.table("queries").to_pylist()
@@ -50,6 +55,19 @@ class Found:
 
     def of(self, query_id):
         return dict(zip([row["query_id"] for row in self.rows], self.lists, strict=True))[query_id]
+
+
+def given_run(collection):
+    """A run file of a search: equal texts get equal documents, which begin with that of the same number."""
+    path, doc_ids, first = Path(collection.storage) / "given.res", sorted(collection.doc_ids), {}
+    lines = []
+    for place, row in enumerate(collection.generated.table("queries").to_pylist()):
+        start = first.setdefault(row["text"], place)
+        found = [doc_ids[(start + step) % len(doc_ids)] for step in range(9)]
+        lines += [f"{row['query_id']} Q0 {doc_id} 1 {-step} t" for step, doc_id in enumerate(found)]
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(lines))
+    return path
 
 
 @functools.cache

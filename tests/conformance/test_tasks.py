@@ -4,6 +4,7 @@ To test your own classes, set GRADRET_GENERATORS and GRADRET_TEACHERS, as descri
 """
 
 import functools
+import hashlib
 import json
 import math
 import pickle
@@ -92,22 +93,28 @@ def answered(prompt, text=None, finish="stop"):
     sampling = prompt.sampling
     if text is None:
         schema = sampling.json_schema
-        text = json.dumps(filled(schema, prompt.prompt_id)) if schema else f"answer to {prompt.prompt_id}"
+        text = json.dumps(filled(schema, prompt.prompt_id)) if schema else _line(prompt)
         logprobs = tuple(math.log(1 / len(sampling.choices)) for _ in sampling.choices)
     else:
         logprobs = ()
     return Answer(prompt.prompt_id, text, finish, 9, 5, logprobs, facts=json.loads(json.dumps(dict(prompt.facts))))
 
 
+def _line(prompt):
+    """A question, a statement and a title, about the prompt's first text and unlike those of other prompts."""
+    words = " ".join(prompt.texts[0].split()[:3]) if prompt.texts else ""
+    return f"why {words} {hashlib.sha256(prompt.prompt_id.encode()).hexdigest()}."
+
+
 def filled(schema, name):
-    """The least that a JSON schema takes, texts all different."""
+    """The least that a JSON schema takes, texts unlike each other."""
     match schema["type"]:
         case "object":
             return {key: filled(part, f"{name} {key}") for key, part in schema["properties"].items()}
         case "array":
             return []
         case "string":
-            return f"text of {name}"
+            return f"text {hashlib.sha256(name.encode()).hexdigest()}"
         case _:
             return schema.get("minimum", 0)
 

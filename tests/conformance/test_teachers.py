@@ -4,6 +4,7 @@ For a class of another package: GRADRET_TEACHERS="package.module:Class" pytest t
 """
 
 import functools
+import json
 import pickle
 import random
 from dataclasses import replace
@@ -15,7 +16,7 @@ import torch
 from gradret import components
 from gradret.config.loading import parse
 from gradret.config.run import Config
-from gradret.datasets.pydocs import Pydocs
+from gradret.datasets.lists import Lists
 from gradret.encoders.pretrained import Pretrained
 from gradret.pairs import pair_id
 from gradret.store.contracts import GENERATED
@@ -26,8 +27,10 @@ from gradret.teachers.decoder_reranker import DecoderReranker
 from gradret.teachers.file import File
 from gradret.teachers.fusion import Fusion
 from gradret.teachers.generated import Generated
+from gradret.teachers.lists import Lists as ListsTeacher
 from gradret.teachers.mono_t5 import MonoT5
 from gradret.teachers.rank_t5 import RankT5
+from gradret.teachers.weighted_sum import WeightedSum
 from gradret.text import passage
 
 from ..stages import tiny
@@ -60,12 +63,27 @@ FORWARD = {
 }
 
 
+def as_lists(labels):
+    """The labels as rows of Tevatron's format."""
+    for query_id in sorted({row["query_id"] for row in labels}):
+        passages = [
+            {"docid": row["doc_id"], "text": f"text of {row['doc_id']}", "score": row["score"]}
+            for row in labels
+            if row["query_id"] == query_id
+        ]
+        yield {"query_id": query_id, "query": f"text of {query_id}"} | {
+            "positive_passages": passages[:1],
+            "negative_passages": passages[1:],
+        }
+
+
 class World:
     """40 documents, one of them empty, 6 queries, and a folder for each model."""
 
     def __init__(self, storage):
         draw = random.Random(0)
-        self.config = Config(name="toy", dataset=Pydocs(), storage_path=str(storage))
+        lists = Lists(path=str(storage / "lists.jsonl"), test=str(storage / "test.jsonl"))
+        self.config = Config(name="toy", dataset=lists, storage_path=str(storage))
         self.docs = [
             tiny.doc(n, tiny_models.sentence(draw, draw.randint(1, 70)), "bal" if n % 2 else None) for n in range(39)
         ]
@@ -89,6 +107,8 @@ class World:
         self.file = storage / "labels.tsv"
         lines = [f"{row['query_id']}\t{row['doc_id']}\t{row['score']}\n" for row in labels]
         self.file.write_text("query-id\tcorpus-id\tscore\n" + "".join(lines))
+        (storage / "lists.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in as_lists(labels)))
+        (storage / "test.jsonl").write_text('{"query": "other", "pos": ["text"]}\n')
         self.graders, self.scored = {}, {}
         self.texts = {row["doc_id"]: passage(row["title"], row["text"]) for row in self.docs}
 
@@ -103,6 +123,8 @@ class World:
             "file": File(str(self.file)),
             "fusion": Fusion(encoder=encoder),
             "generated": Generated(),
+            "lists": ListsTeacher(),
+            "weighted_sum": WeightedSum((Fusion(encoder=encoder), FORWARD["cross_encoder"](self.models)), (1.0, 0.5)),
         }
         return others[name]
 
@@ -127,7 +149,7 @@ def world(tmp_path_factory, ray_session):
     return World(tmp_path_factory.mktemp("teachers"))
 
 
-INSIDE = [*FORWARD, "bi_encoder", "file", "fusion", "generated"]
+INSIDE = [*FORWARD, "bi_encoder", "file", "fusion", "generated", "lists", "weighted_sum"]
 # Those that ask an LLM are tested as tasks.
 OUTSIDE = {node["name"]: node for node in outside("teachers") if not components.find("teachers", node["name"]).asks_llm}
 NAMES = [*INSIDE, *OUTSIDE]

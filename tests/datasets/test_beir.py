@@ -240,6 +240,15 @@ def test_a_missing_file(beir, table, file):
         Beir(path=str(folder)).content(table)
 
 
+def test_a_corpus_alone_has_no_queries_and_no_judgments(beir):
+    folder = beir(queries=None, qrels={})
+    (folder / "qrels").rmdir()
+    alone = Beir(path=str(folder))
+    assert len(alone.parts("docs")) == 1
+    assert alone.parts("queries") == alone.parts("qrels") == []
+    assert alone.content("queries") == alone.content("qrels")
+
+
 def test_a_missing_split_names_the_splits_there_are(beir):
     folder = beir(qrels={"train": [("q1", "d1", 1)], "dev": [("q1", "d1", 1)]})
     with pytest.raises(DataError, match=r"qrels/test\.tsv: no such file.*dataset\.split has files for: dev, train"):

@@ -288,6 +288,13 @@ def test_what_is_missing_is_named():
         Files(docs="c", queries="q", test="t", language="klingon")
 
 
+def test_documents_alone_have_no_queries_and_no_judgments(files):
+    folder = files(("c.tsv", b"1\tx\n")).path
+    alone = Files(docs="c.tsv", path=folder)
+    assert len(alone.parts("docs")) == 1
+    assert alone.parts("queries") == alone.parts("qrels") == []
+
+
 @pytest.mark.parametrize("name", ["gone.tsv", "gone/*.tsv", "", "c.tsv,gone.tsv", "."])
 def test_a_missing_file(files, tmp_path, name):
     files(("c.tsv", b"1\tx\n"))
@@ -413,9 +420,9 @@ def test_only_the_blanks_of_c_separate_judgments(files):
 
 
 def test_a_missing_column_names_those_there_are(files, tmp_path):
-    dataset = files(("c.parquet", parquet(tmp_path, [{"id": "1", "text": "x"}])))
+    dataset = files(("c.parquet", parquet(tmp_path, [{"number": "1", "text": "x"}])))
     with pytest.raises(
-        DataError, match=r"c\.parquet: no column '_id'; it has id, text\. Set their names in dataset\.columns"
+        DataError, match=r"c\.parquet: no column '_id'; it has number, text\. Set their names in dataset\.columns"
     ):
         dataset.parts("docs")
 

@@ -142,8 +142,8 @@ def test_a_split_that_has_no_judgments(saved):
 
 
 def test_a_missing_column(saved):
-    dataset = saved(queries=[{"id": "1", "text": "x"}])
-    with pytest.raises(DataError, match=r"no column '_id'; it has id, text\. Set their names in dataset\.columns"):
+    dataset = saved(queries=[{"key": "1", "text": "x"}])
+    with pytest.raises(DataError, match=r"no column '_id'; it has key, text\. Set their names in dataset\.columns"):
         dataset.parts("queries")
 
 

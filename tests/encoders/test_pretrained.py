@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from sentence_transformers import SentenceTransformer
 
 from gradret.encoders.pretrained import Pretrained
@@ -57,3 +58,8 @@ def test_vectors_that_are_compared_by_cosine_get_length_1(source, tmp_path, simi
     assert np.abs(lengths - 1).min() > 0.01
     got = built.encode(["bal dim", "kun gor"])
     np.testing.assert_allclose(got, expected / lengths if unit else expected, atol=1e-6)
+
+
+def test_the_cpu_multiplies_in_bfloat16_where_torch_says_so():
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    assert Pretrained(precision="auto").reads(None) == {"precision": "bfloat16" if native else "float32"}

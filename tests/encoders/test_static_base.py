@@ -5,7 +5,6 @@ import shutil
 from types import SimpleNamespace
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
@@ -13,21 +12,31 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import BoW, Pooling, Transformer
 from transformers import AutoModel
 
+from gradret.config.run import Config
+from gradret.datasets.pydocs import Pydocs
 from gradret.encoders.static import Static
 from gradret.errors import ConfigError
 
+from ..stages import tiny
 from .bases import TEXTS, WEIGHT, base
 
 KINDS = list(WEIGHT)
-CONFIG = SimpleNamespace(dataset=SimpleNamespace(language="english"), seed=0)
-INGESTED = SimpleNamespace(batches=lambda _: iter([pa.table({"title": [None] * len(TEXTS), "text": TEXTS})]))
 
 
-def built(source, folder, **fields):
-    """The model that a static encoder makes of ``source``."""
-    folder.mkdir()
-    Static(model=str(source), **({"lexical": 0} | fields)).build(CONFIG, INGESTED, folder)
-    return SentenceTransformer(str(folder), device="cpu")
+@pytest.fixture(scope="module")
+def built(tmp_path_factory, ray_session):
+    """Builds the model that a static encoder makes of a folder; each tokenizer counts the corpus, two shards, once."""
+    storage = tmp_path_factory.mktemp("storage")
+    docs = [tiny.doc(number, text) for number, text in enumerate(TEXTS)]
+    ingested = tiny.artifact(storage, "ingest", {"docs": [docs[:2], docs[2:]]}, rows_out=len(docs))
+    config = Config("toy", Pydocs(), str(storage))
+
+    def build(source, folder, **fields):
+        folder.mkdir()
+        Static(model=str(source), **({"lexical": 0} | fields)).build(config, ingested, folder)
+        return SentenceTransformer(str(folder), device="cpu")
+
+    return build
 
 
 def directions(model):
@@ -47,7 +56,7 @@ def check(model, source, kind):
 
 @pytest.mark.parametrize("padding", [0, 3])
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_transformer_and_rows_behind_its_vocabulary(tmp_path, kind, padding):
+def test_every_kind_of_transformer_and_rows_behind_its_vocabulary(built, tmp_path, kind, padding):
     source = base(tmp_path / "source", kind, padding)
     model = built(source, tmp_path / "built")
     vocabulary = json.loads((source / "tokenizer.json").read_text())["model"]["vocab"]
@@ -59,7 +68,7 @@ def test_every_kind_of_transformer_and_rows_behind_its_vocabulary(tmp_path, kind
 
 
 @pytest.mark.parametrize("form", ["shards", "bfloat16", "sentence-transformers", "subfolder", "vocab.txt"])
-def test_every_form_of_checkpoint(tmp_path, form):
+def test_every_form_of_checkpoint(built, tmp_path, form):
     source = given = base(tmp_path / "source", "wordpiece")
     if form == "shards":
         given = shutil.copytree(source, tmp_path / "given")
@@ -98,7 +107,7 @@ def token(model, word):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_stop_words_and_punctuation_weigh_less_with_every_tokenizer(tmp_path, kind):
+def test_stop_words_and_punctuation_weigh_less_with_every_tokenizer(built, tmp_path, kind):
     source = base(tmp_path / "source", kind)
     model, even = (built(source, tmp_path / str(weight), stop_weight=weight) for weight in (0.25, 1.0))
     lengths = [np.linalg.norm(one[0].embedding.weight.detach().numpy(), axis=1) for one in (model, even)]
@@ -110,7 +119,7 @@ def test_stop_words_and_punctuation_weigh_less_with_every_tokenizer(tmp_path, ki
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_tokens_of_a_stem_share_a_direction_with_every_tokenizer(tmp_path, kind):
+def test_tokens_of_a_stem_share_a_direction_with_every_tokenizer(built, tmp_path, kind):
     model = built(base(tmp_path / "source", kind), tmp_path / "built", lexical=6)
     rows = directions_of(model.tokenizer, model[0].embedding.weight.detach().numpy()[:, 8:])
     same, other = rows("walk"), rows("stone")
@@ -130,14 +139,14 @@ def directions_of(tokenizer, vectors):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_first_word_of_a_text_is_the_token_that_it_is_elsewhere(tmp_path, kind):
+def test_the_first_word_of_a_text_is_the_token_that_it_is_elsewhere(built, tmp_path, kind):
     model = built(base(tmp_path / "source", kind), tmp_path / "built")
     for word in ("stone", "market", "the"):
         assert model.tokenizer.encode(word, add_special_tokens=False).ids == [token(model, word)]
     assert model.tokenizer.encode("", add_special_tokens=False).ids == []
 
 
-def test_a_piece_of_a_letter_is_no_punctuation(tmp_path):
+def test_a_piece_of_a_letter_is_no_punctuation(built, tmp_path):
     source = base(tmp_path / "source", "bytes")
     model, even = (built(source, tmp_path / str(weight), stop_weight=weight) for weight in (0.25, 1.0))
     ids = model.tokenizer.encode("京", add_special_tokens=False).ids
@@ -146,7 +155,7 @@ def test_a_piece_of_a_letter_is_no_punctuation(tmp_path):
     np.testing.assert_allclose(rows[0][1:], rows[1][1:], rtol=1e-5)
 
 
-def test_an_added_token_without_an_embedding_counts_for_nothing(tmp_path):
+def test_an_added_token_without_an_embedding_counts_for_nothing(built, tmp_path):
     source = base(tmp_path / "source", "wordpiece")
     plan = json.loads((source / "tokenizer.json").read_text())
     new = dict(plan["added_tokens"][0], id=1 + max(plan["model"]["vocab"].values()), content="[NEW]")
@@ -157,7 +166,7 @@ def test_an_added_token_without_an_embedding_counts_for_nothing(tmp_path):
     np.testing.assert_allclose(with_it, without, atol=1e-6)
 
 
-def test_words_of_the_corpus_become_tokens_behind_all_others(tmp_path):
+def test_words_of_the_corpus_become_tokens_behind_all_others(built, tmp_path):
     source = base(tmp_path / "source", "wordpiece", 5)
     vocabulary = json.loads((source / "tokenizer.json").read_text())["model"]["vocab"]
     fewer = {piece: number for piece, number in vocabulary.items() if piece not in ("harbour", "##arbour")}
@@ -260,7 +269,7 @@ def _bag_of_words(source):
         (_bag_of_words, "its first module is .*BoW; expected a Transformer"),
     ],
 )
-def test_a_folder_that_cannot_be_a_base_is_named(tmp_path, spoil, why):
+def test_a_folder_that_cannot_be_a_base_is_named(built, tmp_path, spoil, why):
     source = base(tmp_path / "source", "wordpiece")
     spoil(source)
     with pytest.raises(ConfigError, match=f"{source}.*{why}"):
@@ -268,7 +277,7 @@ def test_a_folder_that_cannot_be_a_base_is_named(tmp_path, spoil, why):
 
 
 @pytest.mark.parametrize("kind", ["bytes", "unigram"])
-def test_words_are_added_to_word_pieces_only(tmp_path, kind):
+def test_words_are_added_to_word_pieces_only(built, tmp_path, kind):
     source = base(tmp_path / "source", kind)
     with pytest.raises(ConfigError, match=r"min_docs: .*WordPiece.* is (BPE|Unigram); set min_docs to 0"):
         built(source, tmp_path / "built", min_docs=1)

@@ -24,6 +24,9 @@ from ..processes import kill_tree, wait_until
 ROOT = Path(__file__).parents[2]
 WORDS = ("wing", "plate", "flow", "heat", "shock", "wave", "lift", "drag", "layer", "body", "shell", "load")
 DOCS = 150
+# A random model writes about nothing in no form; what is tested here are engines.
+SHARES = {"prompt": 0, "document": 0, "topic": 0, "similar": 0, "documents": 0}
+UNFILTERED = {**SHARES, "form": False, "mention": False, "language": False}
 JUDGE = """{% set system %}Grade.{% endset %}
 {% macro user(query, document, query_first) %}
 {% if query_first %}Q {{ query }} D {{ document }}{% else %}D {{ document }} Q {{ query }}{% endif %}
@@ -92,7 +95,8 @@ def test_queries_survive_an_engine_and_a_driver_that_are_killed(llm, vllm, tree,
     endless = tmp_path / "endless.jinja"
     endless.write_text("{% set task %}Write. " + "Be short. " * 2000 + "{% endset %}{% set examples = [] %}")
     kinds = ["question", "search", str(endless)]
-    generator = {"name": "llm_queries", "kinds": kinds, "max_tokens": 40, "engine": in_process(llm, engines=2)}
+    engine = in_process(llm, engines=2)
+    generator = {"name": "llm_queries", "kinds": kinds, "max_tokens": 40, "filters": UNFILTERED, "engine": engine}
     tree["generate"] = {"generator": generator, "max_bad_share": 1.0}
     storage = Path(tree["storage_path"])
     # One prompt at a time: the engine that is ready first leaves work for the other one.
@@ -200,7 +204,7 @@ def test_graded_documents_train_a_model(llm, vllm, tree, ray_session):
     )
     folder = flow.report
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert set(metrics["systems"]) == {"base", "tuned", "bm25"}  # this teacher cannot search
+    assert set(metrics["systems"]) == {"base", "tuned", "bm25", "hybrid"}  # this teacher cannot search
     groups = flow.select.table("groups").to_pylist()
     assert all([round(3 * grade) for grade in row["grades"]] == [3, 2, 1, 0] for row in groups)
     # Generated documents are trained with and never searched.
@@ -281,10 +285,11 @@ def test_an_endpoint_does_the_same_jobs(vllm_server, tree, ray_session):
         "name": "openai", "model": model, "base_url": base_url, "key_env": "", "tokenizer": model,
         "max_model_len": 4096, "resources": {"batch_size": 8, "concurrency": 16},
     }  # fmt: skip
+    kind = {"kinds": ["search"], "filters": UNFILTERED, "max_doc_tokens": 60}
     tree |= {
         "dedupe": {"max_docs": 15},
         "generate": {
-            "generator": {"name": "llm_queries", "kinds": ["search"], "max_doc_tokens": 60, "engine": engine},
+            "generator": {"name": "llm_queries", "engine": engine, **kind},
             "max_bad_share": 0.9,
         },
         "mine": {"retrievers": [{"name": "source"}, {"name": "bm25", "k": 3}, {"name": "random", "k": 2}]},
@@ -310,7 +315,8 @@ def test_an_endpoint_does_the_same_jobs(vllm_server, tree, ray_session):
 def test_answers_that_cannot_be_used_stop_the_stage_and_are_kept(vllm_server, tree, ray_session):
     base_url, model = vllm_server
     engine = {"name": "openai", "model": model, "base_url": base_url, "key_env": "", "max_model_len": 4096}
-    generator = {"name": "llm_queries", "kinds": ["search"], "max_tokens": 1, "max_doc_tokens": 60, "engine": engine}
+    kind = {"kinds": ["search"], "filters": UNFILTERED, "max_tokens": 1, "max_doc_tokens": 60}
+    generator = {"name": "llm_queries", "engine": engine, **kind}
     tree |= {"dedupe": {"max_docs": 100}, "generate": {"generator": generator}}
     with pytest.raises(StageError) as stopped:
         assert Flow(gradret.config.loading.parse(tree)).generate

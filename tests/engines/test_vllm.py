@@ -96,6 +96,16 @@ def test_template_arguments_reach_the_template(llm, tokenizer, tmp_path):
         assert tokenizer.decode(row["tokenized_prompt"]).startswith(said)
 
 
+def test_a_base_model_continues_the_plain_text(tmp_path):
+    from transformers import AutoTokenizer
+
+    base = tiny_llm.write(tmp_path / "base", chat_template=None)
+    row = engine(base, chat_template="plain").load()(prompt(text="a plane"), 7)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    said = f"{tokenizer.bos_token or ''}Be short.\n\na plane\nSay it."
+    assert row["tokenized_prompt"] == tokenizer(said, add_special_tokens=False)["input_ids"]
+
+
 def test_what_cannot_work_is_refused_before_it_starts(llm, tmp_path, ray_session, vllm):
     plain = tiny_llm.write(tmp_path / "plain", chat_template=None)
     with pytest.raises(ConfigError, match="has no chat template"):
@@ -107,13 +117,15 @@ def test_what_cannot_work_is_refused_before_it_starts(llm, tmp_path, ray_session
         engine(tmp_path / "nowhere").check()
     with pytest.raises(ConfigError, match=r"chat_template .*: No such file"):
         engine(llm, chat_template=str(tmp_path / "none.jinja")).check()
-    with pytest.raises(ConfigError, match=r"no GPU.*resources\.cpus"):
-        Vllm(str(llm)).check()
+    with pytest.raises(ConfigError, match=r"generate needs a node with 1 CPU, 1 GPU, but .*resources\.cpus"):
+        Vllm(str(llm)).wait("generate")
     engine(llm).check()
     with pytest.raises(ValueError, match="engine_kwargs must not contain model"):
         engine(llm, engine_kwargs={"model": "x"})
     with pytest.raises(ValueError, match="batch_size: must be at least 1"):
         VllmResources(batch_size=0)
+    with pytest.raises(ValueError, match=r"environment: HF_TOKEN: .* must hold no secret"):
+        VllmResources(environment={"HF_TOKEN": "hf_x"})
 
 
 def test_seeds_follow_from_ids():

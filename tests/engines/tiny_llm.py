@@ -30,7 +30,7 @@ def write(
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    tokenizer = _tokenizer(chat_template, texts, vocabulary)
+    tokenizer = tokenizer_of(chat_template, texts, vocabulary)
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -68,7 +68,7 @@ def _let_it_end(model: Any, eos: int) -> None:
     model.lm_head.weight[eos, 0] = END
 
 
-def _tokenizer(chat_template: str | None, texts: Iterable[str], vocabulary: int) -> Any:
+def tokenizer_of(chat_template: str | None, texts: Iterable[str], vocabulary: int) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 

@@ -1,6 +1,7 @@
 """Export of a complete run's model."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -12,7 +13,7 @@ from sentence_transformers import SentenceTransformer
 from gradret.commands.export import export
 from gradret.errors import StorageError
 
-from ..small_run import shard_ids
+from ..small_run import ROOT, shard_ids
 
 
 def test_the_folder_gives_the_vectors_of_the_index(finished, storage, dataset, tmp_path):
@@ -26,8 +27,10 @@ def test_the_folder_gives_the_vectors_of_the_index(finished, storage, dataset, t
     card = ModelCard.load(folder / "README.md")
     assert card.data.library_name == "sentence-transformers"
     assert f"- Documents: {len(rows)}" in card.text
+    results = {one.metric_name: one.metric_value for one in card.data.eval_results}
     tuned = json.loads((finished / "metrics.json").read_text())["systems"]["tuned"]
     assert f"| tuned | {' | '.join(f'{value:.4f}' for value in tuned.values())} |" in card.text
+    assert results == {name: pytest.approx(tuned[name], abs=1e-6) for name in tuned if name != "judged@10"}
 
 
 def test_a_changed_model_is_refused_and_nothing_is_written(finished, storage, tmp_path):
@@ -40,3 +43,17 @@ def test_a_changed_model_is_refused_and_nothing_is_written(finished, storage, tm
     with pytest.raises(StorageError, match=r"model\.safetensors is damaged: its checksum differs; delete .*/model and"):
         export(run, tmp_path / "given")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_static_student_as_onnx_gives_the_vectors_of_the_index(finished, storage, dataset, tmp_path, monkeypatch):
+    folder = export(finished, tmp_path / "onnx", "onnx")
+    monkeypatch.syspath_prepend(folder)
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read_text(), re.DOTALL)
+    names = {}
+    exec(code.replace('"DIR"', repr(str(folder))), names)
+    index = storage / json.loads((finished / "lineage.json").read_text())["index.tuned"]["path"] / "shards"
+    rows = [json.loads(line) for line in (dataset / "corpus.jsonl").read_text().splitlines()]
+    texts = {row["_id"]: f"{row['title']} {row['text']}" for row in rows}
+    got = names["encoder"].encode("document", [texts[doc_id] for doc_id in shard_ids(index)])
+    np.testing.assert_allclose(got, np.load(index / "00000.npy"), atol=1e-5)
+    assert not names["encoder"].encode("query", ["", ""]).any()

@@ -16,12 +16,11 @@ from ..small_run import ROOT, SMALL, command, model_bytes
 
 DEATHS = [
     ("encode", signal.SIGTERM),
-    ("encode", signal.SIGKILL),
     ("train", signal.SIGINT),  # while Ray Train starts
     ("train", signal.SIGKILL),
     ("search", signal.SIGINT),  # Ray Train's handler would still be there
-    ("search", signal.SIGKILL),
 ]
+"""Of each kind one; benchmarks/kill_sweep.py has all stages."""
 
 
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_result(finished, dataset, tmp_path):

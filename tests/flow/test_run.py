@@ -1,6 +1,8 @@
 """The whole flow at small size: a run's results, and what a second run reuses."""
 
+import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -9,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gradret.arguments import STAGES
 from gradret.cli import main
-from gradret.store.artifacts import read_shard
+from gradret.planning.used import used_hours
+from gradret.store.artifacts import opened, read_shard
 
 from ..small_run import ROOT, command, gradret, made, model_bytes, shard_ids
 
-SYSTEMS = ["bm25", "base", "tuned", "teacher"]
+SYSTEMS = ["bm25", "base", "tuned", "hybrid", "teacher"]
 
 
 def test_metrics_json_is_as_specified(finished):
@@ -107,23 +111,61 @@ def test_tuned_model_in_sentence_transformers_gives_the_vectors_of_the_index(fin
     np.testing.assert_allclose(np.linalg.norm(strange, axis=1), [0.0, 1.0], atol=1e-5)
 
 
-def test_a_second_run_computes_nothing_and_starts_no_ray(finished, dataset, storage):
-    code = (
-        "import sys; from gradret.cli import main; status = main(sys.argv[1:]); ray = sys.modules.get('ray');"
-        "assert not (ray and ray.is_initialized()), 'Ray was started'; sys.exit(status)"
+def test_the_log_has_a_numbered_line_for_every_stage_and_details(finished):
+    first = (finished / "log.txt").read_text().partition("\tfinished\n")[0]
+    lines = [line.partition("\t")[2] for line in first.splitlines()[:-1]]
+    stages = re.findall(r"^\[ ?(\d+)/15\] (\w+)  .* s", "\n".join(lines), re.MULTILINE)
+    assert [int(number) for number, _ in stages] == list(range(1, 16))
+    assert {name for _, name in stages} == set(STAGES) - {"cut"}  # documents stay whole
+    assert any(
+        re.fullmatch(r"  encode .* queries, tuned model: 29 rows in.*/artifacts/encode/\w+", line) for line in lines
     )
-    again = subprocess.run(
-        [sys.executable, "-c", code, *command("run", dataset, storage)[3:]],
-        capture_output=True, text=True, check=False, cwd=ROOT,
-    )  # fmt: skip
-    assert again.returncode == 0, again.stderr
-    assert made(again) == []
+    assert re.fullmatch(r"finished in .*: 15 stages computed, 0 reused", lines[-1])
+
+
+HEAVY = {"faiss", "pandas", "ray", "scipy", "sklearn", "torch", "transformers"}
+
+
+def test_a_second_run_computes_nothing_and_imports_nothing_heavy(finished, dataset, storage):
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.name != "log.txt"}
+    assert made(without(HEAVY, command("run", dataset, storage))) == []
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.name != "log.txt"} == before
+
+
+def test_a_plan_of_a_finished_run_computes_nothing_and_imports_nothing_heavy(finished, dataset, storage):
+    """Of what is heavy it imports bm25s, and with it scipy, to write the sample's queries."""
+    planned = without(HEAVY - {"scipy"}, command("plan", dataset, storage))
+    assert made(planned) == []
+    used = {line.split()[0] for line in planned.stdout.splitlines()[3:20] if line and line.split()[-1] != "-"}
+    assert used > set(used_hours(storage, "small")) > {"ingest", "train"}
+
+
+def without(heavy, arguments):
+    """Run the command in a process that fails if it has imported any of the modules."""
+    code = (
+        "import sys; from gradret.cli import main; status = main(sys.argv[1:]);"
+        f"heavy = {heavy!r} & set(sys.modules); assert not heavy, heavy; sys.exit(status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments[3:]], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.mark.parametrize("name", ["report.html", "metrics.json", "runs/tuned.trec", "model/README.md"])
+def test_a_file_of_the_report_that_was_changed_is_written_again(finished, dataset, storage, name):
+    whole = (finished / name).read_bytes()
+    (finished / name).write_bytes(whole[:-1] + b"!")
+    done = gradret("report", dataset, storage)
+    assert done.returncode == 0, done.stderr
+    assert (finished / name).read_bytes() == whole
 
 
 def test_a_resource_changes_nothing(finished, dataset, storage):
     done = gradret("run", dataset, storage, "train.resources.chunk_size=77", "label.resources.actors=2")
     assert done.returncode == 0, done.stderr
-    assert made(done) == []
+    assert made(done) == ["report"]  # which shows the config
 
 
 def test_another_loss_runs_train_and_what_follows(finished, dataset, storage):
@@ -150,10 +192,32 @@ def test_four_shards_give_the_identical_run(finished, dataset, storage):
 
 
 def test_search_by_hand(finished, capsys):
-    assert main(["search", str(finished), "wait for a process but give up after a while", "--json"]) == 0
+    words = ["wait", "for", "a", "process", "but", "give", "up", "after", "a", "while"]
+    assert main(["search", str(finished), *words, "--json", "--top", "5"]) == 0
     hits = json.loads(capsys.readouterr().out)
-    assert [hit["rank"] for hit in hits] == list(range(1, 11))
+    assert [hit["rank"] for hit in hits] == list(range(1, 6))
     assert any(hit["doc_id"].startswith("subprocess") for hit in hits)
+
+
+def test_typed_queries_give_the_ranking_of_the_run(finished, storage, capsys, monkeypatch):
+    entries = json.loads((finished / "lineage.json").read_text())
+    queries = opened(storage / entries["queries"]["path"]).table("queries").to_pylist()[:3]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(query["text"] for query in queries)))
+    assert main(["search", str(finished), "--compare", "--json"]) == 0
+    for query, line in zip(queries, capsys.readouterr().out.splitlines(), strict=True):
+        for system, hits in json.loads(line).items():
+            rows = [row.split() for row in (finished / "runs" / f"{system}.trec").read_text().splitlines()]
+            expected = [row[2] for row in rows if row[0] == query["query_id"]][:10]
+            assert [hit["doc_id"] for hit in hits] == expected
+
+
+def test_search_by_hand_imports_neither_torch_nor_ray(finished):
+    code = (
+        "import sys; from gradret.cli import main; main(sys.argv[1:]);"
+        "sys.exit(bool({'torch', 'ray', 'transformers'} & set(sys.modules)))"
+    )
+    arguments = ["search", str(finished), "wait", "--compare"]
+    assert subprocess.run([sys.executable, "-c", code, *arguments], check=False, cwd=ROOT).returncode == 0
 
 
 def test_poisoned_test_judgments_give_the_identical_model(finished, dataset, tmp_path):
@@ -175,6 +239,25 @@ def test_poisoned_test_judgments_give_the_identical_model(finished, dataset, tmp
     assert clean["train"]["artifact"] == f"train/{Path(folder).name}"
     for stage in ("check", "leaks"):
         assert (tmp_path / "storage" / "artifacts" / clean[stage]["artifact"] / "manifest.json").is_file()
+
+
+def test_documents_alone_are_enough(finished, dataset, storage, tmp_path):
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    shutil.copy(dataset / "corpus.jsonl", alone)
+    done = gradret("run", alone, storage, "name=alone")
+    assert done.returncode == 0, done.stderr
+    assert "The test queries are generated" in done.stdout
+    run = storage / "runs" / "alone"
+    assert "The test queries are generated" in (run / "report.html").read_text()
+    entries = json.loads((run / "lineage.json").read_text())
+    test = {row["query_id"] for row in opened(storage / entries["queries"]["path"]).table("queries").to_pylist()}
+    trained = {row["query_id"] for row in opened(storage / entries["select"]["path"]).table("groups").to_pylist()}
+    assert len(test) >= 50
+    assert trained
+    assert not test & trained
+    ranks = {line.split()[0] for line in (run / "runs" / "tuned.trec").read_text().splitlines()}
+    assert ranks == test
 
 
 def test_every_table_of_the_run_keeps_its_contract(finished, storage):

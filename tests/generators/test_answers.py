@@ -1,7 +1,7 @@
 import pytest
 
 from gradret.engines import Answer, Unusable
-from gradret.generators._answers import is_copy, is_refusal, one_line
+from gradret.generators._answers import is_refusal, one_line
 
 
 def answer(text, finish="stop"):
@@ -25,6 +25,13 @@ def answer(text, finish="stop"):
         ("**Title:** Shells", "Shells"),
         ("**Title**: Shells", "Shells"),
         ("Answer 1: Shells", "Shells"),
+        ("Document Title: Shells", "Shells"),
+        ("Title:薄い殻", "薄い殻"),
+        ("Main idea: Shells", "Shells"),
+        ("Document: Shells", "Shells"),
+        ("This can be found as follows:\nShells", "Shells"),
+        ("答え：\n薄い殻", "薄い殻"),
+        ("```html\n<title>Shells</title>\n```", "Shells"),
         ("Keywords:\nshell, axial load", "shell, axial load"),
         ("- shell, axial load", "shell, axial load"),
         ("1. why does a shell buckle\n2. when does it", "why does a shell buckle"),
@@ -32,6 +39,12 @@ def answer(text, finish="stop"):
         ("Here's the title:\nShells", "Shells"),
         ("Here\u2019s the title:\nShells", "Shells"),
         ("```text\nwhy does a shell buckle\n```", "why does a shell buckle"),
+        ("The title for the document, which covers thin shells, is: Shells", "Shells"),
+        ('A possible question about this text:\n"why does a shell buckle?"', "why does a shell buckle?"),
+        ("Here is a question that the document answers: why does a shell buckle", "why does a shell buckle"),
+        ("My search query would be: shell buckling", "shell buckling"),
+        ("The keywords are:\n- shell, axial load", "shell, axial load"),
+        ("**Search terms:** shell, axial load", "shell, axial load"),
         ("<think>\nThe text is on shells.\n</think>\n\nwhy does a shell buckle", "why does a shell buckle"),
         ("...\nwhy does a shell buckle", "why does a shell buckle"),
         ("薄い殻はなぜ座屈するのか", "薄い殻はなぜ座屈するのか"),
@@ -49,6 +62,12 @@ def test_what_models_put_around_a_line_is_taken_off(text, line):
         "what is a query: a definition",
         "title insurance: who pays",
         "question mark in url",
+        "Query optimisation: a survey",
+        "The question of lift: what is known",
+        "Title search: how long it takes",
+        "here we go: lyrics",
+        "<title> in HTML",
+        "https://example.com login page",
         "10. symphony by Mahler",
         "here is where it began",
         "sorry sight in Macbeth",
@@ -71,6 +90,7 @@ def test_a_line_that_only_looks_so_is_left(text):
         ("Sure, here is a title:", "length", "empty answer"),
         ("<think>\nThe text is on", "length", "no answer after the thoughts"),
         ("I'm sorry, but I can't help with that.", "stop", "refusal"),
+        ("https://example.com/search?q=shell", "stop", "a link"),
         ("Title: I cannot provide a title", "length", "refusal"),
         ("why does a shell buckle under", "length", "cut off at max_tokens"),
         ("\nwhy does a shell buckle under", "length", "cut off at max_tokens"),
@@ -79,6 +99,14 @@ def test_a_line_that_only_looks_so_is_left(text):
 def test_what_cannot_be_used_says_why(text, finish, reason):
     with pytest.raises(Unusable, match=f"^{reason}$"):
         one_line(answer(text, finish))
+
+
+def test_the_task_is_taken_off_where_an_answer_repeats_it():
+    task = "A title for this document"
+    assert one_line(answer("A title for this document: Shells"), task) == "Shells"
+    assert one_line(answer("A title for this document:\nShells"), task) == "Shells"
+    assert one_line(answer("A title for this document of shells"), task) == "A title for this document of shells"
+    assert one_line(answer("A search for this document: shells"), task) == "A search for this document: shells"
 
 
 def test_a_line_that_ended_before_the_limit_is_kept():
@@ -126,21 +154,3 @@ def test_refusals_are_known(text):
 )
 def test_queries_that_begin_nearly_so_are_no_refusals(text):
     assert not is_refusal(text)
-
-
-PROMPT = "Follow these rules.\n<document>\n\n</document>\nAnswer 1: patent law\nWrite one  line,\nand nothing else."
-
-
-@pytest.mark.parametrize("line", ["<document>", "follow these rules.", "Write one line, and", "ONE LINE, and nothing"])
-def test_a_line_or_a_run_of_words_of_the_prompt_is_a_copy(line):
-    assert is_copy(line, PROMPT)
-
-
-@pytest.mark.parametrize("line", ["patent law", "one line", "document", "rules to follow in patent law", "these rules"])
-def test_words_that_the_prompt_holds_too_are_no_copy(line):
-    assert not is_copy(line, PROMPT)
-
-
-@pytest.mark.parametrize(("line", "copied"), [("人工智能", False), ("正在改变世界", True), ("改变 世界 人", False)])
-def test_without_blanks_six_letters_are_a_copy(line, copied):
-    assert is_copy(line, "Example: 人工智能正在改变世界。") is copied

@@ -11,6 +11,7 @@ import pytest
 from gradret.config.loading import load, parse, to_yaml
 from gradret.engines import Answer, Unusable
 from gradret.errors import ConfigError
+from gradret.generators._filters import DocumentFilters
 from gradret.generators.extractive import Extractive
 from gradret.generators.graded_documents import GradedDocuments
 from gradret.pairs import pair_id
@@ -210,7 +211,28 @@ def test_an_answer_that_repeats_an_example_is_told(prompt):
     copied = task().templates.examples[place]["documents"][2]
     with pytest.raises(Unusable, match=r"^copy of an example$"):
         task().read(answer(prompt, {**FOUR, "relevance_2": f" {copied}"}))
+    words = copied.split()
+    edited = " ".join([*words[: len(words) // 2], "instead", *words[len(words) // 2 + 1 :]])
+    with pytest.raises(Unusable, match=r"^copy of an example$"):
+        task().read(answer(prompt, {**FOUR, "relevance_2": edited}))
+    assert task(filters=DocumentFilters(prompt=0)).read(answer(prompt, {**FOUR, "relevance_2": copied}))[2] == copied
     assert task().read(answer(prompt, {**FOUR, "relevance_2": "\U0001f642"}))[2] == "\U0001f642"  # escaped as a pair
+
+
+def test_an_answer_that_repeats_the_prompt_is_told(prompt):
+    rule = next(line for line in prompt.system.splitlines() if line.startswith("of grade 3 is"))
+    with pytest.raises(Unusable, match=r"^copy of the prompt$"):
+        task().read(answer(prompt, {**FOUR, "relevance_3": f"A document {rule}"}))
+    with pytest.raises(Unusable, match=r"^copy of the prompt$"):
+        task().read(answer(prompt, {**FOUR, "relevance_0": "A document of grade 0 is: " + rule}))
+
+
+def test_documents_that_differ_in_a_word_are_the_same(prompt):
+    text = "A wing in the wake of a propeller gains more lift than one in still air, as tunnels show."
+    alike = {**FOUR, "relevance_3": text, "relevance_2": text.replace("tunnels", "tests")}
+    with pytest.raises(Unusable, match=r"^the same document at two grades$"):
+        task().read(answer(prompt, alike))
+    assert len(task(filters=DocumentFilters(similar=0)).read(answer(prompt, alike))) == 4
 
 
 # What becomes of them

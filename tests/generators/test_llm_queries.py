@@ -1,5 +1,6 @@
 import json
 import re
+from hashlib import sha256
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ from gradret import prompts
 from gradret.engines import Answer, Unusable
 from gradret.errors import ConfigError
 from gradret.generators._answers import one_line
+from gradret.generators._filters import Filters
 from gradret.generators.llm_queries import LLMQueries
 from gradret.store import contracts
 from gradret.store.artifacts import write_shard
@@ -179,25 +181,58 @@ def test_a_copy_of_the_prompt_is_unusable(shard, riddle):
         with pytest.raises(Unusable, match="copy of the prompt"):
             job.read(answer(prompt, line))
     with pytest.raises(Unusable, match="copy of the prompt"):
-        job.read(answer(own, f"about another document: {shown} document"))
-    assert job.read(answer(own, f"about another document: {hidden} document"))
+        job.read(answer(own, f"another document: {shown} document"))
+    assert job.read(answer(own, f"another document: {hidden} document"))
     # The document is not the instructions: many a title is a copy of its own.
-    assert job.read(answer(question, DOCS[0]["text"])) == DOCS[0]["text"]
+    assert job.read(answer(own, DOCS[0]["text"])) == DOCS[0]["text"]
+
+
+def test_an_answer_has_the_form_of_its_kind(shard, riddle):
+    job = task(kinds=("question", "claim", "keywords", "title", riddle(OWN + '{% set form = "question" %}')))
+    of = {prompt.facts["kind"]: prompt for prompt in job.prompts(shard(DOCS[:1]))}
+    asks, states = "Why does a wing gain lift?", "A wing in the wake of a propeller gains more lift."
+    for kind, text, fault in [
+        ("question", states, "not a question"),
+        ("claim", asks, "a question, not a statement"),
+        ("keywords", states, "a sentence, not keywords"),
+        ("riddle", states, "not a question"),
+    ]:
+        with pytest.raises(Unusable, match=f"^{fault}$"):
+            job.read(answer(of[kind], text))
+    assert job.read(answer(of["title"], states)) == states
+    assert job.read(answer(of["title"], asks)) == job.read(answer(of["riddle"], asks)) == asks
+    lenient = task(kinds=("question",), filters=Filters(form=False))
+    assert lenient.read(answer(of["question"], states)) == states
+
+
+def different(job, path):
+    """A query about its document for each prompt, all unlike each other."""
+    return {
+        prompt.prompt_id: f"{prompt.texts[0].split()[-1]} {sha256(prompt.prompt_id.encode()).hexdigest()}"
+        for prompt in job.prompts(path)
+    }
 
 
 def test_result_reconciles_and_keeps_the_contract(shard):
     job, path = task(), shard()
-    read = {prompt.prompt_id: f"text of {prompt.prompt_id}" for prompt in job.prompts(path)}
+    read = different(job, path)
     read["d1~claim"] = Quarantined("d1~claim", "refusal", "I cannot help")
-    read["d2~search"] = "TEXT of d2~title"
-    read["d3~title"] = "text of d2~title"  # of another document
+    read["d1~keywords"] = "wing, lift, slipstream, wake"
+    read["d1~search"] = "Wing, lift: slipstream, wake."
+    read["d2~search"] = "Boundary layers separate from a blunt body"
+    read["d2~title"] = "Boundary layers separate from a blunt body"
+    read["d3~search"] = "薄い殻はなぜ座屈するのか"
+    read["d3~claim"] = "Heat pumps move warmth."
     result = job.result(path, read)
     table = contracts.check(result.tables["queries"], "queries", "test")
     assert set(result.tables) == {"queries"}
-    assert (result.rows_in, result.rows_kept, table.num_rows) == (18, 16, 16)
+    assert (result.rows_in, result.rows_kept, table.num_rows) == (18, 13, 13)
     assert result.quarantined == [
         Quarantined("d1~claim", "refusal", "I cannot help"),
-        Quarantined("d2~search", "same text as another kind", "TEXT of d2~title"),
+        Quarantined("d1~search", "near-duplicate of another kind", read["d1~search"]),
+        Quarantined("d2~search", "copied from the document", read["d2~search"]),
+        Quarantined("d3~claim", "not about the document", read["d3~claim"]),
+        Quarantined("d3~search", "another language than the document", read["d3~search"]),
     ]
     for row in table.to_pylist():
         doc_id, kind = row["query_id"].split("~")
@@ -209,6 +244,16 @@ def test_result_reconciles_and_keeps_the_contract(shard):
             "kind": kind,
             "generator": "llm_queries",
         }
+
+
+def test_a_query_of_several_documents_is_quarantined(shard):
+    job, path = task(kinds=("title", "search")), shard()
+    read = different(job, path)
+    read |= dict.fromkeys(("d1~search", "d2~search", "d3~title"), "a wing, a thin shell, a body")
+    result = job.result(path, read)
+    assert (result.rows_in, result.rows_kept) == (6, 3)
+    assert {each.reason for each in result.quarantined} == {"same query for several documents"}
+    assert [each.where for each in result.quarantined] == ["d1~search", "d2~search", "d3~title"]
 
 
 def test_result_of_a_shard_whose_answers_all_failed(shard):
@@ -237,6 +282,7 @@ def test_a_prompt_of_the_users_own(shard, tmp_path):
         ("{% set task = '  ' %}{% set examples = [] %}", "task must be text"),
         ("{% set task = missing %}{% set examples = [] %}", "task must be text"),
         ("{% set task = 'x' %}{% set examples = 'y' %}", "examples must be a list"),
+        ("{% set task = 'x' %}{% set examples = [] %}{% set form = 'z' %}", "form must be one of question, statement"),
         ("{% set task = 'x' %}{% set examples = ['y'] %}", r"examples\[0\] must have texts document and query"),
         ("{% set task = 'x' %}{% set examples = [{'document': 'y'}] %}", r"examples\[0\]"),
         (
@@ -283,6 +329,7 @@ def test_templates_name_all_that_the_prompts_are_made_of(riddle):
         ({"kinds": ("titel",)}, "kinds: 'titel' is not .*'title'"),
         ({"kinds": ("title", "my/title.jinja")}, "kinds must have different names, got title, title"),
         ({"kinds": ("my/a~b.jinja",)}, "kinds: .*'a~b'"),
+        ({"filters": Filters(extractive=("titel",))}, "filters.extractive: 'titel' is not .*'title'"),
         ({"examples": -1}, "examples: must be"),
         ({"temperature": -0.1}, "temperature: must be"),
         ({"top_p": 0.0}, "top_p must be"),
@@ -298,6 +345,21 @@ def test_settings_out_of_range_are_refused(settings, says):
 
 def test_the_kinds_are_the_templates_here():
     assert sorted(f"queries/{kind}" for kind in LLMQueries().kinds) == prompts.names("queries")
+    assert sorted(f"queries/small/{kind}" for kind in LLMQueries().kinds) == prompts.names("queries/small")
+
+
+def test_small_prompts_have_the_same_kinds_and_end_where_the_answer_begins(shard):
+    small, full = task(prompts="small"), task()
+    for kind, settings in full.kinds.items():
+        assert small.kinds[kind][2:] == settings[2:]
+    for prompt, same in zip(small.prompts(shard()), full.prompts(shard()), strict=True):
+        assert (prompt.prompt_id, prompt.facts, prompt.texts) == (same.prompt_id, same.facts, same.texts)
+        kind, message = small.kinds[prompt.facts["kind"]], prompt.user(prompt.texts)
+        assert message.endswith(f"\n{kind.task}:")
+        assert all(kind.examples[index]["query"] in message for index in prompt.facts["examples"])
+        assert len(prompt.system) + len(message) < len(same.system) + len(same.user(same.texts))
+    templates = LLMQueries(prompts="small", prompt="queries/_prompt").templates
+    assert templates[:2] == ("queries/_prompt", "queries/small/question")
 
 
 @pytest.mark.parametrize("kind", KINDS[:-1])

@@ -156,7 +156,7 @@ def test_one_labelled_pair_a_query_is_siglips_matrix_with_soft_targets():
         | {"scores": [0.0, 0.0], "positives": [True, False], "relevant_doc_ids": [doc]}
         for number, doc in enumerate(docs)
     ]
-    drawn = Groups(pa.Table.from_pylist(rows), docs, 1, 0).batch(np.arange(6), 0)
+    drawn = Groups(pa.Table.from_pylist(rows), pa.array(docs), 1, 0).batch(np.arange(6), 0)
     assert drawn.columns_QG.tolist() == [[number] for number in range(6)]
     torch.manual_seed(0)
     scores = torch.rand(6, 6, dtype=torch.float64)

@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 CODE = """
 import ray
-ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, logging_level="ERROR")
+ray.init("local", num_cpus=2, num_gpus=1, include_dashboard=False, logging_level="ERROR")
 
 def device(has_gpu=True):
     import torch

@@ -12,6 +12,8 @@ from gradret.config.loading import parse
 from gradret.errors import ConfigError
 from gradret.planning.text import as_text
 
+from .test_stages import RATES
+
 LETTERS = [a + b + c for a in "bdfgk" for b in "aiou" for c in "lmnrs"]
 ECHO = "tests.planning.outside:Echo"
 
@@ -76,7 +78,7 @@ def shard_of(config, docs, tmp_path):
 def test_a_small_corpus_is_counted_exactly(tree, vllm, tmp_path):
     docs = documents(20)
     config = parse(tree(docs, asking(vllm, max_tokens=30)))
-    (stage,) = plan(config)["stages"]
+    (stage,) = plan(config)["prompts"]
     task = config.generate.generator.load({}, len(docs), config.seed)
     lengths = counted(vllm["model"], task.prompts(shard_of(config, docs, tmp_path)))
     assert len(lengths) == 40
@@ -89,12 +91,12 @@ def test_a_small_corpus_is_counted_exactly(tree, vllm, tmp_path):
 
 def test_a_larger_one_is_sampled_whatever_its_order(tree):
     docs = documents(150, words=lambda draw: 20)
-    (stage,) = plan(parse(tree(docs, asking({"name": ECHO}))))["stages"]
+    (stage,) = plan(parse(tree(docs, asking({"name": ECHO}))))["prompts"]
     assert (stage["rows"], stage["prompts"], stage["sample"]["rows"]) == (150, 300, 64)
     assert stage["tokens_in"] == {"mean": 20, "total": 6000}
     docs = documents(150)
     stages = [
-        plan(parse(tree(order, asking({"name": ECHO}), name=name)))["stages"]
+        plan(parse(tree(order, asking({"name": ECHO}), name=name)))["prompts"]
         for name, order in [("forwards", docs), ("backwards", docs[::-1])]
     ]
     assert stages[0] == stages[1]
@@ -105,17 +107,17 @@ def test_documents_that_get_no_queries_cost_nothing(tree):
     docs = documents(12)
     docs[3]["text"] = "1 2 3"
     docs[5]["text"] = docs[4]["text"]
-    (stage,) = plan(parse(tree(docs, asking({"name": ECHO}), dedupe={"max_docs": 7})))["stages"]
+    (stage,) = plan(parse(tree(docs, asking({"name": ECHO}), dedupe={"max_docs": 7})))["prompts"]
     assert (stage["rows"], stage["prompts"]) == (7, 14)
 
 
 def test_prompts_too_long_and_texts_cut_are_told(tree, vllm):
     docs = documents(6, words=lambda draw: 100)
-    (stage,) = plan(parse(tree(docs, asking(vllm, max_doc_tokens=20))))["stages"]
+    (stage,) = plan(parse(tree(docs, asking(vllm, max_doc_tokens=20))))["prompts"]
     assert (stage["sample"]["too_long"], stage["sample"]["texts_cut"]) == (0, 12)
     vllm["engine_kwargs"]["max_model_len"] = 100
     estimate = plan(parse(tree(docs, asking(vllm))))
-    (stage,) = estimate["stages"]
+    (stage,) = estimate["prompts"]
     assert (stage["sample"]["too_long"], stage["tokens_in"]["total"], stage["tokens_out"]["total"]) == (12, 0, 0)
     assert "generate: 12 of 12 sampled prompts are too long for the model" in estimate["assumptions"]
 
@@ -126,7 +128,7 @@ def test_a_judge_of_queries_that_are_not_there_yet(tree):
     config = parse(
         tree(documents(30), asking({"name": ECHO}), mine={"retrievers": retrievers}, label={"teacher": judge})
     )
-    generate, check, label = plan(config)["stages"]
+    generate, check, label = plan(config)["prompts"]
     assert (label["stage"], label["asks"], label["unit"]) == ("label", "judge", "queries")
     assert (generate["prompts"], label["rows"]) == (60, 60)
     # Of the 200 queries of the check there are 60, of its 100 documents 30; each is asked about in both orders.
@@ -148,9 +150,10 @@ def test_a_judge_of_queries_that_no_model_writes(tree):
     from gradret.flow import Flow
 
     written = Flow(config).generate.counts["rows_out"]
-    (label,) = plan(config)["stages"]
+    check, label = plan(config)["prompts"]
     # One prompt a query, with as many candidates as there are documents.
     assert (label["rows"], label["prompts"]) == (written, written)
+    assert check["stage"] == "check"
 
 
 def test_a_retriever_that_does_not_tell_how_much_it_finds(tree):
@@ -169,14 +172,14 @@ def test_training_queries_and_their_positives(tree):
     retrievers = [{"name": "positives"}, {"name": "random", "k": 3}]
     judge = {"name": "judge", "engine": {"name": ECHO}}
     blocks = {"qrels": qrels, "mine": {"retrievers": retrievers}, "label": {"teacher": judge}, "check": {"queries": 0}}
-    (label,) = plan(parse(tree(documents(30), {"name": "human"}, **blocks)))["stages"]
+    (label,) = plan(parse(tree(documents(30), {"name": "human"}, **blocks)))["prompts"]
     # q1 has two positives, the most of any query; each pair is asked about in both orders.
     assert label["prompts"] == 2 * (2 + 3) * 2
     written = {"name": "extractive", "queries": 30, "per_doc": 1}
     human = {"name": "human", "max_queries": 1}
     for generator, flag, queries in ((written, False, 30), (written, True, 32), (human, False, 1), (human, True, 2)):
         more = blocks | {"generate": {"generator": generator, "training_queries": flag}}
-        (label,) = plan(parse(tree(documents(30), None, **more)))["stages"]
+        (label,) = plan(parse(tree(documents(30), None, **more)))["prompts"]
         assert label["rows"] == queries
 
 
@@ -184,14 +187,14 @@ def test_training_queries_and_their_positives(tree):
 def test_documents_for_training_queries(tree, vllm, mode, prompts):
     generator = {"name": "graded_documents", "engine": vllm, "mode": mode, "max_tokens": 100}
     qrels = {"train": [("q1", "d001", 1), ("q2", "d002", 1)], "test": [("q9", "d003", 1)]}
-    (stage,) = plan(parse(tree(documents(5), generator, qrels=qrels)))["stages"]
+    (stage,) = plan(parse(tree(documents(5), generator, qrels=qrels)))["prompts"]
     assert (stage["rows"], stage["unit"], stage["prompts"]) == (2, "queries", prompts)
     assert stage["tokens_out"]["total"] == 100 * prompts
 
 
 def test_documents_for_queries_that_a_model_writes_first(tree, vllm):
     generator = {"name": "graded_documents", "engine": vllm, "queries": asking(vllm), "max_queries": 15}
-    first, then = plan(parse(tree(documents(10), generator)))["stages"]
+    first, then = plan(parse(tree(documents(10), generator)))["prompts"]
     assert (first["stage"], first["prompts"], first["prompts_at_most"]) == ("generate.queries", 20, False)
     assert (then["stage"], then["prompts"], then["prompts_at_most"]) == ("generate", 15, True)
 
@@ -199,12 +202,12 @@ def test_documents_for_queries_that_a_model_writes_first(tree, vllm):
 def test_hours(tree, vllm):
     vllm["resources"] = {"engines": 3, "engine_kwargs": {"tensor_parallel_size": 2}}
     config = parse(tree(documents(10), asking(vllm, max_tokens=50)))
-    (stage,) = plan(config, PlanOptions(tokens_in_per_second=100, tokens_out_per_second=10))["stages"]
+    (stage,) = plan(config, PlanOptions(tokens_in_per_second=100, tokens_out_per_second=10))["prompts"]
     seconds = stage["tokens_in"]["total"] / 100 + 20 * 50 / 10
     assert stage["hours"] == pytest.approx(seconds / 3600 / 3)
     assert stage["gpu_hours"] == pytest.approx(2 * seconds / 3600)
     # L4: half of 121e12 and 300e9; 2 GPUs an engine; 128 answers at once.
-    (stage,) = plan(config, PlanOptions(gpu="L4", parameters=70e9))["stages"]
+    (stage,) = plan(config, PlanOptions(gpu="L4", parameters=70e9))["prompts"]
     size = 4 * stage_parameters(vllm["model"])
     speed_in = 0.5 * 2 * 121e12 / (2 * 70e9)
     speed_out = min(speed_in, 128 * 0.5 * 2 * 300e9 / size)
@@ -222,7 +225,7 @@ def test_hours_that_nothing_tells(tree, vllm):
     vllm["resources"] = {"cpus": 2}
     for engine in ({"name": ECHO}, vllm):
         estimate = plan(parse(tree(documents(3), asking(engine))))
-        (stage,) = estimate["stages"]
+        (stage,) = estimate["prompts"]
         assert (stage["hours"], stage["gpu_hours"]) == (None, None)
         assert any("so its speed is unknown; use --probe" in one for one in estimate["assumptions"])
         (line,) = [line for line in as_text(estimate).splitlines() if "llm_queries" in line]
@@ -245,8 +248,10 @@ def test_a_probe(tree):
     for doc in docs[::2]:
         doc["text"] = doc["text"].rpartition(" ")[0] + " broken"
     engine = {"name": ECHO, "word": "broken", "seconds": 0.02, "resources": {"engines": 2}}
-    estimate = plan(parse(tree(docs, asking(engine))), with_probe=True)
-    (stage,) = estimate["stages"]
+    # The engine's word is no good query, which is not what is probed here.
+    generator = asking(engine, filters={"form": False, "topic": 0})
+    estimate = plan(parse(tree(docs, generator)), with_probe=True)
+    (stage,) = estimate["prompts"]
     probe = stage["probe"]
     # 2 prompts a document: those of 8 documents wait for the engine's start, and those of 32 are timed after it.
     assert (probe["prompts"], probe["timed"]) == (80, 64)
@@ -276,6 +281,23 @@ def test_a_probe_of_next_to_nothing(tree):
 def test_nothing_is_left_behind(tree, tmp_path):
     plan(parse(tree(documents(3), asking({"name": ECHO}))))
     assert [path.name for path in (tmp_path / "storage").iterdir()] == ["artifacts"]
+    made = {path.name for path in (tmp_path / "storage" / "artifacts").iterdir()}
+    assert made <= {"ingest", "dedupe", "queries"}
+
+
+def test_documents_alone_are_planned_without_writing_queries(tree, tmp_path):
+    """Of 200 queries 50 would be held out, the fewest; of 60 a third."""
+    for number, held_out in ((100, 50), (30, 20)):
+        config = parse(tree(documents(number), asking({"name": ECHO}), search={"smaller": ["int8"]}))
+        for table in ("queries.jsonl", "qrels"):
+            path = tmp_path / "data" / table
+            path.rmdir() if path.is_dir() else path.unlink()
+        found = plan(config)
+        rows = {stage["stage"]: stage["rows"] for stage in found["stages"]}
+        assert rows["queries"] == rows["search"] == rows["smaller"] == held_out
+        stored = RATES["rates"]["index"]["bytes"]
+        vectors = (stored["fixed"] + number * stored["per_document"]) / 2e6
+        assert f"smaller: each worker also takes up to {vectors:,.1f} MB of its temporary folder" in str(found)
     assert {path.name for path in (tmp_path / "storage" / "artifacts").iterdir()} == {"ingest", "dedupe"}
 
 
@@ -295,7 +317,7 @@ def test_the_command(yaml, capsys, vllm):
     path = yaml(documents(5), asking(vllm))
     assert main(["plan", path, "--json", "--parameters", "8e9", "--gpu", "H200"]) == 0
     estimate = json.loads(capsys.readouterr().out)
-    assert (estimate["name"], estimate["stages"][0]["prompts"]) == ("toy", 10)
+    assert (estimate["name"], estimate["prompts"][0]["prompts"]) == ("toy", 10)
     assert main(["plan", path, "generate.generator.kinds=[title]"]) == 0
     text = capsys.readouterr().out
     assert text.startswith("toy: an estimate\n")
@@ -311,8 +333,20 @@ def test_the_command(yaml, capsys, vllm):
 
 def test_nothing_asks(yaml, capsys, tmp_path):
     path = yaml(documents(3))
-    assert main(["plan", path]) == 0
-    assert capsys.readouterr().out == "toy: no stage of this config uses a language model\n"
-    assert main(["plan", path, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"name": "toy", "stages": [], "assumptions": []}
-    assert not (tmp_path / "storage").exists()
+    prices = tmp_path / "prices.yaml"
+    prices.write_text("cpu_hour: 3600000\n")
+    assert main(["plan", path, "--prices", str(prices)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "toy: an estimate"
+    assert lines[2].split() == ["stage", "rows", "CPU-hours", "GPU-hours", "GiB", "memory", "GB", "disk", "price"]
+    (ingest,) = [line.split() for line in lines if line.startswith("ingest ")]
+    assert ingest[1:3] == ["3", "documents"]
+    assert main(["plan", path, "--json", "--prices", str(prices)]) == 0
+    estimate = json.loads(capsys.readouterr().out)
+    assert estimate["prompts"] == []
+    (ingest,) = [stage for stage in estimate["stages"] if stage["stage"] == "ingest"]
+    assert ingest["price"] == pytest.approx(3_600_000 * ingest["cpu_hours"])
+    assert estimate["totals"]["price"] == pytest.approx(sum(stage["price"] for stage in estimate["stages"]))
+    prices.write_text("gpu_hours: 2\n")
+    assert main(["plan", path, "--prices", str(prices)]) == 2
+    assert "did you mean 'gpu_hour'" in capsys.readouterr().err

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
+from safetensors.numpy import save_file
 
 from gradret.config.loading import parse
-from gradret.report import card as module
+from gradret.errors import ConfigError
+from gradret.report import card_metadata as module
 from gradret.report.card import card
 from gradret.report.run import report
 from gradret.stats.significance import Comparison, Mean, Results, results
@@ -54,7 +56,7 @@ def trained(folder: Path, **notes: Any) -> Artifact:
 
 
 def counted(stage: str, **counts: int) -> Artifact:
-    return Artifact(stage, "0a1b", Path("nowhere"), {"counts": counts})
+    return Artifact(stage, "0a1b", Path("nowhere"), {"counts": counts, "notes": {}})
 
 
 def config(folder: Path, **blocks: Any) -> Any:
@@ -89,12 +91,75 @@ def whole(tmp_path: Path, artifact: Any) -> str:
 
 
 def test_hugging_face_understands_the_front_matter(whole: str) -> None:
-    assert ModelCard(whole).data.to_dict() == {
+    data = ModelCard(whole).data.to_dict()
+    data.pop("model-index")
+    assert data == {
         "library_name": "sentence-transformers",
         "pipeline_tag": "sentence-similarity",
         "language": "en",
         "tags": ["sentence-transformers", "sentence-similarity", "feature-extraction", "dense", "gradret"],
     }
+
+
+def test_the_model_index_has_the_tuned_models_measures(whole: str) -> None:
+    found = ModelCard(whole).data.eval_results or []
+    measured = [(one.metric_type, one.metric_name, one.metric_value) for one in found]
+    assert measured == [("ndcg_at_10", "nDCG@10", 0.5432), ("recall_at_100", "Recall@100", 0.6543)]
+    assert {(one.dataset_name, one.dataset_type, one.dataset_split) for one in found} == {("wings", "beir", "test")}
+    assert {one.task_type for one in found} == {"information-retrieval"}
+    assert ModelCard(whole).data.model_name == "toy-run"
+
+
+def test_generated_test_queries_are_not_taken_for_a_benchmark(tmp_path: Path) -> None:
+    made = {"train": trained(tmp_path), "queries": counted("held_out", test_queries=17)}
+    (first, *_) = ModelCard(card(config(tmp_path), made, made_up(), LINEAGE)).data.eval_results or []
+    assert (first.dataset_name, first.dataset_split) == ("wings (generated queries)", None)
+
+
+def test_a_dataset_of_the_hub_is_linked(tmp_path: Path) -> None:
+    settings = parse({"name": "toy", "dataset": {"name": "hf", "path": "mteb/scifact"}})
+    data = ModelCard(card(settings, {"train": trained(tmp_path)}, made_up(), {})).data
+    assert data.datasets == ["mteb/scifact"]
+    assert {(one.dataset_name, one.dataset_type) for one in data.eval_results or []} == {("mteb/scifact",) * 2}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name"),
+    [
+        ({"name": "pydocs"}, "pydocs"),
+        ({"name": "irds", "test": "beir/scifact/test"}, "beir/scifact/test"),
+        ({"name": "beir_archive", "archive": "cqadupstack/android"}, "cqadupstack/android"),
+        ({"name": "files", "docs": "/secret/pages.csv"}, "pages.csv"),
+    ],
+)
+def test_the_dataset_has_the_users_name(tmp_path: Path, dataset: dict[str, str], name: str) -> None:
+    settings = parse({"name": "toy", "dataset": dataset})
+    text = card(settings, {"train": trained(tmp_path)}, NOTHING, {})
+    assert f"for the documents of `{name}`." in text
+    assert ModelCard(text).data.eval_results is None
+
+
+def test_the_license_is_the_users(tmp_path: Path) -> None:
+    made = {"train": trained(tmp_path)}
+    without = card(config(tmp_path), made, NOTHING, {})
+    assert ModelCard(without).data.license is None
+    assert "The run's config names no license." in without
+    text = card(config(tmp_path, license="cc-by-4.0"), made, NOTHING, {})
+    assert ModelCard(text).data.license == "cc-by-4.0"
+    assert "cc-by-4.0, as the run's config says." in text
+    with pytest.raises(ConfigError, match="license: must be an identifier of the Hub"):
+        config(tmp_path, license="Apache 2.0")
+
+
+def test_the_size_is_the_weights(tmp_path: Path) -> None:
+    made = trained(tmp_path)
+    weights = {"a": np.zeros((30, 7), np.float32), "b": np.zeros(5, np.float16)}
+    save_file(weights, made.path / "model" / "model.safetensors")
+    index = Artifact("index", "2c3d", Path("nowhere"), {"counts": {}, "notes": {"dimension": 640}})
+    text = card(config(tmp_path), {"train": made, "index.tuned": index}, NOTHING, {})
+    size = (made.path / "model" / "model.safetensors").stat().st_size
+    assert f"- Parameters: 215 (F16 and F32), {size:,} bytes" in text.splitlines()
+    assert "- Dimension of a vector: 640" in text.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -109,8 +174,8 @@ def test_the_language_is_a_code(tmp_path: Path, language: str, code: str | None)
 def test_every_language_of_a_dataset_has_a_code() -> None:
     import Stemmer
 
-    assert set(Stemmer.algorithms()) <= set(module._LANGUAGES)
-    assert all(re.fullmatch("[a-z]{2}", code) for code in module._LANGUAGES.values())
+    assert set(Stemmer.algorithms()) <= set(module.LANGUAGES)
+    assert all(re.fullmatch("[a-z]{2}", code) for code in module.LANGUAGES.values())
 
 
 @pytest.mark.parametrize("reference", ["intfloat/e5-small", "bert-base-uncased"])
@@ -194,6 +259,21 @@ def test_how_to_use_it_is_python(tmp_path: Path, trusted: bool) -> None:
     assert {"SentenceTransformer", "model.encode_query", "model.encode_document", "model.similarity"} <= set(called)
     given = {word.arg: ast.literal_eval(word.value) for word in called["SentenceTransformer"].keywords}
     assert given == ({"trust_remote_code": True} if trusted else {})
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_how_to_cut_vectors_is_python(tmp_path: Path, normalize: bool) -> None:
+    made = {"train": trained(tmp_path, dimensions=[32, 64, 384], normalize=normalize)}
+    text = card(config(tmp_path, train={"dimensions": [32, 64]}), made, NOTHING, {})
+    _, code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    called = {ast.unparse(node.func): node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)}
+    assert [ast.unparse(word) for word in called["SentenceTransformer"].keywords] == ["truncate_dim=32"]
+    for name in ("model.encode_query", "model.encode_document"):
+        given = [ast.unparse(word) for word in called[name].keywords]
+        assert given == (["normalize_embeddings=True"] if normalize else [])
+    assert "The first 32, 64 or all 384 dimensions" in text
+    assert "summed over the first 32, 64, 384 dimensions (Matryoshka); the epoch was chosen by all 384" in text
+    assert "truncate_dim" not in card(config(tmp_path), {"train": trained(tmp_path)}, NOTHING, {})
 
 
 def test_no_folder_of_this_machine_is_told(tmp_path: Path, whole: str) -> None:

@@ -19,7 +19,7 @@ from gradret.stages.check import CheckResult
 from gradret.stages.verdict import outcome, require, sentence
 from gradret.store.artifacts import Artifact, make
 
-from .test_page import Toy, read, section, tables, whole_flow
+from .test_page import Toy, section, tables, whole_flow
 from .test_page import config as toy
 
 FOUND = CheckResult(
@@ -79,7 +79,6 @@ def test_generated_queries_have_no_human_grades(tmp_path: Path) -> None:
     assert len(tables(html)) == 1
     assert "40 of 200 generated queries, those whose source document" in html
     assert "3 pairs have no score" in html
-    read(html)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from gradret.report.copies import Copy, copies, leaks
 from gradret.report.run import report
 
 from ..stages import tiny
-from .test_page import config, read, section, tables
+from .test_page import config, section, tables
 
 REASONS = ["equal"] * 7 + ["contained"] * 2 + ["near"] * 4
 
@@ -50,7 +50,6 @@ def test_the_section(tmp_path: Path) -> None:
     none = tiny.artifact(tmp_path, "dedupe", {}, rows_in=63)
     html = section(report(config(tmp_path), {"dedupe": none}), "copies")
     assert "None among 63 documents." in html
-    read(html)
 
 
 def test_leaks_are_counted_once_a_query_and_the_nearest_are_shown(tmp_path: Path) -> None:

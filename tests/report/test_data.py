@@ -216,9 +216,14 @@ def test_grades_of_training_lists(tmp_path):
     assert {len(bins) for bins in found.values()} == {20}
 
 
+def wide(plot: str) -> str:
+    """The first of a plot's two drawings."""
+    return plot.partition("</svg>")[0]
+
+
 def heights(svg: str) -> list[float]:
     """Of a plot's bars, the highest being 1."""
-    bars = re.findall(r'<path d="M \S+ (\S+) \nL \S+ \S+ \nL \S+ (\S+) [^>]*fill: #93c5fd', svg)
+    bars = re.findall(r'<path d="M \S+ (\S+) \nL \S+ \S+ \nL \S+ (\S+) [^>]*fill: var\(--plot-base', wide(svg))
     sizes = [abs(float(top) - float(bottom)) for bottom, top in bars]
     return [round(size / max(sizes), 3) for size in sizes]
 
@@ -238,5 +243,6 @@ def test_plots_have_a_panel_each_and_take_any_name():
     svg = lengths_plot({"<a> & $b$": {3: 2, 700: 1}, "other": {1: 1}}, "query lengths")
     assert "&lt;a&gt; &amp; $b$ (3)" in svg
     assert "other (1)" in svg
-    assert grades_plot({"a": [0] * 20, "b": [1] * 20}).count("grade<") == 2
+    assert "<title>other, words from 0 to 30: 1 (100.0%)</title>" in svg
+    assert wide(grades_plot({"a": [0] * 20, "b": [1] * 20})).count(">grade<") == 2
     assert (lengths_plot({}, "query lengths"), grades_plot({})) == ("", "")

@@ -7,7 +7,7 @@ from gradret.config.loading import parse, to_yaml
 from gradret.errors import ConfigError
 from gradret.report.folder import results_folder
 from gradret.report.run import report
-from gradret.store.artifacts import storage_folder
+from gradret.store.storage import storage_folder
 
 
 @pytest.fixture

@@ -7,25 +7,28 @@ import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from gradret.config.run import Config, Evaluate, Train
+from gradret.config.run import Config, Evaluate
+from gradret.config.train import Train
 from gradret.encoders.static import Static
 from gradret.errors import StorageError
-from gradret.report import samples
-from gradret.report.page import headline
-from gradret.report.plots import read_curve, systems_plot, training_plot
+from gradret.report.curve import Epoch, epochs, read_curve
+from gradret.report.headline import headline, verdicts
+from gradret.report.plots import systems_plot, training_plot
+from gradret.report.queries import queries
 from gradret.report.run import report
 from gradret.report.tables import terminal_table
 from gradret.stages.evaluate import evaluate
 from gradret.stats.significance import Comparison, Mean, Results, results
 from gradret.store import contracts
 from gradret.store.artifacts import Artifact, make
+
+from .html import read
 
 Rows = list[dict[str, Any]]
 SYSTEMS = ("tuned", "teacher", "bm25", "base")
@@ -137,7 +140,7 @@ def given(storage: Path) -> dict[str, Artifact]:
         for n in range(12)
     ]
     lines = [{"step": n, "epoch": n // 20, "loss": 2 / (1 + n / 20) + 0.1 * (n % 3)} for n in range(100)]
-    lines += [{"step": 20 * n, "epoch": n, "dev_loss": 1.6 / (1 + n)} for n in range(1, 6)]
+    lines += [{"step": 20 * n, "epoch": n, "dev_loss": 1.6 / (1 + n), "dev_ndcg": 0.1 * n} for n in range(6)]
     curve = "".join(f"{json.dumps(line)}\n" for line in lines) + '{"step": 10'
     return {
         "ingest": artifact(
@@ -148,39 +151,6 @@ def given(storage: Path) -> dict[str, Artifact]:
         "select": artifact(storage, "select", {"groups": groups}, rows_in=48, rows_out=12),
         "train": artifact(storage, "train", {}, {"metrics.jsonl": curve, "model/config.json": "{}"}),
     }
-
-
-class Reader(HTMLParser):
-    """Collects what a page would fetch, and checks that every tag is closed."""
-
-    VOID = frozenset({"meta", "br", "link", "img", "input", "hr"})
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.reached: list[str] = []
-        self.tags: set[str] = set()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.reached += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href")]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in self.VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
-def read(html: str) -> Reader:
-    reader = Reader()
-    reader.feed(html)
-    assert not reader.open
-    return reader
 
 
 @pytest.fixture(scope="module")
@@ -202,6 +172,7 @@ def test_the_run_folder_holds_these_files_and_no_other(storage: Path, folder: Pa
     assert folder == storage / "runs" / "toy-run"
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     assert files == [
+        "checksums.json",
         "config.yaml",
         "lineage.json",
         "metrics.json",
@@ -276,47 +247,52 @@ def test_ids_with_white_space_keep_the_columns(tmp_path: Path) -> None:
     assert written.read_text(encoding="utf-8") == "a b\tQ0\tc d\t1\t0.1\tbm25\n"
 
 
-def test_the_page_reaches_for_nothing_outside_itself(folder: Path) -> None:
-    html = (folder / "report.html").read_text(encoding="utf-8")
-    reader = read(html)
-    assert all(address.startswith("#") for address in reader.reached)
-    assert not reader.tags & {"script", "link", "img", "iframe"}
-    assert not re.findall(r"@import|url\((?!#)", html)
-    ids = re.findall(r'\bid="([^"]+)"', html)
-    assert len(ids) == len(set(ids))
-
-
-def test_the_page_shows_every_section_and_escapes(folder: Path) -> None:
-    html = (folder / "report.html").read_text(encoding="utf-8")
-    for text in (
+def test_the_page_is_whole_in_itself(folder: Path) -> None:
+    page = read((folder / "report.html").read_text(encoding="utf-8"))
+    assert [title for _, title in page.contents] == [
         "Systems",
-        "Summary",
-        "Stages",
-        "Generated data",
+        "Queries",
+        "Cost",
+        "Recipe",
         "Training",
         "Training lists",
-        "Gained most",
-        "Lost most",
+        "Rows",
+        "Generated data",
+        "Selection and false negatives",
         "Config",
         "Lineage",
-    ):
-        assert f"<h2>{text}" in html or f"<summary>{text}" in html, text
-    assert html.count("<svg") == 4
+    ]
+
+
+def test_the_page_escapes(folder: Path) -> None:
+    html = (folder / "report.html").read_text(encoding="utf-8")
     assert "On wing flutter &amp; &lt;b&gt;more&lt;/b&gt;" in html
     assert html.count(r"&lt;script&gt;x&lt;/script&gt;\x1b[2J") == 10
     assert "\x1b" not in html
     assert "4 keywords, 4 sentence, 4 title" in html
-    assert "top 4 of 4 documents" in html
+
+
+def test_lists_of_every_kind_and_of_different_documents(folder: Path) -> None:
+    html = section(folder, "lists")
+    assert re.findall("<h3>(.*?)</h3>", html) == ["keywords", "title", "sentence"]
+    shown = re.findall(r"<summary>(.*?)<small>(.*?)</small>", html)
+    # Queries 0 to 5 of the lists, two of each kind, each written from a document of its own.
+    assert [text for text, _ in shown] == [
+        f"{kind} about {TOPICS[n % 5]}"
+        for first, kind in enumerate(("keywords", "title", "sentence"))
+        for n in (first, first + 3)
+    ]
+    assert {length for _, length in shown} == {"top 4 of 4 documents"}
     assert "generated-1" in html
-    tags = re.findall(r'<span class="tag">([^<]*)<', html[html.index('id="lists"') :])
+    tags = re.findall(r'<span class="tag">([^<]*)<', html)
     assert tags[:4] == ["1.00", "0.90 positive", "0.25", "no grade"]
 
 
 def tables(section: str) -> list[list[list[str]]]:
     """Tables of rows of cells, as text."""
     found = re.findall(r"<table.*?</table>", section, re.DOTALL)
-    rows = [re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL) for table in found]
-    cells = [[re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in table] for table in rows]
+    rows = [re.findall(r"<tr[^>]*>(.*?)</tr>", table, re.DOTALL) for table in found]
+    cells = [[re.findall(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in table] for table in rows]
     return [[[" ".join(re.sub(r"<[^>]*>", " ", cell).split()) for cell in row] for row in table] for table in cells]
 
 
@@ -332,7 +308,7 @@ def test_generated_queries_are_shown(folder: Path) -> None:
     (counts,) = tables(html)
     # Four queries of each kind, all of another topic; no document has three words of its query in a row.
     assert counts[1:] == [[kind, "4", "4", "0.0%", "0.0%"] for kind in ("keywords", "sentence", "title")]
-    assert html.count("<svg") == 2
+    assert html.count("<svg") == 4
     shown = re.findall(r"<li><b>(.*?)</b> (.*?)\n?</li>", html, re.DOTALL)
     assert len(shown) == 9
     assert [query.split()[0] for query, _ in shown] == ["keywords"] * 3 + ["sentence"] * 3 + ["title"] * 3
@@ -366,9 +342,11 @@ def test_generated_documents_drops_and_prompts_are_shown(tmp_path: Path) -> None
     generated = artifact(tmp_path, "generate", made, rows_in=4, rows_out=3)
     labelled = artifact(tmp_path, "label", {})
     labelled.manifest["notes"]["outside_mean"] = 0.0312
-    html = section(report(config(tmp_path), {"generate": generated, "label": labelled}), "data")
-    assert "gave 3.1% of the probability to tokens that are not grades" in html
-    queries, grades, drops, prompts = tables(html)
+    folder = report(config(tmp_path), {"generate": generated, "label": labelled})
+    spent, html = section(folder, "cost"), section(folder, "data")
+    assert "gave 3.1% of the probability to tokens that are not grades" in spent
+    queries, grades, drops = tables(html)
+    prompts = tables(spent)[-1]
     assert queries[1] == ["no kind", "3", "1", "0.0%", NONE]
     assert grades[1:] == [["grade 1", "3", "4", "0.0%", NONE], ["grade 0", "3", "4", "0.0%", NONE]]
     assert drops == [["stage", "reason", "no kind"], ["generate", "cut &lt;off&gt;", "25.0% 1"]]
@@ -393,32 +371,78 @@ def test_the_teacher_is_shown_against_human_training_labels_only(tmp_path: Path)
     numbers, confusion = tables(section(report(config(tmp_path), made), "agreement"))
     # Grades 2, 0, 1, 0 against 0.9, 0.1, 0.2, 0.1 times 2, rounded: 2, 0, 0, 0. Kappa: (3/4 - 7/16) / (1 - 7/16).
     assert numbers[1][:2] == ["4", f"{5 / 9:.3f}"]
-    assert confusion == [["", "0", "1", "2"], ["0", "2", "0", "0"], ["1", "1", "0", "0"], ["2", "0", "0", "1"]]
+    assert confusion == [["grade", "0", "1", "2"], ["0", "2", "0", "0"], ["1", "1", "0", "0"], ["2", "0", "0", "1"]]
     made["queries"] = artifact(tmp_path, "queries", {"queries": [], "qrels": test}, test_queries=1)
     assert section(report(config(tmp_path), made), "agreement") == ""
 
 
-def test_changes_are_the_largest_with_their_documents(flow: dict[str, Artifact]) -> None:
+def test_every_query_is_listed_with_its_gain_and_documents(flow: dict[str, Artifact]) -> None:
     tables = {system: flow[f"evaluate.{system}"].table("metrics") for system in SYSTEMS}
-    gained, lost = samples.changes(results(tables, ["nDCG@10"], 0), flow, "nDCG@10")
+    listed = queries(results(tables, ["nDCG@10"], 0), flow, "nDCG@10")
     values = {
         system: {r["query_id"]: r["value"] for r in tables[system].to_pylist() if r["measure"] == "nDCG@10"}
+        for system in SYSTEMS
+    }
+    assert (len(listed.rows), listed.left_out, listed.closed) == (12, 0, 0)
+    assert [row.gain for row in listed.rows] == sorted((row.gain for row in listed.rows), reverse=True)
+    ranks = {
+        system: {(r["query_id"], r["doc_id"]): r["rank"] for r in flow[f"search.{system}"].table("run").to_pylist()}
         for system in ("base", "tuned")
     }
-    deltas = {query_id: values["tuned"][query_id] - values["base"][query_id] for query_id in values["base"]}
-    best = sorted((q for q in deltas if deltas[q] > 0), key=lambda q: -deltas[q])[:5]
-    worst = sorted((q for q in deltas if deltas[q] < 0), key=lambda q: deltas[q])[:5]
-    assert [one.query_id for one in gained] == best
-    assert [one.query_id for one in lost] == worst
-    assert gained[0].text.startswith("what of ")
-    run = sorted(flow["search.tuned"].table("run").to_pylist(), key=lambda row: row["rank"])
-    top = [row["doc_id"] for row in run if row["query_id"] == best[0]][:3]
-    assert [one.doc_id for one in gained[0].top_after] == top
-    number = int(best[0].removeprefix("q"))
-    grades = {f"d{3 * number + near}": 2 - near for near in range(3)}
-    for one in gained[0].top_after:
-        assert one.grade == grades.get(one.doc_id)
-        assert one.relevant == (grades.get(one.doc_id, 0) > 0)
+    for row in listed.rows:
+        number = int(row.query_id.removeprefix("q"))
+        assert row.text == f"what of {TOPICS[number % 5]} {number}?"
+        assert row.values == {system: values[system][row.query_id] for system in SYSTEMS}
+        assert row.gain == row.values["tuned"] - row.values["base"]
+        grades = {f"d{3 * number + near}": 2 - near for near in range(3)}
+        for system, shown in (("base", row.before), ("tuned", row.after)):
+            top = {rank: doc for (query, doc), rank in ranks[system].items() if query == row.query_id and rank <= 3}
+            assert [doc.doc_id for doc in shown] == [top[rank] for rank in (1, 2, 3)]
+            assert [doc.grade for doc in shown] == [grades.get(doc.doc_id) for doc in shown]
+            assert [doc.relevant for doc in shown] == [grades.get(doc.doc_id, 0) > 0 for doc in shown]
+        assert [(each.doc_id, each.grade) for each in row.judged] == [(f"d{3 * number + n}", 2 - n) for n in (0, 1)]
+        assert [(each.before, each.after) for each in row.judged] == [
+            tuple(ranks[system].get((row.query_id, each.doc_id)) for system in ("base", "tuned")) for each in row.judged
+        ]
+
+
+def test_a_table_of_too_many_queries_says_so(flow: dict[str, Artifact], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gradret.report.queries._LISTED", 8)
+    monkeypatch.setattr("gradret.report.queries._OPENED", 5)
+    tables = {system: flow[f"evaluate.{system}"].table("metrics") for system in SYSTEMS}
+    of_all = results(tables, ["nDCG@10"], 0)
+    listed = queries(of_all, flow, "nDCG@10")
+    changes = sorted(abs(of_all.values["tuned"]["nDCG@10"] - of_all.values["base"]["nDCG@10"]))
+    assert (len(listed.rows), listed.left_out, listed.closed) == (8, 4, 3)
+    assert sorted(abs(row.gain) for row in listed.rows) == pytest.approx(changes[4:])
+    assert sorted(abs(row.gain) for row in listed.rows if row.opened) == pytest.approx(changes[7:])
+    assert not any(row.before or row.after or row.judged for row in listed.rows if not row.opened)
+
+
+def test_the_queries_section(folder: Path) -> None:
+    html = section(folder, "queries")
+    ((head, *rows),) = tables(html)
+    assert head == ["query", "base", "tuned", "gain"]
+    assert len(rows) == 2 * 12  # each query, and its documents
+    assert html.count("<details>") == html.count("<tbody>") == 12
+    gains = [float(row[3]) for row in rows[::2]]
+    assert gains == sorted(gains, reverse=True)
+    assert "grade 2, relevant" in html
+
+
+def test_wins_and_losses(flow: dict[str, Artifact]) -> None:
+    tables = {system: flow[f"evaluate.{system}"].table("metrics") for system in SYSTEMS}
+    of_all = results(tables, ["nDCG@10"], 0)
+    base, bm25 = verdicts(of_all, 0)
+    for verdict, name, other in ((base, "the base model", "base"), (bm25, "BM25", "bm25")):
+        pairs = list(zip(*(of_all.values[s]["nDCG@10"].tolist() for s in ("tuned", other)), strict=True))
+        assert verdict.name == name
+        assert verdict.wins == sum(a > b for a, b in pairs)
+        assert verdict.losses == sum(a < b for a, b in pairs)
+        assert verdict.wins + verdict.ties + verdict.losses == 12
+        assert verdict.gain.value == pytest.approx(sum(a - b for a, b in pairs) / 12)
+        assert verdict.gain.low < verdict.gain.value < verdict.gain.high
+    assert "unlikely to be chance" in base.in_words
 
 
 def test_a_partial_flow_shows_what_there_is(tmp_path: Path) -> None:
@@ -479,5 +503,9 @@ def test_the_curve_tolerates_what_is_missing(tmp_path: Path) -> None:
     rows = read_curve(path)
     assert rows == [{"loss": 1.0}, {"epoch": 1}, {"step": 4, "dev_loss": None}]
     assert "<svg" in training_plot(rows)
+    assert epochs(rows, None) == []
+    lines = [{"step": 0, "epoch": 0, "dev_loss": 2.0}, {"step": 1, "epoch": 0, "loss": 1.5}]
+    lines += [{"step": 9, "epoch": 1, "dev_loss": 1.0, "dev_ndcg": 0.5}]
+    assert epochs(lines, 1) == [Epoch(0, 0, 2.0, None, kept=False), Epoch(1, 9, 1.0, 0.5, kept=True)]
     assert training_plot([{"epoch": 1}]) == ""
     assert systems_plot(results({}, ["MAP"], 0)) == ""

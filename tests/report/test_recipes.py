@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 from scipy.stats import ttest_rel
 
-from gradret.config.run import Compare, Config
+from gradret.config.experiments import Compare
+from gradret.config.run import Config
 from gradret.datasets.pydocs import Pydocs
 from gradret.errors import ContractError
 from gradret.report.recipes import Trial, as_data, compare_recipes, sentence, terminal_text
@@ -17,6 +18,7 @@ from gradret.report.recipes_page import page
 from gradret.store import contracts
 
 from .by_hand import holm
+from .html import read
 
 MEASURES = ("nDCG@10", "Recall@100")
 QUERIES = 60
@@ -150,9 +152,10 @@ def test_page_and_table_show_every_recipe_and_pair():
     found = compare_recipes(trials({"<b>one": 0.3, "two": 0.6, "three": 0.61})[0], bm25(), MEASURES, 0)
     settings = config("<b>one", "two", "three")
     html = page(settings, found)
+    assert [name for name, _ in read(html).contents] == ["results", "significance", "cost", "settings"]
     assert "&lt;b&gt;one" in html
     assert "<b>one" not in html
-    assert html.count('role="img"') == 1
+    assert html.count('role="img"') == 2  # one plot, for wide and for narrow pages
     assert html.count("<tr>") + html.count('<tr class="tuned">') == 1 + 3 + 1 + 1 + 3
     assert "train.epochs=1" in html
     text = terminal_text(as_data(settings, found))

@@ -20,6 +20,12 @@ def test_a_tuned_model_that_is_the_untrained_one_is_said(tmp_path, epoch, said):
     assert remarks(100, trained(tmp_path, epoch)) == said
 
 
+def test_generated_test_queries_are_said(tmp_path):
+    (said,) = remarks(100, {"queries": artifact(tmp_path, "held_out", {})})
+    assert said.startswith("The test queries are generated")
+    assert remarks(100, {"queries": artifact(tmp_path, "queries", {})}) == []
+
+
 @pytest.mark.parametrize(("queries", "few"), [(0, False), (1, True), (10, True), (49, True), (50, False)])
 def test_few_test_queries_are_said(queries, few):
     said = remarks(queries, {})

@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from gradret.config.run import Config, Rule, Select
+from gradret.config.run import Config
+from gradret.config.select import Rule, Select
 from gradret.datasets.pydocs import Pydocs
 from gradret.report.run import report
 from gradret.report.selection import Selection, selection
@@ -159,7 +160,7 @@ def shown(storage: Path, made: dict[str, Artifact], select: Select) -> tuple[str
     rows = [
         re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL) for table in re.findall(r"<table.*?</table>", text, re.DOTALL)
     ]
-    cells = [[re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in table] for table in rows]
+    cells = [[re.findall(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in table] for table in rows]
     return text, [
         [[html.unescape(" ".join(re.sub(r"<[^>]*>", " ", one).split())) for one in row] for row in table]
         for table in cells
@@ -169,12 +170,12 @@ def shown(storage: Path, made: dict[str, Artifact], select: Select) -> tuple[str
 def test_the_section_of_the_page(tmp_path: Path) -> None:
     text, (queries, percentiles, holding, audit) = shown(tmp_path, artifacts(tmp_path), FILTERED)
     minus = "\N{MINUS SIGN}"
-    assert queries[0] == ["", "claim", "title", "no kind", "all"]
+    assert queries[0] == ["filter", "claim", "title", "no kind", "all"]
     assert queries[1] == ["queries in", "4", "3", "1", "8"]
     assert queries[2][1:] == ["4", "3", f"0 {minus}1", f"7 {minus}1"]
     assert queries[3] == ["dropped: fewer than 3 words", f"3 {minus}1", f"2 {minus}1", "0", f"5 {minus}2"]
     assert queries[-1][1:] == ["2", f"1 {minus}1", "0", f"3 {minus}1"]
-    assert percentiles == [["", "percentile 1", "percentile 95"], ["claim", "-4.25", "6.5"], ["title", "0", "1"]]
+    assert percentiles == [["scores", "1", "95"], ["claim", "-4.25", "6.5"], ["title", "0", "1"]]
     assert "3 lists of 2.7 documents and 1.00 positives" in text
     assert holding[1:] == [["bm25", "7", "87.5%", "2"], ["source", "1", "12.5%", "1"]]
     assert audit[0] == ["retriever, at rank", "1 to 5", "6 to 10", "11 to 20", "21 to 50", "51 to 100", "from 101"]
@@ -196,5 +197,5 @@ def test_a_selection_that_audited_nothing_is_shown(tmp_path: Path) -> None:
     made = artifacts(tmp_path)
     made["select"] = artifact(tmp_path, "select", groups=[[group("c", [False, False])]])
     text, tables = shown(tmp_path, made, Select())
-    assert tables == [[["", "claim", "all"], ["queries in", "1", "1"]]]
+    assert tables == [[["filter", "claim", "all"], ["queries in", "1", "1"]]]
     assert "1 list of 2.0 documents and 0.00 positives" in text

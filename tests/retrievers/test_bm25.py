@@ -4,8 +4,10 @@ import math
 import random
 from collections import Counter
 
+import bm25s
 import numpy as np
 import pytest
+from bm25s.tokenization import Tokenized
 
 from gradret.datasets.pydocs import Pydocs
 from gradret.errors import DataError
@@ -59,12 +61,14 @@ def test_scores_and_order_are_those_of_the_textbook(settings, tmp_path, texts, s
     index = Bm25Index(built(settings, tmp_path, texts, shards))
     draw = random.Random(1)
     queries = [tiny.sentence(draw, draw.randint(1, 5)) for _ in range(30)] + ["bal", "bal bal dim", "dim kun bal"]
-    assert index.doc_ids.to_pylist() == sorted(texts)
-    matrix = index.scores(queries)
-    for query, row, (doc_ids, scores) in zip(queries, matrix, index.search(queries, 10), strict=True):
-        want = by_hand(texts, query)
-        assert {index.doc_ids[place].as_py() for place in np.flatnonzero(row)} == set(want)
-        np.testing.assert_allclose(row[row > 0], [want[doc_id] for doc_id in sorted(want)], rtol=1e-5)
+    stored = index.doc_ids.to_pylist()
+    assert sorted(stored) == sorted(texts)
+    for query, (doc_ids, scores) in zip(queries, index.search(queries, 10), strict=True):
+        want, row = by_hand(texts, query), index.scores(query.split())
+        assert {stored[place] for place in np.flatnonzero(row)} == set(want)
+        np.testing.assert_allclose(row[row > 0], [want[doc_id] for doc_id in stored if doc_id in want], rtol=1e-5)
+        parts = [index.scores(query.split(), start, min(start + 7, 60)) for start in range(0, 60, 7)]
+        np.testing.assert_array_equal(np.concatenate(parts), row)
         # Equal texts have equal scores whatever is computed how; nothing else here comes nearer than 1e-5.
         order = sorted(want, key=lambda doc_id: (round(want[doc_id], 7), doc_id), reverse=True)
         assert doc_ids == order[:10]
@@ -74,9 +78,29 @@ def test_scores_and_order_are_those_of_the_textbook(settings, tmp_path, texts, s
 
 def test_shards_change_no_bit(settings, tmp_path, texts):
     one, three = (Bm25Index(built(settings, tmp_path / str(n), texts, n)) for n in (1, 3))
-    queries = list(texts.values())
-    np.testing.assert_array_equal(one.scores(queries), three.scores(queries))
+    for text in texts.values():
+        first, other = (by_id(index, index.scores(text.split())) for index in (one, three))
+        assert first == other
     assert one.idf() == three.idf()
+
+
+def by_id(index, scores):
+    return dict(zip(index.doc_ids.to_pylist(), scores.tolist(), strict=True))
+
+
+def test_the_index_is_that_of_bm25s(settings, tmp_path, texts):
+    """bm25s builds it from all documents in memory; here shards are counted apart and written one by one."""
+    index = Bm25Index(built(settings, tmp_path, texts, shards=3))
+    words = [[word for word in texts[doc_id].split() if len(word) > 1] for doc_id in index.doc_ids.to_pylist()]
+    number = {word: row for row, word in enumerate(sorted({word for text in words for word in text}))}
+    whole = bm25s.BM25(method="lucene", k1=K1, b=B)
+    ids = [[number[word] for word in text] for text in words]
+    whole.index(Tokenized(ids, dict(number)), create_empty_token=False, show_progress=False)
+    assert index.index.vocab_dict == number
+    for name in ("data", "indices", "indptr"):
+        np.testing.assert_array_equal(index.index.scores[name], whole.scores[name])
+    for query in ("bal", "bal bal dim", "dim kun bal"):
+        np.testing.assert_array_equal(index.scores(query.split()), whole.get_scores(query.split()))
 
 
 def test_idf(settings, tmp_path, texts):
@@ -97,7 +121,7 @@ def test_queries_that_share_no_word_find_nothing(settings, tmp_path, texts):
     found = Bm25(k=3).load({"bm25": artifact}, 0)(rows)
     assert found[:3] == [[], [], []]
     assert [rank for _, rank in found[3]] == [1, 2, 3]
-    assert Bm25Index(artifact).scores([]).shape == (0, 60)
+    assert Bm25Index(artifact).scores([]).tolist() == [0] * 60
 
 
 def test_titles_are_read_and_words_are_stemmed(settings, tmp_path):

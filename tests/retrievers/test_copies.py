@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from gradret.config.run import Mine, Select, Train
+from gradret.config.run import Mine
+from gradret.config.select import Select
+from gradret.config.train import Train
 from gradret.encoders.pretrained import Pretrained
 from gradret.retrievers.bm25 import Bm25
 from gradret.retrievers.dense import Dense

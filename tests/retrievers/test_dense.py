@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gradret.config.run import Config, Index, Train
+from gradret.config.run import Config, Index
+from gradret.config.train import Train
 from gradret.datasets.pydocs import Pydocs
 from gradret.encoders.pretrained import Pretrained
 from gradret.retrievers.dense import Dense

@@ -2,6 +2,7 @@
 
 import pytest
 
+from gradret.retrievers.judged import Judged
 from gradret.retrievers.positives import Positives
 
 QUERIES = [{"_id": f"q{number}", "text": f"query {number}"} for number in range(1, 6)]
@@ -46,6 +47,16 @@ def test_the_lowest_judgment_that_counts(beir, config, docs):
     settings = config(beir(queries=QUERIES, qrels=QRELS))
     assert found(settings, docs, Positives(2), human("q1", "q5")) == [[("d1", 1), ("d3", 2)], []]
     assert found(settings, docs, Positives(0), human("q2")) == [[("d1", 1)]]
+
+
+def test_all_that_is_judged(beir, config, docs):
+    settings = config(beir(queries=QUERIES, qrels=QRELS))
+    assert found(settings, docs, Judged(), human("q1", "q2", "q3")) == [
+        [("d1", 1), ("d3", 2), ("d2", 3)],
+        [("d1", 1)],
+        [],
+    ]
+    assert found(settings, docs, Judged(min_relevance=-1), human("q2")) == [[("d1", 1), ("d2", 2)]]
 
 
 def test_a_generated_query_of_the_same_name_has_none(beir, config, docs):

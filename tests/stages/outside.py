@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from gradret.engines import Engine, Prompt, Sampling, TooLong, Unusable
 from gradret.errors import ConfigError
+from gradret.losses import Lists, LossFunction, Mean
 from gradret.losses.kl import KL
 from gradret.retrievers import Retriever, ranked
 from gradret.store.artifacts import read_shard
@@ -106,11 +106,14 @@ class SlowKL(KL):
 
     seconds: float = 0.0
 
-    def load(self) -> torch.nn.Module:
+    def load(self) -> LossFunction:
         loss = super().load()
-        if self.seconds:
-            loss.register_forward_pre_hook(lambda *_: time.sleep(self.seconds))
-        return loss
+
+        def slow(lists: Lists) -> Mean:
+            time.sleep(self.seconds)
+            return loss(lists)
+
+        return slow
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,8 @@ class Echo(Engine):
     refuses: bool = False
     """Not to be asked at all."""
     block: int = 4
+    seconds: float = 0.0
+    """How long it says that it took for each prompt."""
 
     model = "echo"
 
@@ -178,7 +183,7 @@ class Echo(Engine):
             file.write(f"{row['prompt_id']}\n")
         failed = row["prompt_id"] in self.errors.split(",")
         said = {"text": "" if failed else row.pop("said").upper(), "error": "no luck" if failed else ""}
-        counted = {"tokens_in": 3, "tokens_out": 2, "logprobs": [0.5, row.pop("seed")]}
+        counted = {"tokens_in": 3, "tokens_out": 2, "logprobs": [0.5, row.pop("seed")], "seconds": self.seconds}
         row.pop("said", None)
         return row | said | counted | {"finish": "error" if failed else "stop"}
 

@@ -108,11 +108,17 @@ def stored(storage: Path, world: World, shards: int = 3, copies: Sequence[tuple[
     ]
 
 
-def selected(config: Config, world: World, shards: int = 3, copies: Sequence[tuple[str, str]] = ()) -> Artifact:
+def selected(
+    config: Config,
+    world: World,
+    shards: int = 3,
+    copies: Sequence[tuple[str, str]] = (),
+    docs: Artifact | None = None,
+) -> Artifact:
     """What the stage makes of it."""
     # bm25 and dense.2 among the origins are searches, random is none.
     mine = Mine(retrievers=(Source(), Positives(), Generated(), Bm25(), Random(), Dense(), Dense()))
-    return select(replace(config, mine=mine), *stored(Path(config.storage_path), world, shards, copies))
+    return select(replace(config, mine=mine), *stored(Path(config.storage_path), world, shards, copies), docs=docs)
 
 
 def lists(selected: Artifact) -> dict[str, dict[str, Any]]:

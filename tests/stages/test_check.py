@@ -59,6 +59,7 @@ class Knowing(TeacherProtocol):
     wrong: tuple[int, ...] = ()
     silent: str = ""
     reranks: bool = True
+    depth: int = 0
 
     searches = False
     asks_llm = False
@@ -216,6 +217,16 @@ def test_better_by_chance_goes_on_and_says_so(world):
     assert outcome(result) == "better, not significant"
     require(settings, made)
     assert "not significantly so" in sentence(made)
+
+
+def test_a_teacher_that_scores_few_documents_reranks_those(world):
+    """Both sides get the first five documents, which lack the second relevant one of every fifth query."""
+    _, made = world({"dev": judged(range(30))}, teacher={"depth": 5})
+    result, missing = check_result(made), 11
+    found = [n % 5 < 4 for n in range(30)]
+    before = [ndcg((n % 5 + 1, n % 5 + 2 if both else missing)) for n, both in enumerate(found)]
+    assert result.retriever_ndcg == pytest.approx(np.mean(before))
+    assert result.teacher_ndcg == pytest.approx(np.mean([ndcg((1, 2 if both else missing)) for both in found]))
 
 
 def test_few_queries_stop_a_run_only_if_the_loss_is_significant(world):

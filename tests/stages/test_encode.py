@@ -8,6 +8,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
+from gradret.config.resources import EncodeResources
 from gradret.config.run import Encode
 from gradret.encoders.transformer import Transformer
 from gradret.errors import StageError
@@ -249,6 +250,24 @@ def test_a_vector_that_half_precision_cannot_hold_names_its_text(world, tmp_path
     ingested = tiny.artifact(tmp_path, "ingest", {"docs": [[tiny.doc(0, "dim"), tiny.doc(1, "bal")]]})
     with pytest.raises(StageError, match=r"too large for encode.precision=float16 for docs 'd001'"):
         encode(config, large, ingested, "docs")
+
+
+def test_bfloat16_is_computed_in_every_lane(world):
+    """Autocast is a state of the thread."""
+    _, _, models = world
+    model = load_model(models["transformer"].path / "model")
+    texts = [tiny.sentence(random.Random(number), 8) for number in range(2000)]
+    full, half = (encode_texts(model, texts, "docs", 2, kind) for kind in ("float32", "bfloat16"))
+    with torch.autocast("cpu", torch.bfloat16):
+        want = model.encode_document(texts, convert_to_numpy=True)
+    np.testing.assert_allclose(half, want, atol=0.02)
+    assert (np.abs(half - full).max(axis=1) > 2e-6).all()  # float32 alone: 2e-7
+
+
+def test_workers_with_gpus_compute_in_bfloat16():
+    assert Encode().computed_in == "float32"
+    assert Encode(resources=EncodeResources(gpus=1)).computed_in == "bfloat16"
+    assert Encode(compute="float32", resources=EncodeResources(gpus=1)).computed_in == "float32"
 
 
 def test_shards_are_cut_into_pieces(world, tmp_path, monkeypatch):

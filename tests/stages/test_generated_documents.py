@@ -7,11 +7,15 @@ import random
 import numpy as np
 import pytest
 
-from gradret.config.run import Config, Dedupe, Generate, Label, Mine, Select, Train, TrainResources
+from gradret.config.resources import TrainResources
+from gradret.config.run import Config, Dedupe, Generate, Label, Mine
+from gradret.config.select import Select
+from gradret.config.train import Train
 from gradret.datasets.beir import Beir
 from gradret.encoders.static import Static
 from gradret.errors import ConfigError, DataError
 from gradret.flow import Flow
+from gradret.generators._filters import DocumentFilters
 from gradret.generators.extractive import Extractive
 from gradret.generators.graded_documents import GradedDocuments
 from gradret.losses.wasserstein import Wasserstein
@@ -49,8 +53,14 @@ def write(beir, name="data", test_text="what is tested", train=True):
 @pytest.fixture
 def config(tmp_path):
     def make(folder, mode="joint", broken="", queries=None, **blocks):
+        # The engine's documents of two grades are nearly the same text.
         settings = GradedDocuments(
-            engine=Overlap(broken), queries=queries, mode=mode, lengths=(0, 2), difficulties=("",)
+            engine=Overlap(broken),
+            queries=queries,
+            mode=mode,
+            lengths=(0, 2),
+            difficulties=("",),
+            filters=DocumentFilters(similar=0),
         )
         resources = TrainResources(threads=1, chunk_size=16)
         student = Train(

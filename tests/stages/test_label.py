@@ -147,7 +147,43 @@ def test_an_llm_judges_every_pair(settings, tmp_path):
     assert labels.counts["rows_in"] == 12 == labels.counts["rows_out"] + labels.counts["quarantined"]
     assert labels.counts["prompts"] == 24
     outside = [1 - sum(float(word[3:]) for word in JUDGED[doc].split()) for doc in pairs.values() if doc != 5]
-    assert labels.manifest["notes"] == pytest.approx({"outside_mean": sum(outside) / len(outside)}, abs=1e-6)
+    assert labels.manifest["notes"]["outside_mean"] == pytest.approx(sum(outside) / len(outside), abs=1e-6)
+    # Lists with two scores or more: documents 0 and 3; 9 and 7; 6, 2, 8 and 0. Query 1 keeps document 3 alone.
+    found = labels.manifest["notes"]["signal"]
+    assert (found["queries"], found["told_apart"], found["sources"]) == (3, 3, 0)
+    assert found["grades"] == {"0": 1, "1": 1, "2": 3, "3": 3}
+    # The engine reads documents alone, so both orders agree.
+    assert labels.manifest["notes"]["orders"] == {"queries": 3, "correlation": pytest.approx(1.0)}
+
+
+def test_a_judge_of_one_order_has_none_to_compare(settings, tmp_path):
+    judge = Judge(engine=Reader(), orders="query_first")
+    _, labels = labelled(settings, tmp_path, judge, JUDGED, max_bad_share=0.5)
+    assert "orders" not in labels.manifest["notes"]
+
+
+@dataclass(frozen=True)
+class First(Reader):
+    """Picks the first documents that it sees: it grades places."""
+
+    def answer(self, rows):
+        return rows.map(_read).map(lambda row: row | {"text": '{"relevant": [1]}'})
+
+
+@pytest.mark.parametrize(("engine", "correlation"), [(Reader(), 1.0), (First(), None)])
+def test_an_annotator_that_picks_places_does_not_agree_with_itself(settings, tmp_path, engine, correlation):
+    texts = [f"text {'yes' if n % 3 == 0 else 'no'}" for n in range(10)]
+    _, labels = labelled(settings, tmp_path, Annotator(engine=engine).for_check(), texts)
+    assert labels.counts["prompts"] == 10
+    assert labels.counts["rows_out"] == 12
+    found = labels.manifest["notes"]["orders"]
+    assert found["queries"] == 4  # those with two documents or more
+    if correlation:
+        assert found["correlation"] == pytest.approx(correlation)
+    else:
+        # By hand: of lists of 3, 2, 4 and 2 documents, the first is picked in one order, and the last in the other.
+        sizes = (3, 2, 4, 2)
+        assert found["correlation"] == pytest.approx(-sum(1 / n for n in sizes) / sum(1 - 1 / n for n in sizes))
 
 
 def test_an_llm_annotates_every_query(settings, tmp_path):

@@ -89,6 +89,14 @@ def test_a_test_query_that_is_trained_on_is_a_leak_of_itself(check):
     assert found(check([same], [same])) == {("q003", "q003"): 1.0}
 
 
+def test_held_out_queries_are_leaks_even_without_the_check(tmp_path, settings):
+    train = [tiny.query(1, "how to sort a list", "d001"), tiny.query(2, "how to sort lists", "d002")]
+    generated = tiny.artifact(tmp_path, "generate", {"queries": [train]})
+    test = tiny.artifact(tmp_path, "held_out", {"queries": [[train[0] | {"split": "test"}]]})
+    made = leaks(settings(mine=Mine(leak_similarity=0)), generated, test)
+    assert found(made) == {("q001", "q001"): 1.0}
+
+
 def test_queries_of_other_splits_are_no_test_queries(check):
     train = [tiny.query(1, "how to sort a list")]
     human = [tiny.query(2, "how to sort a list"), tiny.query(3, "how to sort a list", split="train")]

@@ -157,15 +157,21 @@ def test_what_gets_no_score_is_left_out_and_counted(settings, tmp_path):
     assert made.counts["unscored"] == sum(map(len, whole.values())) - sum(map(len, want.values())) > 0
 
 
-def test_an_llm_judge_ranks_too(settings, tmp_path):
+def test_an_llm_judge_ranks_too_and_its_equal_grades_keep_the_order_of_the_runs(settings, tmp_path):
     ingested, queries, runs, found = world(tmp_path)
     made = rerank(settings(label=Label(teacher=Judge(engine=Reader()))), ingested, queries, runs)
-    want = by_loop(found, 100, lambda _, doc_id: int(doc_id[1:]) % 4 / 3)
-    assert {query_id: [doc_id for doc_id, _ in rows] for query_id, rows in listed(made).items()} == {
-        query_id: [doc_id for doc_id, _ in rows] for query_id, rows in want.items()
-    }
+    assert listed(made).keys() == by_loop(found, 100, score).keys()
     for query_id, rows in listed(made).items():
-        assert [value for _, value in rows] == pytest.approx([value for _, value in want[query_id]], abs=1e-6)
+        best = {}
+        for run in found.values():
+            for rank, doc_id in enumerate(run.get(query_id, []), 1):
+                best[doc_id] = min(rank, best.get(doc_id, rank))
+        grades = {doc_id: int(doc_id[1:]) % 4 for doc_id in best}
+        want = sorted(best, key=lambda doc_id: (-grades[doc_id], best[doc_id], doc_id))
+        assert [doc_id for doc_id, _ in rows] == want
+        values = [value for _, value in rows]
+        assert values == sorted(set(values), reverse=True)
+        assert values == pytest.approx([grades[doc_id] / 3 for doc_id in want], abs=1e-5)
 
 
 def test_runs_that_found_nothing(settings, tmp_path):

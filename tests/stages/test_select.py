@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from gradret.config.run import Label, Select
+from gradret.config.run import Label
+from gradret.config.select import Select
 from gradret.errors import DataError
 from gradret.pairs import pair_id
 from gradret.stages.select import select
@@ -169,5 +170,11 @@ def test_what_leaves_nothing_to_learn_is_refused(settings, tmp_path):
     nothing = {q: dict.fromkeys(row, np.float32(np.nan)) for q, row in scores().items()}
     with pytest.raises(DataError, match="scored no pair"):
         selected(settings, tmp_path, nothing)
-    with pytest.raises(DataError, match="no list is left for dev"):
-        selected(settings, tmp_path, dev_share=1e-9)
+    with pytest.raises(DataError, match="no list is left for train"):
+        selected(settings, tmp_path, dev_share=1 - 1e-9)
+
+
+def test_a_share_that_would_hold_out_no_document_holds_out_one(settings, tmp_path):
+    few = selected(settings, tmp_path, dev_share=1e-9).table("groups").to_pylist()
+    assert len({row["source_doc_id"] for row in few if row["split"] == "dev"}) == 1
+    assert {row["split"] for row in few} == {"train", "dev"}

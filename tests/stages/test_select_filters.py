@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from gradret.config.run import Rule, Select
+from gradret.config.select import Rule, Select
 from gradret.lists.candidates import Candidate
 from gradret.lists.filters import Seen, failed
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gradret.config.run import Select
+from gradret.config.select import Select
 from gradret.errors import DataError
 from gradret.lists.grades import grades, marks
 

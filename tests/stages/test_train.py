@@ -8,15 +8,17 @@ import psutil
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from gradret.config.run import Train, TrainResources
-from gradret.encoders import static
+from gradret.config.resources import TrainResources
+from gradret.config.train import Train
+from gradret.encoders._static_student import StaticStudent
 from gradret.encoders.pretrained import Pretrained
 from gradret.encoders.static import Static
 from gradret.encoders.transformer import Transformer
 from gradret.errors import ConfigError, DataError, StageError
 from gradret.losses.infonce import InfoNCE
 from gradret.losses.kl import KL
-from gradret.stages.train import _error_file, _last_lines, _worker, _worker_error, train
+from gradret.stages.train import train
+from gradret.training.fit import _error_file, _worker, _worker_error
 from gradret.training.loop import Job
 
 from . import outside, tiny
@@ -72,8 +74,8 @@ def test_two_workers_train_and_the_exported_model_is_the_best_student(settings, 
         seen["vectors"] = self(np.concatenate(tokens), starts).detach().numpy()
         real(self, folder)
 
-    real = static._Student.save
-    monkeypatch.setattr(static._Student, "save", _save)
+    real = StaticStudent.save
+    monkeypatch.setattr(StaticStudent, "save", _save)
     config = settings(train=settings_of())
     base = tiny.model(tmp_path, "static")
     tuned = train(config, base, *groups(tmp_path))
@@ -125,13 +127,6 @@ def test_what_a_worker_raised_comes_out_of_its_wrapping():
     failed.worker_failures = {1: DataError("the loss became nan")}
     assert str(_worker_error(failed)) == "the loss became nan"
     assert isinstance(_worker_error(ValueError("x")), StageError)
-
-
-def test_the_newest_lines_of_a_file_that_is_being_written(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    assert _last_lines(path) == (None, None)
-    path.write_text('{"dev_loss": 3}\n{"loss": 2, "step": 1}\n{"loss": 1, "st')
-    assert _last_lines(path) == ({"loss": 2, "step": 1}, {"dev_loss": 3})
 
 
 @pytest.mark.parametrize("workers", [1, 2])

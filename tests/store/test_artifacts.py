@@ -4,16 +4,21 @@ import errno
 import json
 import multiprocessing
 import os
+import re
 import shutil
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from gradret.config.run import Index, Train, TrainResources
+import gradret
+from gradret.config.resources import TrainResources
+from gradret.config.run import Index
+from gradret.config.train import Train
 from gradret.errors import ConfigError, ContractError, DataError, StorageError
 from gradret.store import artifacts
-from gradret.store.artifacts import Artifact, make, read_shard, shard_metadata, write_json, write_shard
+from gradret.store.artifacts import Artifact, make, read_shard, shard_metadata, write_shard
+from gradret.store.atomic import write_json
 
 SAMPLE = pa.table({"doc_id": ["b", "a"]})
 
@@ -287,3 +292,11 @@ def test_json_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert [each.name for each in tmp_path.iterdir()] == ["x.json"]
     assert json.loads(path.read_text())["b"] == 1
+
+
+def test_no_stage_reads_the_texts_of_a_corpus_whole():
+    """``Artifact.table`` holds all rows, and sorts them with 32-bit offsets: 2 GiB of text is too much for it."""
+    package = Path(gradret.__file__).parent
+    whole = re.compile(r"""\.table\(\s*["']docs["']\s*(,\s*\[(?P<columns>[^]]*)\])?""")
+    calls = [match for path in package.rglob("*.py") for match in whole.finditer(path.read_text(encoding="utf-8"))]
+    assert {match["columns"] for match in calls} == {'"doc_id"'}

@@ -1,4 +1,5 @@
 import os
+import platform
 
 import pytest
 
@@ -26,7 +27,7 @@ def test_a_file_takes_its_name_when_the_block_ends(tmp_path):
     with atomic(path) as draft:
         draft.write_text("new")
         assert path.read_text() == "old"
-        assert str(os.getpid()) in draft.name
+        assert draft.name == f".{path.name}.{platform.node()}.{os.getpid()}"
     assert path.read_text() == "new"
     assert names(tmp_path) == ["a.txt"]
 

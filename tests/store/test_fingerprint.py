@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from gradret.config.run import Dedupe, Index, Workers
+from gradret.config.resources import Workers
+from gradret.config.run import Dedupe, Index
 from gradret.datasets.beir import Beir
 from gradret.losses.kl import KL
 from gradret.stages import ingest
@@ -126,8 +127,7 @@ def outside(tmp_path, monkeypatch):
     yield package
     for loaded in [each for each in sys.modules if each.partition(".")[0] == "outside_package"]:
         del sys.modules[loaded]
-    module._source_file.cache_clear()
-    module._is_module.cache_clear()
+    module._spec.cache_clear()
 
 
 def test_imports_of_an_outside_package_are_followed_within_it(outside):
@@ -180,3 +180,9 @@ def test_an_old_file_is_read_once(tmp_path, monkeypatch):
     assert hash_files([path]) == before
     os.utime(path, (2000, 2000))
     assert hash_files([path]) != before
+
+
+def test_finding_the_code_imports_nothing(outside):
+    (outside / "far.py").write_text("from outside_package.near import a\nraise SystemExit\n")
+    assert "outside_package.near" in source_files(["outside_package.stage"])
+    assert "outside_package" not in sys.modules

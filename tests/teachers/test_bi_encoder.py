@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from gradret.config.run import Config, Index, Train
+from gradret.config.run import Config, Index
+from gradret.config.train import Train
 from gradret.datasets.pydocs import Pydocs
 from gradret.encoders.pretrained import Pretrained
 from gradret.errors import ConfigError

@@ -23,13 +23,16 @@ from gradret.losses.bixse import BiXSE
 from gradret.losses.infonce import InfoNCE
 from gradret.store import contracts
 from gradret.training.batches import Batch, Groups
-from gradret.training.step import Objective, Texts, backward
+from gradret.training.matryoshka import Matryoshka
+from gradret.training.objective import Objective
+from gradret.training.step import Texts, backward
 from gradret.training.tokens import Tokens, write_tokens
 
 from ..stages import tiny
 
 WORDS = 50
 LOSSES = {name: components.find("losses", name)() for name in components.names("losses")}
+SUM = (LOSSES["kl"], InfoNCE(weight=0.1), BiXSE(weight=0.5))
 FAMILIES = ("static", "transformer")
 
 
@@ -46,10 +49,15 @@ def student(folder: Path, family: str, dropout: float = 0.0) -> Any:
     return encoder.student(folder / family).double()
 
 
+PREFIXES = {3: 0.5, 8: 2.0}
+
+
 def objective(name: str, rows: int = 512) -> Objective:
-    """One loss by name; ``sum`` is a weighted sum of three, one of which learns."""
-    losses = [LOSSES["kl"], InfoNCE(weight=0.1), BiXSE(weight=0.5)] if name == "sum" else [LOSSES[name]]
-    return Objective(losses, rows).double()
+    """One loss by name; ``sum`` is a weighted sum of three, one of which learns, ``nested`` that over prefixes."""
+    if name == "nested":
+        whole = Objective([*SUM, LOSSES["wasserstein"]], rows)
+        return Matryoshka(whole, PREFIXES, normalize=True).double()
+    return Objective(SUM if name == "sum" else [LOSSES[name]], rows).double()
 
 
 def rows(queries: int, docs: Sequence[str], seed: int = 0, longest: int = 9) -> list[dict[str, Any]]:
@@ -95,7 +103,7 @@ def training_set(folder: Path, family: str) -> tuple[Groups, Texts]:
         if not place.exists():
             write_tokens(place, sentences(count, count), student(folder, family).tokenize, name)
         tokens[name] = Tokens(place)
-    return Groups(table(rows(30, ids)), ids, 7, 0), Texts(tokens["queries"], tokens["docs"], 10_000)
+    return Groups(table(rows(30, ids)), pa.array(ids), 7, 0), Texts(tokens["queries"], tokens["docs"], 10_000)
 
 
 def oracle(folder: Path, family: str, name: str, accumulate: int = 1) -> dict[str, torch.Tensor]:
@@ -121,10 +129,20 @@ def steps(groups: Groups, accumulate: int) -> list[list[Batch]]:
 
 def plain_loss(model: Any, loss_of: Objective, batch: Batch, texts: Texts) -> torch.Tensor:
     """The weighted sum of the batch's losses, with its graph."""
-    query_vectors, doc_vectors = (
+    vectors = [
         torch.cat([model(np.asarray(text), np.array([0, len(text)])) for text in each(tokens, places)])
         for tokens, places in ((texts.queries, batch.queries_Q), (texts.docs, batch.docs_N))
+    ]
+    if not isinstance(loss_of, Matryoshka):
+        return loss_at(loss_of, batch, *vectors)
+    return sum(
+        weight * loss_at(loss_of.whole, batch, *(functional.normalize(part[:, :size], dim=1) for part in vectors))
+        for size, weight in PREFIXES.items()
     )
+
+
+def loss_at(loss_of: Objective, batch: Batch, query_vectors: torch.Tensor, doc_vectors: torch.Tensor) -> torch.Tensor:
+    """The weighted sum of the losses of these vectors."""
     masked_QN = torch.zeros(len(batch.queries_Q), len(batch.docs_N), dtype=torch.bool)
     for query, column in batch.masked_2M.T.tolist():
         masked_QN[query, column] = True
@@ -144,7 +162,7 @@ def plain_loss(model: Any, loss_of: Objective, batch: Batch, texts: Texts) -> to
 
 
 def each(tokens: Tokens, places: np.ndarray) -> list[np.ndarray]:
-    return [tokens.ids[tokens.starts[place] : tokens.starts[place + 1]] for place in places]
+    return [tokens.ids[slice(*tokens.spans[place])] for place in places]
 
 
 def record(step: int, loss: float, parameters: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -170,7 +188,7 @@ class Case:
     accumulate: int = 1
 
 
-NAMES = [*LOSSES, "sum"]
+NAMES = [*LOSSES, "sum", "nested"]
 CASES = [Case(family, name, 7, rows=4) for family in FAMILIES for name in NAMES]
 WHOLE = [Case(family, "sum", chunk_size) for family in FAMILIES for chunk_size in (10_000, 64)]
 ACCUMULATED = [Case(family, "sum", 7, rows=4, accumulate=2) for family in FAMILIES]

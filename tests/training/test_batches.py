@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from gradret.training.batches import Batch, Groups
@@ -18,7 +19,7 @@ FIELDS = tuple(field.name for field in dataclasses.fields(Batch))
 
 
 def groups(seed=0, length=6, made=None):
-    return Groups(table(ROWS if made is None else made), DOCS, length, seed)
+    return Groups(table(ROWS if made is None else made), pa.array(DOCS), length, seed)
 
 
 def lists(batch):
@@ -146,7 +147,7 @@ def test_at_most_so_many_positives_the_first_stored_and_the_others_masked():
     row |= {"positives": [True] * 5 + [False] * 7, "relevant_doc_ids": DOCS[:4]}
     other = {**row, "query_id": "q999", "doc_ids": DOCS[2:6], "grades": [0.5] * 4, "scores": [0.0] * 4}
     other |= {"positives": [False] * 4, "relevant_doc_ids": []}
-    made = Groups(table([row, other]), DOCS, 8, 0, max_positives=2)
+    made = Groups(table([row, other]), pa.array(DOCS), 8, 0, max_positives=2)
     for epoch in range(5):
         batch = made.batch(np.arange(2), epoch)
         listed = batch.docs_N[batch.columns_QG[0][batch.present_QG[0]]]
@@ -164,7 +165,7 @@ def test_a_cycle_takes_every_positive_in_turn_from_a_place_of_its_own():
     many = [{**ROWS[0], **both, "query_id": f"q{number:03d}"} for number in range(40)]
     firsts = []
     for epoch in range(4):
-        made = Groups(table(many), DOCS, 3, 0, 1, pick_positives="cycle")
+        made = Groups(table(many), pa.array(DOCS), 3, 0, 1, pick_positives="cycle")
         batch = made.batch(np.arange(40), epoch)
         assert (batch.positives_QG == [True, False, False]).all()
         assert (batch.docs_N[batch.columns_QG][:, 1:] == [2, 3]).all()

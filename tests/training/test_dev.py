@@ -2,6 +2,7 @@
 
 import ir_measures
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -14,7 +15,7 @@ DOCS = [f"d{number:03d}" for number in range(60)]
 
 
 def groups(queries):
-    return Groups(table(rows(queries, DOCS, longest=15)), DOCS, 15, 0)
+    return Groups(table(rows(queries, DOCS, longest=15)), pa.array(DOCS), 15, 0)
 
 
 def expected(batch, vectors):

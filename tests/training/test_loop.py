@@ -10,11 +10,14 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from gradret.config.run import Train, TrainResources
+from gradret.config.resources import TrainResources
+from gradret.config.train import Train
 from gradret.errors import DataError
 from gradret.losses import Mean
 from gradret.losses.bixse import BiXSE
@@ -26,7 +29,7 @@ from gradret.store.contracts import GENERATED
 from gradret.training import loop
 from gradret.training.dev import sample
 from gradret.training.loop import Job, train_loop
-from gradret.training.tokens import write_tokens
+from gradret.training.tokens import write_ids, write_tokens
 
 from ..processes import wait_until
 from .students import Tiny, rows, table, texts
@@ -44,7 +47,8 @@ def job(folder, **settings):
         write_shard(work / f"{split}.parquet", table(rows(count, DOCS)), "groups")
         write_tokens(work / "tokens" / split, [""] * count, lambda them, table: texts(len(them), 0), "queries")
     write_tokens(work / "tokens" / "docs", [""] * len(DOCS), lambda them, table: texts(len(them), 2), "docs")
-    (work / "doc_ids.json").write_text(json.dumps(DOCS))
+    write_ids(work, pa.array(DOCS))
+    np.save(work / "sample.npy", np.arange(0, 40, 3))
     train = Train(
         encoder=Tiny(), loss=(KL(), InfoNCE(weight=0.1)), epochs=EPOCHS, batch_size=6, learning_rate=RATE, patience=9,
         list_length=5, warmup=0.05, floor=0.1, choose_by="dev_loss", resources=RESOURCES,
@@ -325,14 +329,14 @@ def test_a_calibrated_temperature_is_found_once_and_kept(tmp_path):
     chosen = progress["calibrated"]["0"]["student_temperature"]
     untrained = loop._Training(job(tmp_path / "other"))
     assert KL(student_temperature="calibrated").calibrated(untrained._untrained_lists()).student_temperature == chosen
-    assert loop._Training(made).objective.losses[0].student_temperature == chosen
+    assert loop._Training(made)._losses()[0].student_temperature == chosen
 
 
 def test_the_dev_corpus_is_drawn_from_the_corpus_alone():
     written = [f"{GENERATED}q{number}~3" for number in range(50)]
-    drawn = [DOCS[number] for number in sample(DOCS, 10, 0)]
+    drawn = [DOCS[number] for number in sample(pa.array(DOCS), 10, 0)]
     mixed = sorted([*DOCS, *written, "zebra"])
     assert len(set(drawn)) == 10
-    assert {mixed[number] for number in sample(mixed, 99, 0)} == {*DOCS, "zebra"}
+    assert {mixed[number] for number in sample(pa.array(mixed), 99, 0)} == {*DOCS, "zebra"}
     after = [*DOCS, *written]
-    assert [after[number] for number in sample(after, 10, 0)] == drawn
+    assert [after[number] for number in sample(pa.array(after), 10, 0)] == drawn

@@ -3,7 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from gradret.training.tokens import Tokens, write_tokens
+from gradret.training.tokens import Tokens, join_tokens, write_tokens
 
 TEXTS = [[5, 6, 7], [], [8], [9, 9, 9, 9], [], [1, 2]]
 
@@ -33,3 +33,16 @@ def test_nothing_but_empty_texts(tmp_path, count):
     ids, starts = Tokens(tmp_path).take(np.arange(count))
     assert len(ids) == 0
     assert list(starts) == [0] * (count + 1)
+
+
+def test_parts_are_joined_in_any_order(tmp_path):
+    """Parts are tokenized by themselves; an empty part and an empty text are among them."""
+    parts = [tmp_path / name for name in "abc"]
+    for part, texts in zip(parts, (TEXTS[:4], [], TEXTS[4:]), strict=True):
+        write_tokens(part, [""] * len(texts), lambda *_, texts=texts: [np.array(t, np.int32) for t in texts], "docs")
+    rows = np.array([3, 0, 5, 1, 4, 2])
+    join_tokens(tmp_path / "joined", parts, rows)
+    ids, starts = Tokens(tmp_path / "joined").take(rows)
+    assert [list(ids[start:end]) for start, end in pairwise(starts)] == TEXTS
+    with pytest.raises(ValueError, match="read-only"):
+        Tokens(tmp_path / "joined").ids[0] = 1

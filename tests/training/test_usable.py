@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -15,14 +16,17 @@ from gradret.losses.kl import KL
 from gradret.losses.margin_mse import MarginMSE
 from gradret.losses.ranknet import RankNet
 from gradret.store import contracts
+from gradret.store.artifacts import Draft
 from gradret.training.loop import Job
 from gradret.training.prepare import prepare
+from gradret.training.tokens import Tokens, read_ids
 from gradret.training.usable import broken, count_usable, unusable
 
 from ..stages import tiny
 from ..stages.test_train import settings_of
 
-CORPUS = frozenset(f"d{number:03d}" for number in range(9))
+CORPUS = [f"d{number:03d}" for number in range(9)]
+UNKNOWN = frozenset(["gone", "nowhere"])
 GOOD = {
     "query_id": "q1",
     "split": "train",
@@ -37,7 +41,7 @@ GOOD = {
 
 
 def test_a_good_list_is_not_broken():
-    assert not broken(GOOD, CORPUS)
+    assert not broken(GOOD, UNKNOWN)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +61,7 @@ def test_a_good_list_is_not_broken():
     ],
 )
 def test_a_broken_list_has_a_reason(fields, reason):
-    assert reason in broken(GOOD | fields, CORPUS)
+    assert reason in broken(GOOD | fields, UNKNOWN)
 
 
 LACKING = {
@@ -101,33 +105,52 @@ def test_a_loss_that_can_use_no_list_is_refused_by_name_and_need():
         count_usable(lists, [KL(), RankNet()])
 
 
-def tables(groups):
-    docs = pa.Table.from_pylist(
-        [{"doc_id": doc_id, "title": None, "text": "bal dim"} for doc_id in sorted(CORPUS)],
-        pa.schema([("doc_id", pa.string()), ("title", pa.string()), ("text", pa.string())]),
-    )
-    queries = pa.table({"query_id": [row["query_id"] for row in groups], "text": ["kun"] * len(groups)})
-    return docs, queries, pa.Table.from_pylist(groups, contracts.schema("groups"))
-
-
-def job(folder):
+def prepared(folder, groups, texts=("bal dim",) * 9, shards=3, **settings):
+    """Prepare the lists; the documents are in shards, in an order that is not that of their ids, one of them empty."""
     tiny._static(folder / "model")
-    settings = dataclasses.replace(settings_of(encoder=Static()), list_length=2)
-    return Job(settings, 0, folder / "model", folder / "work", folder / "metrics.jsonl")
+    train = dataclasses.replace(settings_of(encoder=Static()), list_length=2, **settings)
+    work = folder / "work"
+    job = Job(train, 0, folder / "model", work, folder / "metrics.jsonl")
+    docs = [tiny.doc(number, text) for number, text in reversed(list(enumerate(texts)))]
+    made = tiny.artifact(folder, "ingest", {"docs": [docs[number::shards] for number in range(shards)] + [[]]})
+    queries = pa.table({"query_id": [row["query_id"] for row in groups], "text": ["kun"] * len(groups)})
+    draft = Draft(folder, "train")
+    return prepare(job, draft, made.shards("docs"), queries, pa.Table.from_pylist(groups, contracts.schema("groups")))
 
 
-def test_what_is_set_aside_and_what_is_left_add_up(tmp_path):
+def test_what_is_set_aside_and_what_is_left_add_up(tmp_path, ray_session):
     groups = [
         GOOD,
         GOOD | {"query_id": "q2", "split": "dev"},
         GOOD | {"query_id": "q3", "scores": [math.nan, 1.0, None]},
         GOOD | {"query_id": "q4"} | LACKING["positive"] | LACKING["grade"],
         GOOD | {"query_id": "q5"} | LACKING["positive"],
+        GOOD | {"query_id": "q6", "doc_ids": ["d000", "gone", "d001"]},
     ]
-    prepared = prepare(job(tmp_path), *tables(groups))
-    assert prepared.counts == {"train": 2, "dev": 1}
-    assert [query_id for query_id, _ in prepared.set_aside] == ["q3", "q4"]
-    assert prepared.usable == {"train.loss[0] kl": 2, "train.loss[1] infonce": 1}
+    found = prepared(tmp_path, groups)
+    assert found.counts == {"train": 2, "dev": 1}
+    assert [query_id for query_id, _ in found.set_aside] == ["q3", "q4", "q6"]
+    assert found.usable == {"train.loss[0] kl": 2, "train.loss[1] infonce": 1}
+
+
+@pytest.mark.parametrize(
+    ("settings", "used"), [({"choose_by": "dev_loss"}, 3), ({"choose_by": "last", "dev_docs": 2}, 5)]
+)
+def test_only_texts_that_training_reads_are_tokenized(tmp_path, ray_session, settings, used):
+    """Those of lists, and of the sampled corpus; numbered by doc_id, whatever the shards."""
+    words = [["bal"] * (number + 1) for number in range(9)]
+    groups = [GOOD, GOOD | {"query_id": "q2", "split": "dev"}]
+    for shards in (1, 3):
+        folder = tmp_path / str(shards)
+        prepared(folder, groups, [" ".join(text) for text in words], shards, **settings)
+        ids = read_ids(folder / "work").to_pylist()
+        tokens = Tokens(folder / "work" / "tokens" / "docs")
+        assert ids == sorted(ids)
+        assert {"d000", "d001", "d002"} <= set(ids)
+        assert tokens.lengths(np.arange(len(ids))).tolist() == [int(doc_id[1:]) + 1 for doc_id in ids]
+        assert used - 2 <= len(ids) <= used
+        assert {ids[number] for number in np.load(folder / "work" / "sample.npy")} <= set(ids)
+        assert not (folder / "work" / "parts").exists()
 
 
 @pytest.mark.parametrize("split", ["train", "dev"])
@@ -135,4 +158,4 @@ def test_nothing_left_to_train_on_or_to_choose_by_is_refused(tmp_path, split):
     other = {"train": "dev", "dev": "train"}[split]
     groups = [GOOD | {"split": other}, GOOD | {"query_id": "q2", "split": split, "scores": [math.inf, None, None]}]
     with pytest.raises(DataError, match=f"none of the 2 lists can be used for {split}.* a score that is not a finite"):
-        prepare(job(tmp_path), *tables(groups))
+        prepared(tmp_path, groups)

@@ -73,6 +73,13 @@ def test_every_prompt_is_asked_once_and_kept(asked, log):
     assert not (made.path / "work").exists()
 
 
+def test_the_last_line_tells_the_rate_since_the_engine_took_the_first_prompt(asked, log, capsys):
+    asked([f"text {n}" for n in range(11)], Echo(str(log), seconds=3600))
+    lines = [line for line in capsys.readouterr().err.splitlines() if " in 1 h " in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("  asked: 22 prompts in 1 h 0 min, after a start of 0.0 s: 0 tokens/s in, 0 out, 0 unus")
+
+
 def test_what_cannot_be_used_is_quarantined_with_its_reason_and_text(asked, log):
     made = asked(["fine", "bad one", "", "fine too"], Echo(str(log), errors="d03~b"), limit=0.9)
     tables = made.batches("quarantine")

@@ -1,0 +1,1 @@
+"""Search a finished run over HTTP: ``gradret serve``."""
