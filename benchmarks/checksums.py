@@ -38,7 +38,7 @@ def main() -> None:
     """Run the quickstart, measure, and write the table."""
     with tempfile.TemporaryDirectory() as storage:
         started = time.monotonic()
-        run = gradret.run(gradret.load(CONFIG, [f"storage_path={storage}", *SMALL]))
+        run = gradret.run(gradret.load(CONFIG, [f"storage_path={storage}", *SMALL])).folder
         seconds = time.monotonic() - started
         fresh = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=fresh) as pool:

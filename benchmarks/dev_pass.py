@@ -28,7 +28,8 @@ from gradret.losses.kl import KL
 from gradret.store.contracts import schema
 from gradret.training.batches import Groups
 from gradret.training.dev import measure, ndcg
-from gradret.training.step import Objective, Texts
+from gradret.training.objective import Objective
+from gradret.training.step import Texts
 from gradret.work.session import cores
 
 BATCH = 4096
@@ -112,7 +113,7 @@ def held_out(case: Case) -> Groups:
         },
         schema("groups"),
     )
-    return Groups(rows, doc_ids, DOCUMENTS, 0)
+    return Groups(rows, pa.array(doc_ids), DOCUMENTS, 0)
 
 
 def markdown(rows: list[dict]) -> str:

@@ -68,8 +68,11 @@ def tree_of(model: Path, collection: Path, storage: Path) -> dict[str, Any]:
             "environment": {"VLLM_CPU_KVCACHE_SPACE": "1"},
         },
     }
+    # A random model writes no good query.
+    shares = {"prompt": 0, "document": 0, "topic": 0, "similar": 0, "documents": 0}
     generator = {
         "name": "llm_queries",
+        "filters": {**shares, "form": False, "mention": False, "language": False},
         "kinds": ["search_examples"],
         "max_doc_tokens": 128,
         "examples": 1,

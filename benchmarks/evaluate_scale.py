@@ -2,7 +2,7 @@
 
     python -m benchmarks.evaluate_scale [--documents N] [--queries N] [--storage FOLDER]
 
-Documents are generated as in ``benchmarks.scale``. A query is eight words of a randomly drawn document, which is its
+Documents are generated as in ``benchmarks.any_size``. A query is eight words of a randomly drawn document, which is its
 only relevant document. The static encoder encodes them, and the search is exact over four shards. Every stage runs in
 a separate process and reuses the artifacts of the stages before; the last process is ``gradret evaluate`` over all of
 them. Writes ``benchmarks/results/evaluate_scale_<hardware>_<date>.{md,json}``; exits 1 if a driver used 2 GiB or more.
@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.any_size import counts_of, write_collection
 from benchmarks.hardware import hardware, result_path
-from benchmarks.scale import counts_of, write_collection
 from benchmarks.tree_memory import Peak, run
 from gradret.config.evaluation import load_evaluation
 from gradret.stages.base import base

@@ -33,8 +33,9 @@ import pyarrow as pa
 from benchmarks.clustered import BLOCK, DIMENSION, SEED, query_vectors, vectors_of
 from benchmarks.hardware import hardware, result_path
 from benchmarks.index_tables import markdown
-from benchmarks.tree_memory import _pss
-from gradret.config.run import Config, Index, Search, Workers
+from benchmarks.tree_memory import pss
+from gradret.config.resources import Workers
+from gradret.config.run import Config, Index, Search
 from gradret.datasets.pydocs import Pydocs
 from gradret.search.recall import recall
 from gradret.search.searcher import Searcher
@@ -289,7 +290,7 @@ def watched(beside: int = 0) -> Iterator[dict[str, dict[str, float]]]:
             for process in [own, *own.children(recursive=True)]:
                 with contextlib.suppress(psutil.Error):
                     kind = _kind(process, own.pid, beside)
-                    held, mapped = _pss(process.pid)
+                    held, mapped = pss(process.pid)
                     peak = peaks.setdefault(kind, {"held": 0.0, "mapped": 0.0, "both": 0.0})
                     for name, value in {"held": held, "mapped": mapped, "both": held + mapped}.items():
                         peak[name] = max(peak[name], round(value * 1024, 1))

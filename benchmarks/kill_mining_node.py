@@ -19,8 +19,8 @@ from typing import Any
 import ray
 from ray.cluster_utils import Cluster
 
+from benchmarks.any_size import write_collection
 from benchmarks.hardware import hardware, result_path
-from benchmarks.scale import write_collection
 from gradret.config.loading import load
 from gradret.flow import Flow
 

@@ -24,7 +24,9 @@ import ray
 from ray.cluster_utils import Cluster
 
 from benchmarks.hardware import hardware, result_path
-from gradret.config.run import Config, Train, TrainResources
+from gradret.config.resources import TrainResources
+from gradret.config.run import Config
+from gradret.config.train import Train
 from gradret.datasets.beir import Beir
 from gradret.encoders.transformer import Transformer
 from gradret.stages.train import train

@@ -31,7 +31,7 @@ import psutil
 from benchmarks.hardware import hardware, result_path
 from tests.small_run import ROOT, command, write_dataset
 
-# Stage and victim, in the order in which a run reaches the stages. `start` is the start of Ray.
+# Stage and victim, in the order in which a run reaches the stages. `start` is the start of Ray, within `ingest`.
 PLAN = [
     *[("start", "driver")] * 3,
     *[(stage, "driver") for stage in ("ingest", "bm25", "base", "dedupe", "generate")],
@@ -176,12 +176,17 @@ def started_here(folder: Path) -> list[psutil.Process]:
 
 
 def wait_for(strike: Strike, process: psutil.Popen, storage: Path) -> bool:
-    """Wait for the moment of a strike, at the latest the end of its stage; false if the run ended before."""
+    """Wait for the moment of a strike, at the latest the end of its stage; false if the run ended before.
+
+    Ray has started when a worker of it has work. A later strike could miss ``ingest``, and every strike after it.
+    """
     before, since = finished(storage, strike.stage), None
     while process.poll() is None and finished(storage, strike.stage) == before:
         with contextlib.suppress(psutil.Error):
             if since is None and reached(strike, process, storage):
                 since = time.monotonic()
+            if strike.stage == "start" and workers(process):
+                break
         if since is not None and time.monotonic() - since >= strike.delay:
             break
         time.sleep(0.005)

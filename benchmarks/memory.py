@@ -32,7 +32,8 @@ from gradret.losses.kl import KL
 from gradret.losses.wasserstein import Wasserstein
 from gradret.models.locate import locate, open_model
 from gradret.training.batches import Batch
-from gradret.training.step import Objective, Texts, backward
+from gradret.training.objective import Objective
+from gradret.training.step import Texts, backward
 from gradret.training.tokens import Tokens, write_tokens
 from gradret.work.session import cores
 

@@ -26,8 +26,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from benchmarks.any_size import WORDS, write_collection
 from benchmarks.hardware import hardware, result_path
-from benchmarks.scale import WORDS, write_collection
 from benchmarks.tree_memory import Peak, run
 from gradret.config.loading import load
 from gradret.flow import Flow

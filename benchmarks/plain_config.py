@@ -18,7 +18,7 @@ _NULLS = ("", "null", "Null", "NULL")
 _BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _LONGEST = 20_000
 # Components have defaults that only a loaded config fills in.
-_OF_COMPONENTS = {"generate", "mine", "label", "train", "check"}
+_OF_COMPONENTS = {"generate", "mine", "label", "train", "train_teacher", "check"}
 
 
 def verdict(path: Path, overrides: tuple[str, ...]) -> str:

@@ -39,7 +39,8 @@ from gradret.models.locate import locate, open_model
 from gradret.store.contracts import schema
 from gradret.text import passage
 from gradret.training.batches import Groups
-from gradret.training.step import Objective, Texts, backward
+from gradret.training.objective import Objective
+from gradret.training.step import Texts, backward
 from gradret.training.tokens import Tokens, write_tokens
 from gradret.work.session import cores, session
 
@@ -124,7 +125,7 @@ def drawn(folder: Path, sizes: Sizes) -> Examples:
             "measure fewer with --batch or --steps"
         )
     doc_ids = docs["doc_id"].to_pylist()
-    groups = Groups(rows, doc_ids, sizes.documents, seed=0, max_positives=1)
+    groups = Groups(rows, pa.array(doc_ids), sizes.documents, seed=0, max_positives=1)
     batch = next(groups.epoch(0, wanted))
     text_of = dict(zip(texts["query_id"].to_pylist(), texts["text"].to_pylist(), strict=True))
     listed = [[doc_ids[doc] for doc in batch.docs_N[columns]] for columns in batch.columns_QG]
@@ -173,7 +174,7 @@ def tokenised(examples: Examples, sizes: Sizes, student: torch.nn.Module, folder
         }
         for number, docs in enumerate(examples.docs)
     ]
-    groups = Groups(pa.Table.from_pylist(rows, schema("groups")), doc_ids, sizes.documents, seed=0)
+    groups = Groups(pa.Table.from_pylist(rows, schema("groups")), pa.array(doc_ids), sizes.documents, seed=0)
     write_tokens(folder / "docs", [examples.passages[doc] for doc in doc_ids], student.tokenize, "docs")
     write_tokens(folder / "queries", examples.queries, student.tokenize, "queries")
     return groups, Texts(Tokens(folder / "queries"), Tokens(folder / "docs"), sizes.chunk)

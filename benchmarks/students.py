@@ -1,6 +1,6 @@
 """Train static students on given lists and search with them exactly, each in a single process.
 
-Uses the same loop and losses as ``gradret train``, without starting Ray for each of hundreds of trainings.
+Uses the same loop and losses as ``gradret train``, without Ray Train for each of hundreds of trainings.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ import numpy as np
 import pyarrow as pa
 
 import gradret
-from gradret.config.run import Train, TrainResources
+from gradret.config.resources import TrainResources
+from gradret.config.train import Train
 from gradret.encoders.static import Static
 from gradret.flow import Flow
+from gradret.store.artifacts import Draft, write_shard
 from gradret.store.contracts import schema
 from gradret.text import passage
 from gradret.training.checkpoint import load_checkpoint
@@ -109,7 +111,10 @@ def trained(here: Place, texts: pa.Table, groups: Sequence[Mapping], settings: T
         work = Path(folder) / "work"
         job = Job(settings, seed, here.model, work, Path(folder) / "metrics.jsonl")
         if not kept.exists():
-            prepare(job, here.docs, texts, pa.Table.from_pylist(list(groups), schema("groups")))
+            shard = Path(folder) / "docs.parquet"
+            write_shard(shard, here.docs.append_column("origin", here.docs["doc_id"]), "docs")
+            lists = pa.Table.from_pylist(list(groups), schema("groups"))
+            prepare(job, Draft(Path(folder), "train"), [shard], texts, lists)
             keep(work, kept)
         shutil.copytree(kept, work, dirs_exist_ok=True)
         started = time.monotonic()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["Peak", "run"]
+__all__ = ["Peak", "pss", "run"]
 
 _INTERVAL = 0.5
 _RAY = ("raylet", "gcs_server", "agent.py", "monitor.py", "log_monitor", "dashboard", "ray_client")
@@ -67,12 +67,12 @@ def _watch(pid: int, peak: Peak, done: threading.Event) -> None:
 
 
 def _note(own: psutil.Process, others: list[psutil.Process], peak: Peak) -> None:
-    driver, mapped = _pss(own.pid)
+    driver, mapped = pss(own.pid)
     workers, ray = [0.0], 0.0
     for process in others:
         with contextlib.suppress(psutil.Error):
             name = " ".join(process.cmdline()[:4])
-            held, files = _pss(process.pid)
+            held, files = pss(process.pid)
             mapped += files
             if any(word in name for word in _RAY):
                 ray += held
@@ -83,7 +83,7 @@ def _note(own: psutil.Process, others: list[psutil.Process], peak: Peak) -> None
     peak.total = max(peak.total, driver + ray + sum(workers))
 
 
-def _pss(pid: int) -> tuple[float, float]:
+def pss(pid: int) -> tuple[float, float]:
     """Return GiB of private and shared memory, and GiB of mapped files."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()[1:]
