@@ -11,6 +11,7 @@ from gradret.errors import ConfigError, StageError
 from gradret.flow import Flow
 from gradret.training.trackers import TRACKERS, Curve, open_trackers, require_trackers
 from gradret.training.watching import last_lines
+from tests.processes import wait_until
 
 LINES = [{"epoch": 0, "step": 0, "dev_loss": 3.5}] + [
     {"epoch": 0, "step": step, "loss": 2.5 / step, "learning_rate": 0.25} for step in range(1, 6)
@@ -133,15 +134,16 @@ def test_a_tracker_that_cannot_be_reached(mlflow, tmp_path):
 
 
 def records(path):
-    """The records of W&B's transaction log: after a header of 7 bytes each has its checksum, length and kind."""
+    """The whole records of W&B's log so far: after a header of 7 bytes each has its checksum, length and kind."""
     from wandb.proto.wandb_internal_pb2 import Record
 
     content, place = path.read_bytes(), 7
-    while place < len(content):
+    while (start := place + 7) <= len(content):
         _, length, kind = struct.unpack_from("<IHB", content, place)
         assert kind == 1  # whole: the log is smaller than a block
-        yield Record.FromString(content[place + 7 : place + 7 + length])
-        place += 7 + length
+        place = start + length
+        if place <= len(content):
+            yield Record.FromString(content[start:place])
 
 
 def test_wandb_has_the_curve(tmp_path, monkeypatch):
@@ -151,6 +153,8 @@ def test_wandb_has_the_curve(tmp_path, monkeypatch):
     curve.send(TEXT)
     curve.close(failed=True)
     (path,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    # W&B's own process writes the file, and may do so after the run is finished.
+    wait_until(lambda: any(record.WhichOneof("record_type") == "exit" for record in records(path)))
     found = {kind: [] for kind in ("run", "history", "exit")}
     for record in records(path):
         if (kind := record.WhichOneof("record_type")) in found:
