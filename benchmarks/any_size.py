@@ -7,8 +7,8 @@ those of its topic, which 200 documents share; the others follow Zipf's law over
 words keep coming as in real text. A judged query is eight words of a document, which is its only relevant document.
 Training queries are extractive, with their source document, 16 documents of the untrained student, and 3 random ones.
 Vectors are searched exactly up to a million documents, and above that through inverted lists and product codes, whose
-candidates are scored exactly. The static student is trained for an epoch on the grades of the default teacher, the fusion, whose dense
-half is the same static encoder: the cost of a teacher's model is not part of this benchmark.
+candidates are scored exactly. The static student is trained for an epoch on the grades of the default teacher, the
+fusion, whose dense half is the same static encoder: the cost of a teacher's model is not part of this benchmark.
 
 Every stage is a separate command, as a user would type it, and reuses the stages before; a stopped benchmark resumes if
 ``--storage`` is given. Writes ``benchmarks/results/any_size_<hardware>_<date>.{md,json}`` after every size.
@@ -45,10 +45,11 @@ EXACT, INVERTED = 1_000_000, "IVF4096,PQ48x8"
 SIZES = (20_000, 100_000, 1_000_000, 8_800_000)
 HEAD = """\
 Generated documents of MS MARCO's length; static student, 384 dimensions; exact search up to a million documents, above
-that IVF4096,PQ48x8 with exact scores for its candidates; every stage is a separate command and includes the start of Ray. Memory is the peak in GiB, sampled every 0.5 s: driver, largest worker, all
-workers with Ray's object store, Ray's processes, and all processes at one moment. `mapped` is file-backed memory,
-which the kernel can reclaim. `disk` is the size of all artifacts so far, in GiB. A stage includes those that it needs
-and no other stage made: `generate` builds the BM25 index, `mine` and `index` encode the documents."""
+that IVF4096,PQ48x8 with exact scores for its candidates; every stage is a separate command and includes the start of
+Ray. Memory is the peak in GiB, sampled every 0.5 s: driver, largest worker, all workers with Ray's object store, Ray's
+processes, and all processes at one moment. `mapped` is file-backed memory, which the kernel can reclaim. `disk` is the
+size of all artifacts so far, in GiB. A stage includes those that it needs and no other stage made: `generate` builds
+the BM25 index, `mine` and `index` encode the documents."""
 
 
 def main() -> None:
