@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional
 
 from gradret.models.locate import open_model
+from gradret.models.static import read_static, write_static
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -32,16 +33,25 @@ class StaticStudent(torch.nn.Module):
     def __init__(self, folder: Path, device: str) -> None:
         super().__init__()
         self.folder = folder
-        model = open_model(folder)
-        static = _static(model)
-        self.prompts = {"docs": model.prompts["document"] or "", "queries": model.prompts["query"] or ""}
-        self.normalize = len(model) > 1
-        self.tokenizer: Tokenizer = static.tokenizer
-        self.weight = torch.nn.Parameter(static.embedding.weight.detach().to(device))
+        weight = self._read(folder)
+        self.weight = torch.nn.Parameter(weight.to(device))
         self.tokens = np.arange(len(self.weight))
         self.row_of = self.tokens.astype(np.int32)
         self.dimension: int = self.weight.shape[1]
         self.lengths = dict.fromkeys(("docs", "queries"), sys.maxsize)
+
+    def _read(self, folder: Path) -> torch.Tensor:
+        """Set what the model does beside its weights, and return these."""
+        self.tokenizer: Tokenizer
+        if plain := read_static(folder):
+            self.prompts, self.normalize, self.tokenizer = {"docs": "", "queries": ""}, True, plain.tokenizer
+            return torch.from_numpy(plain.vectors)
+        model = open_model(folder)
+        self.prompts = {"docs": model.prompts["document"] or "", "queries": model.prompts["query"] or ""}
+        self.normalize = len(model) > 1
+        self.tokenizer = _static(model).tokenizer
+        weight: torch.Tensor = _static(model).embedding.weight.detach()
+        return weight
 
     def restrict(self, ids: np.ndarray) -> None:
         """Train only the tokens ``ids`` (ascending); from now on ``forward`` accepts no others."""
@@ -67,9 +77,15 @@ class StaticStudent(torch.nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write the model with its current weights as a sentence-transformers folder."""
+        rows, trained = torch.from_numpy(self.tokens), self.weight.detach()
+        if plain := read_static(self.folder):
+            weight = torch.from_numpy(plain.vectors)
+            weight[rows] = trained.to(weight)
+            write_static(folder, self.folder, weight)
+            return
         model = open_model(self.folder)
-        weight: torch.Tensor = _static(model).embedding.weight.data
-        weight[torch.from_numpy(self.tokens)] = self.weight.detach().to(weight)
+        weight = _static(model).embedding.weight.data
+        weight[rows] = trained.to(weight)
         model.save(str(folder), create_model_card=False)
 
 

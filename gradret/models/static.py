@@ -1,26 +1,33 @@
-"""Run a saved static model without torch, which takes seconds to import: ``gradret search`` encodes one query."""
+"""Run a saved static model without sentence-transformers, whose import takes seconds: workers encode with torch alone.
+
+``gradret search`` encodes one query without torch too.
+"""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradret.store.checksums import check
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Callable
 
-__all__ = ["StaticModel", "read_static"]
+    import numpy as np
+    import torch
+
+__all__ = ["StaticModel", "read_static", "write_static"]
 
 _MODULES = ["StaticEmbedding", "Normalize"]
-_WEIGHTS = "embedding.weight"
+_FILE, _WEIGHTS = "model.safetensors", "embedding.weight"
 _SMALLEST = 1e-12
 """Norm below which a vector is not scaled further, as in ``torch.nn.functional.normalize``."""
 
 
 def read_static(folder: Path) -> StaticModel | None:
-    """Read the static model in ``folder``; None if the folder has another kind of model, which needs torch.
+    """Read the static model in ``folder``; None if it is of another kind and sentence-transformers must load it.
 
     Raises:
         DamagedError: the folder is part of an artifact, and a file of it is damaged.
@@ -36,6 +43,14 @@ def read_static(folder: Path) -> StaticModel | None:
     return model if model and model.complete else None
 
 
+def write_static(folder: Path, like: Path, weights: torch.Tensor) -> None:
+    """Write the static model in ``like``, which ``read_static`` reads, with other weights."""
+    from safetensors.torch import save_file
+
+    shutil.copytree(like, folder, dirs_exist_ok=True)
+    save_file({_WEIGHTS: weights.contiguous()}, folder / _FILE)
+
+
 class StaticModel:
     """The mean of a text's token vectors, scaled to length 1; a text without tokens has the vector 0.
 
@@ -49,7 +64,7 @@ class StaticModel:
 
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
-        with safe_open(folder / "model.safetensors", "numpy") as file:
+        with safe_open(folder / _FILE, "numpy") as file:
             self.complete = _WEIGHTS in file.keys() and file.get_slice(_WEIGHTS).get_dtype() == "F32"  # noqa: SIM118
             self.vectors = file.get_tensor(_WEIGHTS) if self.complete else np.zeros((0, 0), np.float32)
         self.unknown = self.tokenizer.token_to_id(getattr(self.tokenizer.model, "unk_token", None) or "")
@@ -58,8 +73,23 @@ class StaticModel:
         """Whether the vocabulary has any token of ``text``; if not, its vector says nothing."""
         return any(number != self.unknown for number in self.tokenizer.encode(text, add_special_tokens=False).ids)
 
+    def bags(self, device: str) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        """Return the function of token ids, and of the place where each text's begin, that returns the texts' vectors.
+
+        Its results are those of sentence-transformers, bit by bit.
+        """
+        import torch
+        from torch.nn import functional
+
+        weight = torch.from_numpy(self.vectors).to(device)
+
+        def run(ids: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
+            return functional.normalize(functional.embedding_bag(ids, weight, starts, mode="mean"), dim=1)
+
+        return run
+
     def encode(self, texts: list[str]) -> np.ndarray:
-        """Return ``(len(texts), dimension)``, float32."""
+        """Return ``(len(texts), dimension)``, float32, without torch."""
         import numpy as np
 
         encodings = self.tokenizer.encode_batch(texts, add_special_tokens=False)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from gradret.errors import StageError
 from gradret.models.inference import BATCH_TOKENS, Lanes, assigned_device, pack, token_batches
 from gradret.models.locate import open_model
+from gradret.models.static import StaticModel, read_static
 from gradret.stages.base import title
 from gradret.store.artifacts import Artifact, Draft, make, read_shard, shard_metadata
 from gradret.store.results import Result
@@ -28,8 +29,11 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from sentence_transformers import SentenceTransformer
+    from tokenizers import Tokenizer
 
     from gradret.config.run import Config
+
+    Model = SentenceTransformer | StaticModel
 
 __all__ = ["encode", "encode_texts", "load_model"]
 
@@ -107,23 +111,25 @@ def _pieces(shards: list[Path], model_bytes: int) -> list[_Piece]:
     return pieces
 
 
-def load_model(folder: Path, threads: int = 0, *, trust_remote_code: bool = False) -> SentenceTransformer:
+def load_model(folder: Path, threads: int = 0, *, trust_remote_code: bool = False) -> Model:
     """Load the sentence-transformers model in ``folder``, on the GPU if Ray assigned one to this process."""
     import torch
 
     torch.set_num_threads(threads or cores())
+    if static := read_static(folder):
+        return static
     model = open_model(folder, trust_remote_code=trust_remote_code, device=assigned_device())
     pack(model)
     return model
 
 
 def encode_texts(
-    model: SentenceTransformer, texts: list[str], table: Table, threads: int = 0, compute: Compute = "float32"
+    model: Model, texts: list[str], table: Table, threads: int = 0, compute: Compute = "float32"
 ) -> np.ndarray:
     """Encode texts as ``encode_document`` or ``encode_query`` does, up to rounding.
 
     Args:
-        model: the model.
+        model: what ``load_model`` returned.
         texts: documents or queries, without prompts.
         table: which of the two.
         threads: CPU threads; 0 uses all cores of the machine.
@@ -132,9 +138,10 @@ def encode_texts(
     Returns:
         ``(len(texts), dimension)``, float32.
     """
-    import numpy as np
     import torch
 
+    if isinstance(model, StaticModel):
+        return _encode_static(model, texts, threads)
     task, device = _TASKS[table], model.device
     prompt = model.prompts.get(task)
     prepare = functools.partial(model.preprocess, prompt=prompt, task=task)
@@ -149,16 +156,36 @@ def encode_texts(
 
     model.eval()
     if _is_static(model):
-        batches = _static_batches(model, texts, prompt)
+        batches = _static_batches(model.tokenizer, texts, prompt or "")
     elif texts and _is_padded(prepare(["a"])):
         batches = _padded_batches(prepare, texts, BATCH_TOKENS[device.type])
     else:
         with torch.autocast(device.type, torch.bfloat16, enabled=compute == "bfloat16"):
             return _encode_whole(model, texts, table)
-    lanes = Lanes(threads, device.type, alone=_keeps_state(model))
-    encoded = lanes.map(run, batches)
-    width = encoded[0][1].shape[1] if encoded else model.get_embedding_dimension() or 0
-    vectors = np.empty((len(texts), width), np.float32)
+    encoded = Lanes(threads, device.type, alone=_keeps_state(model)).map(run, batches)
+    return _in_order(encoded, len(texts), encoded[0][1].shape[1] if encoded else model.get_embedding_dimension() or 0)
+
+
+def _encode_static(model: StaticModel, texts: list[str], threads: int) -> np.ndarray:
+    import torch
+
+    device = assigned_device()
+    bags = model.bags(device)
+
+    def run(batch: tuple[np.ndarray, Features]) -> tuple[np.ndarray, np.ndarray]:
+        rows, features = batch
+        with torch.inference_mode():
+            return rows, bags(features["input_ids"].to(device), features["offsets"].to(device)).cpu().numpy()
+
+    encoded = Lanes(threads, device).map(run, _static_batches(model.tokenizer, texts))
+    return _in_order(encoded, len(texts), model.vectors.shape[1])
+
+
+def _in_order(encoded: list[tuple[np.ndarray, np.ndarray]], count: int, width: int) -> np.ndarray:
+    """The vectors of all batches, each at its text's place."""
+    import numpy as np
+
+    vectors = np.empty((count, width), np.float32)
     for rows, part in encoded:
         vectors[rows] = part
     return vectors
@@ -188,16 +215,14 @@ def _is_static(model: SentenceTransformer) -> bool:
     return type(model[0]) is StaticEmbedding
 
 
-def _static_batches(
-    model: SentenceTransformer, texts: list[str], prompt: str | None
-) -> Iterator[tuple[np.ndarray, Features]]:
+def _static_batches(tokenizer: Tokenizer, texts: list[str], prompt: str = "") -> Iterator[tuple[np.ndarray, Features]]:
     """The batches of ``StaticEmbedding.preprocess``, tokenised without character offsets, which is faster."""
     import numpy as np
     import torch
 
     for start in range(0, len(texts), _STATIC_TEXTS):
-        part = [(prompt or "") + text for text in texts[start : start + _STATIC_TEXTS]]
-        rows = [encoding.ids for encoding in model.tokenizer.encode_batch_fast(part, add_special_tokens=False)]
+        part = [prompt + text for text in texts[start : start + _STATIC_TEXTS]]
+        rows = [encoding.ids for encoding in tokenizer.encode_batch_fast(part, add_special_tokens=False)]
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
         ids = np.fromiter(chain.from_iterable(rows), np.int64, lengths.sum())
         offsets = torch.from_numpy(lengths.cumsum() - lengths)

@@ -161,11 +161,14 @@ def _stream(todo: list[int], make: Callable[[], _ShardWorker], workers: Workers,
     from ray.exceptions import RayError
 
     from gradret.work.nodes import require_nodes, watched
+    from gradret.work.session import cores, is_local
 
     bundle = workers.bundle(gpus=workers.gpus)
     require_nodes(stage, bundle, 1, workers.wait_minutes)
     shards = ray.data.from_items([{"shard": number} for number in todo], override_num_blocks=len(todo))
-    size = min(workers.actors, len(todo)) or None
+    # Ray counts more CPUs than this machine has cores; more processes would only start, and wait for each other.
+    most = workers.actors or (cores() if is_local() else 0)
+    size = min(most, len(todo)) or None
     compute = ray.data.ActorPoolStrategy(size=size) if workers.gpus else ray.data.TaskPoolStrategy(size=size)
     task = functools.partial(_task, f"{stage} {os.getpid()} {time.monotonic()}", make)
     work = _actor(make) if workers.gpus else task

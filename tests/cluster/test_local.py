@@ -52,6 +52,7 @@ class Cluster:
             "RAY_AUTH_TOKEN": TOKEN,
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "PYTHONPATH": PATHS,
+            "RAY_worker_niceness": "0",  # beside another test, workers at Ray's 15 hardly run
         }
 
     def __enter__(self):

@@ -89,6 +89,12 @@ def same(found, wanted):
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
 
 
+def opened(built):
+    """The model as sentence-transformers opens it."""
+    trusted = built.encoder.trust_remote_code
+    return SentenceTransformer(str(built.folder), device="cpu", trust_remote_code=trusted)
+
+
 def given(student, texts, table):
     tokens = student.tokenize(texts, table)
     return np.concatenate(tokens), np.cumsum([0, *map(len, tokens)])
@@ -112,7 +118,7 @@ def test_what_it_declares(built):
 def test_vectors_are_float32_of_one_dimension(built, table):
     vectors = built.vectors[table]
     assert vectors.dtype == np.float32
-    assert vectors.shape == (len(TEXTS), built.model.get_embedding_dimension())
+    assert vectors.shape == (len(TEXTS), opened(built).get_embedding_dimension())
     assert built.notes.get("dimension", vectors.shape[1]) == vectors.shape[1]
     assert np.isfinite(vectors).all()
     assert np.abs(vectors[0] - vectors[1]).max() > 1e-4
@@ -127,15 +133,13 @@ def test_a_vector_is_its_texts_own(built, table):
 
 
 def test_sentence_transformers_gives_the_same(built, table):
-    model = SentenceTransformer(
-        str(built.folder), device="cpu", trust_remote_code=built.encoder.trust_remote_code
-    ).float()
+    model = opened(built).float()
     encode = model.encode_query if table == "queries" else model.encode_document
     same(encode(TEXTS), built.vectors[table])
 
 
 def test_saved_and_loaded_it_gives_the_same(built, table, tmp_path):
-    built.model.save(str(tmp_path / "again"), create_model_card=False)
+    opened(built).save(str(tmp_path / "again"), create_model_card=False)
     again = load_model(tmp_path / "again", trust_remote_code=built.encoder.trust_remote_code)
     np.testing.assert_array_equal(encode_texts(again, TEXTS, table), built.vectors[table])
 

@@ -50,7 +50,8 @@ def test_two_runs_at_once_do_not_harm_each_other(finished, dataset, tmp_path):
 
 
 def test_a_job_on_a_cluster_with_token_authentication(finished, dataset, tmp_path):
-    environment = os.environ | {"HOME": str(tmp_path), "RAY_AUTH_MODE": "token"}
+    # Beside another test, workers at Ray's niceness of 15 hardly run.
+    environment = os.environ | {"HOME": str(tmp_path), "RAY_AUTH_MODE": "token", "RAY_worker_niceness": "0"}
     environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     ports = [free_port() for _ in range(3)]
     address = f"http://127.0.0.1:{ports[1]}"

@@ -2,11 +2,14 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
-from gradret.models.static import read_static
+from gradret.models.static import StaticModel, read_static, write_static
+from gradret.stages.encode import encode_texts, load_model
 
 from ..stages import tiny
 
@@ -28,7 +31,46 @@ def test_vectors_are_those_of_sentence_transformers(folder):
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), np.linalg.norm(expected, axis=1), atol=1e-6)
 
 
-def test_other_models_are_left_to_torch(folder, tmp_path):
+def test_vectors_of_torch_are_those_of_sentence_transformers_bit_by_bit(folder):
+    from sentence_transformers import SentenceTransformer
+
+    model = load_model(folder)
+    assert isinstance(model, StaticModel)
+    theirs = SentenceTransformer(str(folder), device="cpu").encode_document(TEXTS)
+    np.testing.assert_array_equal(encode_texts(model, TEXTS, "docs"), theirs)
+
+
+def test_a_model_with_other_weights_is_what_sentence_transformers_would_write(folder, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    theirs = SentenceTransformer(str(folder), device="cpu")
+    theirs[0].embedding.weight.data[[2, 5]] *= 3
+    theirs.save(str(tmp_path / "theirs"), create_model_card=False)
+    write_static(tmp_path / "ours", folder, theirs[0].embedding.weight.data)
+    assert contents(tmp_path / "ours") == contents(tmp_path / "theirs")
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+LIGHT = """
+import sys
+from pathlib import Path
+from gradret.encoders.static import Static
+from gradret.stages.encode import encode_texts, load_model
+folder = Path(sys.argv[1])
+assert encode_texts(load_model(folder), ["bal"], "docs").shape == (1, 12)
+Static().student(folder).save(folder.parent / "saved")
+assert "torch" in sys.modules and "sentence_transformers" not in sys.modules
+"""
+
+
+def test_a_worker_that_encodes_or_trains_never_imports_sentence_transformers(folder):
+    subprocess.run([sys.executable, "-c", LIGHT, str(folder)], check=True)
+
+
+def test_other_models_are_left_to_sentence_transformers(folder, tmp_path):
     transformer = tiny.model(tmp_path, "transformer").path / "model"
     assert read_static(transformer) is None
     assert read_static(tmp_path) is None

@@ -13,6 +13,7 @@ from gradret.config.run import Encode
 from gradret.encoders.transformer import Transformer
 from gradret.errors import StageError
 from gradret.models.inference import BATCH_TOKENS, pack
+from gradret.models.locate import open_model
 from gradret.search.vectors import read_vectors
 from gradret.stages import encode as encoding
 from gradret.stages.base import base
@@ -92,7 +93,7 @@ def test_a_shard_may_be_empty(world):
 def test_a_vector_that_is_not_finite_names_its_text(world, tmp_path):
     config, _, _ = world
     config = dataclasses.replace(config, storage_path=str(tmp_path))
-    model = load_model(tiny.model(tmp_path, "static").path / "model")
+    model = open_model(tiny.model(tmp_path, "static").path / "model")
     model[0].embedding.weight.data[model.tokenizer.token_to_id("bal")] = np.nan
     broken = _saved(tmp_path, model)
     ingested = tiny.artifact(tmp_path, "ingest", {"docs": [[tiny.doc(0, "dim"), tiny.doc(1, "dim bal")]]})
@@ -207,9 +208,10 @@ def test_the_same_bytes_whatever_the_threads(tmp_path, monkeypatch, kind):
 
 def test_empty_and_endless_texts(tmp_path):
     for kind in ("static", "transformer"):
-        model = load_model(tiny.model(tmp_path, kind).path / "model")
+        folder = tiny.model(tmp_path, kind).path / "model"
+        model = load_model(folder)
         texts = ["", " ", "bal " * 100_000, "bal", ""]
-        want = _as_sentence_transformers(model, texts, "docs")
+        want = _as_sentence_transformers(open_model(folder), texts, "docs")
         np.testing.assert_allclose(encode_texts(model, texts, "docs"), want, atol=1e-6)
         np.testing.assert_allclose(encode_texts(model, ["", ""], "docs"), want[[0, 4]], atol=1e-6)
         assert encode_texts(model, [], "docs").shape == (0, want.shape[1])
@@ -243,7 +245,7 @@ def test_vectors_in_half_precision(world):
 def test_a_vector_that_half_precision_cannot_hold_names_its_text(world, tmp_path):
     config, _, _ = world
     config = dataclasses.replace(config, storage_path=str(tmp_path), encode=Encode(precision="float16"))
-    model = load_model(tiny.model(tmp_path, "static").path / "model")
+    model = open_model(tiny.model(tmp_path, "static").path / "model")
     del model[1]  # the normalisation
     model[0].embedding.weight.data[model.tokenizer.token_to_id("bal")] = 1e5
     large = _saved(tmp_path, model)
