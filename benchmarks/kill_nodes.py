@@ -100,6 +100,7 @@ class Nodes:
 
         from gradret.work.session import connect
 
+        os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 waits for any other process
         self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "_system_config": HEALTH})
         self.nodes = [self._node(), self._node()]
         os.environ["RAY_ADDRESS"] = self.cluster.address
