@@ -233,13 +233,17 @@ class Bm25Index:
 
         end = len(self.doc_ids) if end is None else end
         scores = np.zeros(end - start, np.float32)
-        for documents, parts in (self._postings(term) for term in terms if term in self.index.vocab_dict):
+        for documents, parts in (self.postings(term) for term in terms if self.has(term)):
             first, last = np.searchsorted(documents, [start, end])
             scores[documents[first:last] - start] += parts[first:last]
         return scores
 
-    def _postings(self, term: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return the documents with a term, ascending, and its part of their scores."""
+    def has(self, term: str) -> bool:
+        """Whether any document has the term."""
+        return term in self.index.vocab_dict
+
+    def postings(self, term: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the places of the documents with a term, ascending, and its part of their scores."""
         number = self.index.vocab_dict[term]
         span = slice(*self.arrays["indptr"][number : number + 2].tolist())
         return self.arrays["indices"][span], self.arrays["data"][span]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from gradret.config.fields import component
 from gradret.search.bm25 import Bm25Index, build_bm25, tokenize
-from gradret.search.moments import Moments, moments, spread
+from gradret.search.lexical import LexicalMoments, scores_at
+from gradret.search.moments import Moments, moments
 from gradret.search.topk import ordered
 from gradret.search.vectors import MappedVectors, find_vectors
 from gradret.stages.base import base
@@ -77,42 +78,41 @@ class _FusionGrader:
     def __init__(self, prepared: dict[str, Artifact], dense_weight: float) -> None:
         self.bm25, self.docs = Bm25Index(prepared["bm25"]), MappedVectors(prepared["index"])
         self.moments, self.vectors = Moments(prepared["moments"]), prepared["query_vectors"]
-        self.weight = dense_weight
+        self.lexical, self.weight = LexicalMoments(self.bm25), dense_weight
 
     def score(self, queries: Sequence[dict[str, Any]], doc_ids: Sequence[Sequence[str]]) -> list[np.ndarray]:
         import numpy as np
 
         places = self.docs.places(set(chain.from_iterable(doc_ids)))
         scores = []
-        for (query, lexical), ids in zip(self._queries(queries), doc_ids, strict=True):
+        for query, ids in zip(self._queries(queries), doc_ids, strict=True):
             # A document that an LLM wrote is not in the corpus: its score is NaN.
             row = np.full(len(ids), np.nan, np.float32)
             known = [column for column, doc_id in enumerate(ids) if doc_id in places]
             rows = np.array([places[ids[column]] for column in known], np.int64)
-            row[known] = self._exact(query, rows, lexical[rows])
+            row[known] = self._exact(query, rows)
             scores.append(row)
         return scores
 
     def search(self, queries: Sequence[dict[str, Any]], k: int) -> list[list[tuple[str, float]]]:
         # Not block by block: finding vectors reads all shards of them.
-        results, wanted = [], [query for query, _ in self._queries(queries)]
+        results, wanted = [], list(self._queries(queries))
         for start in range(0, len(queries), _QUERIES):
             block = wanted[start : start + _QUERIES]
             for query, places in zip(block, self._contenders(block, k), strict=True):
-                scores = self._exact(query, places, self.bm25.scores(query.terms)[places])
+                scores = self._exact(query, places)
                 doc_ids = self.docs.ids.take(places).to_pylist()
                 best = ordered(scores, doc_ids, k)
                 results.append([(doc_ids[place], float(scores[place])) for place in best])
         return results
 
-    def _queries(self, queries: Sequence[dict[str, Any]]) -> Iterator[tuple[_Query, np.ndarray]]:
-        """Yield each query, and its lexical scores over the corpus, ``(documents,)``."""
+    def _queries(self, queries: Sequence[dict[str, Any]]) -> Iterator[_Query]:
         vectors = find_vectors(self.vectors, [query["query_id"] for query in queries])
         for query, terms in zip(queries, tokenize([row["text"] for row in queries], self.bm25.language), strict=True):
-            vector, lexical = vectors[query["query_id"]], self.bm25.scores(terms)
-            yield _Query(vector, terms, self.moments.of(vector), _spread(lexical)), lexical
+            vector = vectors[query["query_id"]]
+            yield _Query(vector, terms, self.moments.of(vector), self.lexical.of(terms))
 
-    def _exact(self, query: _Query, places: np.ndarray, lexical: np.ndarray) -> np.ndarray:
+    def _exact(self, query: _Query, places: np.ndarray) -> np.ndarray:
         """Return the scores of the documents at ``places``, float32.
 
         einsum sums each row independently of the others, so scores do not depend on the batch.
@@ -120,7 +120,7 @@ class _FusionGrader:
         import numpy as np
 
         dense = np.einsum("nd,d->n", self.docs.take(places).astype(np.float64), query.vector.astype(np.float64))
-        return self._fused(query, dense, lexical).astype(np.float32)
+        return self._fused(query, dense, scores_at(self.bm25, query.terms, places)).astype(np.float32)
 
     def _fused(self, query: _Query, dense: np.ndarray, lexical: np.ndarray) -> np.ndarray:
         """Return the weighted sum of the standardised parts, float64."""
@@ -168,14 +168,6 @@ class _Pool:
             self.floor = float(np.partition(scores, -self.k)[-self.k]) - self.slack
         kept = scores >= self.floor
         self.places, self.scores = places[kept], scores[kept]
-
-
-def _spread(scores: np.ndarray) -> tuple[float, float]:
-    """Return mean and standard deviation of scores of which most are 0."""
-    import numpy as np
-
-    others = scores[scores.nonzero()].astype(np.float64)
-    return spread(float(others.sum()) / len(scores), float(others @ others) / len(scores))
 
 
 def _standardize(scores: np.ndarray, mean: float, deviation: float) -> np.ndarray:
