@@ -26,6 +26,7 @@ from gradret.urls import shown
 if TYPE_CHECKING:
     import pyarrow as pa
     import torch
+    from ray.train.torch import TorchTrainer
 
     from gradret.config.resources import TrainResources
     from gradret.store.artifacts import Artifact, Draft
@@ -85,10 +86,6 @@ def fit(job: Job, draft: Draft, watch: Watcher | None = None) -> None:
         DataError: the loss is not finite.
         StageError: a worker failed.
     """
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
-
-    from gradret.training.process_group import process_group
     from gradret.work.nodes import require_nodes
     from gradret.work.session import is_local
     from gradret.work.signals import in_thread
@@ -99,31 +96,53 @@ def fit(job: Job, draft: Draft, watch: Watcher | None = None) -> None:
     named = f"{draft.stage}/{draft.path.name}"
     curve = Curve(open_trackers(resources.trackers, named, {**canonical(job.settings), "seed": job.seed}))
     with ProgressWatcher(job, draft.counts["train"], watch, curve):
-        trainer = TorchTrainer(
-            functools.partial(_worker, job),
-            torch_config=process_group("nccl" if resources.gpus else "gloo", job.work.resolve()),
-            scaling_config=ScalingConfig(
-                num_workers=_num_workers(resources),
-                use_gpu=resources.gpus > 0,
-                resources_per_worker=bundle,
-                # Without threads set, a worker uses all cores of its node; GPUs of a node are close to each other.
-                placement_strategy="PACK" if resources.gpus else "SPREAD",
-            ),
-            run_config=RunConfig(
-                name="ray",
-                storage_path=str((draft.path / "work" / "train").resolve()),
-                failure_config=FailureConfig(max_failures=2 if is_local() else _RESTARTS),
-            ),
-        )
         remove(_error_file(job))
         _error_file(job).unlink(missing_ok=True)
-        try:
-            in_thread(trainer.fit)  # Ray Train would keep SIGINT for itself
-        except Exception as error:
-            raise _worker_error(error) from error
+        restarts = 2 if is_local() else _RESTARTS
+        for restart in range(restarts + 1):
+            try:
+                in_thread(_trainer(job, draft, bundle, restarts).fit)  # Ray Train would keep SIGINT for itself
+                break
+            except Exception as error:
+                if restart == restarts or not _lost_while_starting(error):
+                    raise _worker_error(error) from error
+                say(f"  {draft.stage}: a node was lost while the workers started; starts them again", "warning")
         if fetched(_error_file(job)).exists():
             raise DataError(_error_file(job).read_text(encoding="utf-8"))
     say(f"  {draft.stage}: the curve: tensorboard --logdir {shown(job.metrics.with_name('tensorboard'))}")
+
+
+def _trainer(job: Job, draft: Draft, bundle: dict[str, float], restarts: int) -> TorchTrainer:
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    from gradret.training.process_group import process_group
+
+    resources = job.settings.resources
+    return TorchTrainer(
+        functools.partial(_worker, job),
+        torch_config=process_group("nccl" if resources.gpus else "gloo", job.work.resolve()),
+        scaling_config=ScalingConfig(
+            num_workers=_num_workers(resources),
+            use_gpu=resources.gpus > 0,
+            resources_per_worker=bundle,
+            # Without threads set, a worker uses all cores of its node; GPUs of a node are close to each other.
+            placement_strategy="PACK" if resources.gpus else "SPREAD",
+        ),
+        run_config=RunConfig(
+            name="ray",
+            storage_path=str((draft.path / "work" / "train").resolve()),
+            failure_config=FailureConfig(max_failures=restarts),
+        ),
+    )
+
+
+def _lost_while_starting(error: Exception) -> bool:
+    """Whether a worker was lost before it trained: Ray Train then ends, whatever ``max_failures`` is."""
+    from ray.exceptions import RayActorError
+    from ray.train import ControllerError
+
+    return isinstance(error, ControllerError) and isinstance(error.controller_failure, RayActorError)
 
 
 def _num_workers(resources: TrainResources) -> Any:

@@ -129,6 +129,29 @@ def test_what_a_worker_raised_comes_out_of_its_wrapping():
     assert isinstance(_worker_error(ValueError("x")), StageError)
 
 
+def test_a_node_lost_while_workers_start_is_replaced(settings, tmp_path, ray_session, monkeypatch, capsys):
+    """Ray Train ends for it, as ``benchmarks.kill_nodes`` met it; another error is not tried again."""
+    from ray.exceptions import ActorUnavailableError
+    from ray.train import ControllerError
+    from ray.train.torch import TorchTrainer
+
+    errors, fit = [ControllerError(ActorUnavailableError("connection reset", None))], TorchTrainer.fit
+    monkeypatch.setattr(TorchTrainer, "fit", lambda self: raise_first(errors) or fit(self))
+    config = settings(storage_path=str(tmp_path), train=settings_of())
+    train(config, tiny.model(tmp_path, "static"), *groups(tmp_path))
+    assert not errors
+    assert "a node was lost while the workers started" in capsys.readouterr().err
+    errors.append(ControllerError(ValueError("no such thing")))
+    config = settings(storage_path=str(tmp_path), train=settings_of(learning_rate=0.5))
+    with pytest.raises(StageError, match="no such thing"):
+        train(config, tiny.model(tmp_path, "static"), *groups(tmp_path))
+
+
+def raise_first(errors):
+    if errors:
+        raise errors.pop()
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_killed_worker_changes_nothing(workers, settings, tmp_path, ray_session):
     """kill -9 in the middle of an epoch, with dropout on: Ray Train starts another that goes on from the checkpoint."""
