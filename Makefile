@@ -60,6 +60,7 @@ bench: $(VENV)/test  ## run all benchmarks and write benchmarks/results/
 	$(BIN)/python -m benchmarks.ablation $(DATA)
 	$(BIN)/python -m benchmarks.any_size
 	$(BIN)/python -m benchmarks.encoding $(DATA)
+	$(BIN)/python -m benchmarks.half_precision $(DATA)
 	$(BIN)/python -m benchmarks.index_scale
 	$(BIN)/python -m benchmarks.evaluate_scale
 	$(BIN)/python -m benchmarks.rates
