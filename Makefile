@@ -56,6 +56,7 @@ bench: $(VENV)/test  ## run all benchmarks and write benchmarks/results/
 	$(BIN)/python -m benchmarks.dedupe
 	$(BIN)/python -m benchmarks.mining $(DATA)
 	$(BIN)/python -m benchmarks.labelling $(DATA)/cranfield --queries 25
+	$(BIN)/python -m benchmarks.label_nodes $(DATA)/cranfield
 	$(BIN)/python -m benchmarks.teacher_check $(DATA)
 	$(BIN)/python -m benchmarks.ablation $(DATA)
 	$(BIN)/python -m benchmarks.any_size
