@@ -162,8 +162,7 @@ def measured(asked: argparse.Namespace, folder: Path, nodes: int, *, recorded: b
         "dataset": {"name": "beir", "path": str(asked.data)},
         "label": {"teacher": teacher},
     }
-    labelling.SHARD = SHARD
-    world = labelling.World(parse(tree), K, asked.queries)
+    world = labelling.World(parse(tree), K, asked.queries, SHARD)
     world.label(nodes * SHARD)  # processes start, and import what they need
     log.unlink()
     begun = time.time()

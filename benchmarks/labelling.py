@@ -110,11 +110,11 @@ def tree_of(asked: argparse.Namespace, model: Path, storage: Path) -> dict[str, 
 class World:
     """The collection, its queries, and PAIRS of the first few of them."""
 
-    def __init__(self, config: Config, k: int, count: int) -> None:
+    def __init__(self, config: Config, k: int, count: int, shard: int = SHARD) -> None:
         from gradret.stages.ingest import ingest
         from gradret.stages.queries import queries
 
-        self.config, self.ingested = config, ingest(config)
+        self.config, self.ingested, self.shard = config, ingest(config), shard
         self.all = queries(config, self.ingested)
         rows = self.all.table("queries").to_pylist()
         self.queries = sorted(rows, key=lambda row: row["query_id"])[:count]
@@ -156,8 +156,8 @@ class World:
 
             from gradret.store.contracts import schema
 
-            for number, start in enumerate(range(0, count, SHARD)):
-                rows = list(self._rows(range(start, min(start + SHARD, count))))
+            for number, start in enumerate(range(0, count, self.shard)):
+                rows = list(self._rows(range(start, min(start + self.shard, count))))
                 draft.write("pairs", pa.Table.from_pylist(rows, schema("pairs")), number)
                 draft.count(rows_out=len(rows))
 
